@@ -115,6 +115,8 @@ def byte_count(tensor: Tensor) -> int:
     return element_count(tensor.shape) * {"float32": 4, "float16": 2, "int8": 1, "int32": 4}[tensor.dtype]
 
 
-def memory_cost(inputs: Mapping[str, Tensor], output: Tensor, flops: int = 0, macs: int = 0, parameters: int = 0) -> Cost:
+def memory_cost(
+    inputs: Mapping[str, Tensor], output: Tensor, flops: int = 0, macs: int = 0, parameters: int = 0
+) -> Cost:
     """A Cost whose bytes are those of all inputs and the output."""
     return Cost(flops, macs, parameters, sum(byte_count(t) for t in inputs.values()), byte_count(output))

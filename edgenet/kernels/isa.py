@@ -1,0 +1,136 @@
+"""Instruction sets: what this CPU offers, and what the code generator may use.
+
+An `InstructionSet` is everything kernels and the code generator need to know of a CPU: vector width, LLVM's CPU name
+and features, and how 8-bit products are summed. `EDGENET_ISA` caps the choice, so that one machine can run every path
+it contains. Nothing here imports numba.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from edgenet.errors import EngineError
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """One target of the kernels.
+
+    `bits` is the width of a vector register; `registers` their number. `dot` names the exact instruction that sums 8-bit
+    products into int32: "vnni512" and "vnni" (`vpdpbusd`, unsigned times signed), "madd16" (`vpmaddwd` on widened
+    values), "sdot" (Arm dot product), "smull" (Arm widening multiply), "generic" (plain vector arithmetic).
+    `stored_unsigned` tells that int8 activations lie in memory as value + 128.
+    """
+
+    name: str
+    architecture: str
+    bits: int
+    registers: int
+    cpu: str
+    features: str
+    needs: tuple[str, ...]
+    dot: str
+    stored_unsigned: bool = False
+    fma: bool = True
+
+    @property
+    def lanes(self) -> int:
+        """32-bit lanes of one vector register."""
+        return self.bits // 32
+
+
+_AVX2_FEATURES: Final = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+popcnt,+sse4.2,+ssse3"
+_AVX512_FEATURES: Final = _AVX2_FEATURES + ",+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,-prefer-256-bit"
+_AVX512_NEEDS: Final = ("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl")
+
+INSTRUCTION_SETS: Final[dict[str, InstructionSet]] = {
+    target.name: target
+    for target in (
+        InstructionSet("portable", "x86_64", 128, 16, "x86-64", "", (), "generic", fma=False),
+        InstructionSet("avx2", "x86_64", 256, 16, "x86-64-v3", _AVX2_FEATURES, ("avx2", "fma"), "madd16"),
+        InstructionSet(
+            "avx_vnni",
+            "x86_64",
+            256,
+            16,
+            "x86-64-v3",
+            _AVX2_FEATURES + ",+avxvnni",
+            ("avx2", "fma", "avx_vnni"),
+            "vnni",
+            stored_unsigned=True,
+        ),
+        InstructionSet("avx512", "x86_64", 512, 32, "x86-64-v4", _AVX512_FEATURES, _AVX512_NEEDS, "madd16"),
+        InstructionSet(
+            "avx512_vnni",
+            "x86_64",
+            512,
+            32,
+            "x86-64-v4",
+            _AVX512_FEATURES + ",+avx512vnni",
+            (*_AVX512_NEEDS, "avx512_vnni"),
+            "vnni512",
+            stored_unsigned=True,
+        ),
+        InstructionSet("neon", "aarch64", 128, 32, "cortex-a72", "+neon", (), "smull"),
+        InstructionSet("neon_dotprod", "aarch64", 128, 32, "cortex-a76", "+neon,+dotprod", ("asimddp",), "sdot"),
+    )
+}
+"""Every instruction set, per architecture from the least to the most capable."""
+
+
+def architecture() -> str:
+    """This machine's architecture: "x86_64" or "aarch64"."""
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Feature flags of this CPU in the spelling of Linux's /proc/cpuinfo; empty where that file does not exist."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip().lower() in ("flags", "features"):
+                    return frozenset(value.split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def available() -> list[InstructionSet]:
+    """Instruction sets that this CPU can run, least capable first. Raises EngineError on an unsupported architecture."""
+    here, flags = architecture(), cpu_flags()
+    found = [t for t in INSTRUCTION_SETS.values() if t.architecture == here and flags.issuperset(t.needs)]
+    if not found:
+        raise EngineError(f"edgenet has no kernels for the architecture {here!r}; it runs on x86-64 and 64-bit Arm.")
+    return found
+
+
+def by_name(name: str) -> InstructionSet:
+    """The instruction set called `name`. Raises EngineError when there is none."""
+    try:
+        return INSTRUCTION_SETS[name]
+    except KeyError:
+        raise EngineError(f"Unknown instruction set {name!r}; choose one of {', '.join(INSTRUCTION_SETS)}.") from None
+
+
+def host() -> InstructionSet:
+    """The instruction set to use here: the most capable one, or the one `EDGENET_ISA` names.
+
+    Raises EngineError when `EDGENET_ISA` names one that this CPU cannot run.
+    """
+    choices = available()
+    wanted = os.environ.get("EDGENET_ISA")
+    if not wanted:
+        return choices[-1]
+    target = by_name(wanted)
+    if target not in choices:
+        raise EngineError(
+            f"EDGENET_ISA={wanted} needs CPU features that this machine lacks; it can run {', '.join(t.name for t in choices)}."
+        )
+    return target

@@ -1,0 +1,419 @@
+"""Vector operations for kernels. Kernels are plain Python over these names; only this file (and simd_int8) emits LLVM IR.
+
+Addresses are byte addresses (int64); indices count elements of the type named by the operation. Vectors have the width of
+the selected instruction set. Operations named elementwise take vectors, rows (tuples of vectors) and tiles (tuples of
+rows), and broadcast scalars to all lanes and rows over the rows of a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from edgenet.kernels.simd_types import (
+    ELEMENTS,
+    F32,
+    I8,
+    I32,
+    I64,
+    Vector,
+    call_intrinsic,
+    constant_int,
+    f32v,
+    forbid_library_calls,
+    i32v,
+    items,
+    load_vector,
+    pack,
+    pointer,
+    row_of,
+    shuffle_mask,
+    splat,
+    store_vector,
+    target,
+    vector_suffix,
+)
+
+Emit = Callable[[ir.IRBuilder, list[ir.Value]], ir.Value]
+
+
+def _scalar_load(element: ir.Type, result: types.Type, name: str, extend: bool = False) -> Any:
+    def load(typingctx: Any, address: types.Type, index: types.Type) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            forbid_library_calls(builder)
+            value = builder.load(pointer(builder, args[0], element, args[1]), align=1)
+            if not extend:
+                return value
+            return builder.zext(value, I32) if target().stored_unsigned else builder.sext(value, I32)
+
+        return result(types.int64, types.int64), codegen
+
+    load.__name__, load.__doc__ = name, f"{name}(address, index): one element."
+    return intrinsic(load)
+
+
+load_scalar_f32 = _scalar_load(F32, types.float32, "load_scalar_f32")
+load_scalar_i32 = _scalar_load(I32, types.int32, "load_scalar_i32")
+load_scalar_i64 = _scalar_load(I64, types.int64, "load_scalar_i64")
+load_scalar_byte = _scalar_load(I8, types.int32, "load_scalar_byte", extend=True)
+
+
+def _scalar_store(element: ir.Type, kind: types.Type, name: str) -> Any:
+    def store(typingctx: Any, value: types.Type, address: types.Type, index: types.Type) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            forbid_library_calls(builder)
+            value = builder.trunc(args[0], element) if element is I8 else args[0]
+            builder.store(value, pointer(builder, args[1], element, args[2]), align=1)
+            return context.get_dummy_value()
+
+        return types.void(kind, types.int64, types.int64), codegen
+
+    store.__name__, store.__doc__ = name, f"{name}(value, address, index): one element."
+    return intrinsic(store)
+
+
+store_scalar_f32 = _scalar_store(F32, types.float32, "store_scalar_f32")
+store_scalar_i32 = _scalar_store(I32, types.int32, "store_scalar_i32")
+store_scalar_byte = _scalar_store(I8, types.int32, "store_scalar_byte")
+
+
+@intrinsic(prefer_literal=True)
+def lane_count(typingctx: Any) -> Any:
+    """32-bit lanes of a vector, as a compile-time constant."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return I64(target().lanes)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def load_f32(typingctx: Any, address: Any, index: Any) -> Any:
+    """load_f32(address, index): the vector of float32 that begins at element `index`."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        forbid_library_calls(builder)
+        return load_vector(builder, args[0], sig.return_type.llvm, args[1])
+
+    return f32v()(types.int64, types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_row_f32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
+    """load_row_f32(address, index, columns): `columns` adjacent vectors of float32."""
+    count, vector = constant_int(columns), f32v()
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        forbid_library_calls(builder)
+        place = builder.ptrtoint(pointer(builder, args[0], F32, args[1]), I64)
+        values = [load_vector(builder, place, vector.llvm, j * vector.lanes) for j in range(count)]
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(vector, count)(types.int64, types.int64, columns), codegen
+
+
+@intrinsic
+def store_f32(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
+    """store_f32(vector, address, index): store a vector at element `index`."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        forbid_library_calls(builder)
+        store_vector(builder, args[0], args[1], args[2])
+        return context.get_dummy_value()
+
+    return types.void(value, types.int64, types.int64), codegen
+
+
+@intrinsic
+def splat_f32(typingctx: Any, value: Any) -> Any:
+    """splat_f32(scalar): a vector with the scalar in every lane."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return splat(builder, args[0], target().lanes)
+
+    return f32v()(types.float32), codegen
+
+
+@intrinsic
+def splat_i32(typingctx: Any, value: Any) -> Any:
+    """splat_i32(scalar): a vector with the int32 in every lane."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return splat(builder, args[0], target().lanes)
+
+    return i32v()(types.int32), codegen
+
+
+@intrinsic(prefer_literal=True)
+def repeat(typingctx: Any, value: Any, count: Any) -> Any:
+    """repeat(value, count): a tuple of `count` copies."""
+    times = constant_int(count)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return pack(context, builder, sig.return_type, [args[0]] * times)
+
+    return row_of(value, times)(value, count), codegen
+
+
+@intrinsic(prefer_literal=True)
+def addresses(typingctx: Any, first: Any, stride: Any, count: Any) -> Any:
+    """addresses(first, stride, count): the tuple (first, first + stride, ...), in bytes."""
+    times = constant_int(count)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        values = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(times)]
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(types.int64, times)(types.int64, types.int64, count), codegen
+
+
+def _is_leaf(kind: types.Type) -> bool:
+    return not isinstance(kind, types.BaseTuple)
+
+
+def _depth(kind: types.Type) -> int:
+    return 0 if _is_leaf(kind) else 1 + _depth(kind.dtype)  # type: ignore[attr-defined]  # UniTuple
+
+
+def _lanes_of(kind: types.Type) -> int:
+    while isinstance(kind, types.BaseTuple):
+        kind = kind.dtype  # type: ignore[attr-defined]  # UniTuple
+    return kind.lanes if isinstance(kind, Vector) else 0
+
+
+def _map(
+    context: Any, builder: ir.IRBuilder, result: types.Type, kinds: list[types.Type], args: list[ir.Value], emit: Emit
+) -> ir.Value:
+    """Apply `emit` to every leaf; shallower operands are reused for each element of the deeper ones."""
+    if _is_leaf(result):
+        return emit(builder, args)
+    depth, values = _depth(result), []
+    for i in range(len(result)):  # type: ignore[arg-type]  # UniTuple
+        inner = [builder.extract_value(a, i) if _depth(k) == depth else a for k, a in zip(kinds, args, strict=True)]
+        inner_kinds = [k.dtype if _depth(k) == depth else k for k in kinds]  # type: ignore[attr-defined]  # UniTuple
+        values.append(_map(context, builder, result.dtype, inner_kinds, inner, emit))  # type: ignore[attr-defined]
+    return pack(context, builder, result, values)
+
+
+def _replace_leaf(kind: types.Type, leaf: types.Type) -> types.Type:
+    return leaf if _is_leaf(kind) else row_of(_replace_leaf(kind.dtype, leaf), len(kind))  # type: ignore
+
+
+def elementwise(name: str, arity: int, emit: Emit, result_element: str | None = None) -> Any:
+    """Make an elementwise operation of `arity` operands from the emitter of one vector; scalar operands become vectors."""
+
+    def typed(typingctx: Any, kinds: tuple[types.Type, ...]) -> Any:
+        shape = max(kinds, key=_depth)
+        lanes = max(_lanes_of(kind) for kind in kinds)
+        if lanes == 0:
+            return None
+        if _depth(shape) == 0:
+            shape = next(kind for kind in kinds if isinstance(kind, Vector))
+        leaf = shape
+        while not _is_leaf(leaf):
+            leaf = leaf.dtype  # type: ignore[attr-defined]  # UniTuple
+        result = shape if result_element is None else _replace_leaf(shape, Vector(result_element, lanes))
+        scalar = {"f32": types.float32, "i32": types.int32, "i16": types.int16, "i8": types.int8}[leaf.element]  # type: ignore
+        given = tuple(scalar if isinstance(kind, types.Number | types.IntegerLiteral) else kind for kind in kinds)
+
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            wide = [
+                splat(builder, arg, lanes) if isinstance(kind, types.Number) else arg
+                for kind, arg in zip(sig.args, args, strict=True)
+            ]
+            return _map(context, builder, sig.return_type, list(sig.args), wide, emit)
+
+        return result(*given), codegen
+
+    functions: dict[int, Callable[..., Any]] = {
+        1: lambda typingctx, a: typed(typingctx, (a,)),
+        2: lambda typingctx, a, b: typed(typingctx, (a, b)),
+        3: lambda typingctx, a, b, c: typed(typingctx, (a, b, c)),
+    }
+    function = functions[arity]
+    function.__name__ = name
+    return intrinsic(function)
+
+
+def _fma(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    if not target().fma:
+        return builder.fadd(builder.fmul(v[0], v[1]), v[2])
+    return call_intrinsic(builder, f"llvm.fma.{vector_suffix(v[0].type)}", v[0].type, v)
+
+
+def _extreme(comparison: str, arm: str) -> Emit:
+    def emit(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+        if target().architecture == "aarch64":
+            return call_intrinsic(builder, f"llvm.{arm}.{vector_suffix(v[0].type)}", v[0].type, v)
+        return builder.select(builder.fcmp_ordered(comparison, v[0], v[1]), v[0], v[1])
+
+    return emit
+
+
+def _absolute(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    return call_intrinsic(builder, f"llvm.fabs.{vector_suffix(v[0].type)}", v[0].type, v)
+
+
+def _square_root(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    return call_intrinsic(builder, f"llvm.sqrt.{vector_suffix(v[0].type)}", v[0].type, v)
+
+
+fma = elementwise("fma", 3, _fma)
+"""fma(a, b, c) = a * b + c, rounded once where the CPU has the instruction."""
+add = elementwise("add", 2, lambda builder, v: builder.fadd(v[0], v[1]))
+subtract = elementwise("subtract", 2, lambda builder, v: builder.fsub(v[0], v[1]))
+multiply = elementwise("multiply", 2, lambda builder, v: builder.fmul(v[0], v[1]))
+divide = elementwise("divide", 2, lambda builder, v: builder.fdiv(v[0], v[1]))
+minimum = elementwise("minimum", 2, _extreme("<", "minimum"))
+maximum = elementwise("maximum", 2, _extreme(">", "maximum"))
+absolute = elementwise("absolute", 1, _absolute)
+square_root = elementwise("square_root", 1, _square_root)
+
+
+def _clamp(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    return _extreme("<", "minimum")(builder, [v[2], _extreme(">", "maximum")(builder, [v[1], v[0]])])
+
+
+clamp = elementwise("clamp", 3, _clamp)
+"""clamp(x, low, high); NaN stays NaN."""
+
+
+@intrinsic
+def outer_fma(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any:
+    """outer_fma(tile, rows, index, row): tile[m] += float32 at element `index` of address rows[m], times row."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        forbid_library_calls(builder)
+        tile_kind, row_kind = sig.args[0], sig.args[3]
+        weights, out = items(builder, args[3], row_kind), []
+        places = items(builder, args[1], sig.args[1])
+        for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
+            x = splat(builder, builder.load(pointer(builder, place, F32, args[2]), align=4), target().lanes)
+            values = [_fma(builder, [x, w, s]) for w, s in zip(weights, items(builder, sums, row_kind), strict=True)]
+            out.append(pack(context, builder, row_kind, values))
+        return pack(context, builder, tile_kind, out)
+
+    return tile(tile, rows, types.int64, row), codegen
+
+
+@intrinsic
+def load_tile_f32(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
+    """load_tile_f32(rows, index, like): a tile shaped as `like`, row m from element `index` of address rows[m]."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind = sig.return_type
+        out = []
+        for place in items(builder, args[0], sig.args[0]):
+            start = builder.ptrtoint(pointer(builder, place, F32, args[1]), I64)
+            vectors = [load_vector(builder, start, f32v().llvm, j * target().lanes) for j in range(len(kind.dtype))]
+            out.append(pack(context, builder, kind.dtype, vectors))
+        return pack(context, builder, kind, out)
+
+    return like(rows, types.int64, like), codegen
+
+
+@intrinsic
+def store_tile_f32(typingctx: Any, tile: Any, rows: Any, index: Any) -> Any:
+    """store_tile_f32(tile, rows, index): row m of the tile to element `index` of address rows[m]."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        for place, row in zip(items(builder, args[1], sig.args[1]), items(builder, args[0], sig.args[0]), strict=True):
+            start = builder.ptrtoint(pointer(builder, place, F32, args[2]), I64)
+            for j, vector in enumerate(items(builder, row, sig.args[0].dtype)):
+                store_vector(builder, vector, start, j * target().lanes)
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, types.int64), codegen
+
+
+def _lane_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+    numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, splat(builder, builder.trunc(count, I32), lanes))
+
+
+@intrinsic
+def load_partial_f32(typingctx: Any, address: Any, index: Any, count: Any) -> Any:
+    """load_partial_f32(address, index, count): the first `count` lanes from memory, zero in the others."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind = sig.return_type.llvm
+        place = builder.bitcast(pointer(builder, args[0], F32, args[1]), kind.as_pointer())
+        mask = _lane_mask(builder, args[2], kind.count)
+        zero = ir.Constant(kind, [0.0] * kind.count)
+        return call_masked(builder, f"llvm.masked.load.{vector_suffix(kind)}.p0", kind, [place, mask, zero])
+
+    return f32v()(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_partial_f32(typingctx: Any, value: Any, address: Any, index: Any, count: Any) -> Any:
+    """store_partial_f32(vector, address, index, count): store the first `count` lanes only."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind = sig.args[0].llvm
+        place = builder.bitcast(pointer(builder, args[1], F32, args[2]), kind.as_pointer())
+        mask = _lane_mask(builder, args[3], kind.count)
+        call_masked(builder, f"llvm.masked.store.{vector_suffix(kind)}.p0", ir.VoidType(), [args[0], place, mask])
+        return context.get_dummy_value()
+
+    return types.void(value, types.int64, types.int64, types.int64), codegen
+
+
+def call_masked(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
+    """Call a masked load or store of unaligned elements (older LLVM took the alignment as an argument)."""
+    return call_intrinsic(builder, name, result, arguments)
+
+
+@intrinsic(prefer_literal=True)
+def convolve_row(typingctx: Any, sums: Any, x: Any, stride: Any, weights: Any, step: Any) -> Any:
+    """convolve_row(sums, x, stride, weights, step): one kernel row of a depthwise convolution.
+
+    sums[t] += sum_k vector(x + (t * step + k) * stride) * weights[k]; `stride` is the distance of two columns in bytes.
+    """
+    hop, taps, width = constant_int(step), len(weights), len(sums)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        forbid_library_calls(builder)
+        acc, w = items(builder, args[0], sig.args[0]), items(builder, args[3], sig.args[3])
+        for column in range((width - 1) * hop + taps):
+            value = load_vector(builder, builder.add(args[1], builder.mul(args[2], I64(column))), f32v().llvm)
+            for k in range(taps):
+                t, rest = divmod(column - k, hop)
+                if rest == 0 and 0 <= t < width:
+                    acc[t] = _fma(builder, [value, w[k], acc[t]])
+        return pack(context, builder, sig.args[0], acc)
+
+    return sums(sums, types.int64, types.int64, weights, step), codegen
+
+
+@intrinsic(prefer_literal=True)
+def convolve_row_clipped(
+    typingctx: Any, sums: Any, x: Any, stride: Any, weights: Any, step: Any, first: Any, last: Any, zeros: Any
+) -> Any:
+    """convolve_row over columns first..last-1 only; the other columns read the vector of zeros at address `zeros`."""
+    hop, taps, width = constant_int(step), len(weights), len(sums)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        forbid_library_calls(builder)
+        acc, w = items(builder, args[0], sig.args[0]), items(builder, args[3], sig.args[3])
+        for column in range((width - 1) * hop + taps):
+            place = builder.add(args[1], builder.mul(args[2], I64(column)))
+            inside = builder.and_(
+                builder.icmp_signed("<=", args[5], I64(column)), builder.icmp_signed(">", args[6], I64(column))
+            )
+            value = load_vector(builder, builder.select(inside, place, args[7]), f32v().llvm)
+            for k in range(taps):
+                t, rest = divmod(column - k, hop)
+                if rest == 0 and 0 <= t < width:
+                    acc[t] = _fma(builder, [value, w[k], acc[t]])
+        return pack(context, builder, sig.args[0], acc)
+
+    return sums(sums, types.int64, types.int64, weights, step, types.int64, types.int64, types.int64), codegen
+
+
+__all__ = [name for name in globals() if not name.startswith("_") and name not in ("Any", "Callable", "annotations")]
+_ = (ELEMENTS, shuffle_mask)
