@@ -1,0 +1,98 @@
+"""add, sub, mul, div of activations, constants and numbers, with torch's broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .context import Importer, array
+from .registry import Unsupported, handles
+from .values import Constant, Value, channels_last
+
+
+def _operand(importer: Importer, value: Any, axes: tuple[int, ...]) -> str:
+    """Tensor name of an operand laid out for `axes`."""
+    if isinstance(value, Value):
+        return importer.arrange(Value(value.name, value.axes), axes).name
+    if isinstance(value, Constant):
+        w = array(value)
+        while w.ndim > len(axes) and w.shape[0] == 1:
+            w = w[0]
+        if w.ndim > len(axes) or (w.ndim == len(axes) and w.shape[0] != 1):
+            raise Unsupported("a constant has its own batch axis; give it size 1 there")
+        w = w.reshape((1,) * (len(axes) - w.ndim) + w.shape).transpose(axes)
+        while w.ndim > 1 and w.shape[0] == 1:
+            w = w[0]
+        return importer.constant(value, w, f"operand{axes}{w.shape}")
+    if isinstance(value, int | float):
+        return importer.number(float(value))
+    raise Unsupported("an operand is neither a tensor nor a number")
+
+
+def binary(importer: Importer, operation: str, a: Any, b: Any) -> Value:
+    """Emit `operation` on two operands, at least one of them an activation."""
+    values = [v for v in (a, b) if isinstance(v, Value)]
+    rank = max(v.rank for v in values)
+    if any(v.rank != rank for v in values):
+        raise Unsupported("operands have different numbers of axes; unsqueeze the smaller one")
+    if any(isinstance(v, Constant) and v.tensor.dim() > rank and v.tensor.shape[0] != 1 for v in (a, b)):
+        raise Unsupported("a constant has more axes than the activation")
+    axes = next((v.axes for v in values if v.axes == channels_last(rank)), values[0].axes)
+    roles = {"a": _operand(importer, a, axes), "b": _operand(importer, b, axes)}
+    result = Value(importer.emit(operation, roles), axes)
+    pending = [v.expanded for v in values if v.expanded is not None]
+    if pending and any(target[1:] != importer.shape(result)[1:] for target in pending):
+        raise Unsupported("an expanded tensor meets no operand of its full shape; drop the expand")
+    return result
+
+
+def _scaled(importer: Importer, value: Any, alpha: Any) -> Any:
+    """`value * alpha`."""
+    if alpha == 1:
+        return value
+    if isinstance(value, Value):
+        return binary(importer, "mul", value, alpha)
+    if isinstance(value, Constant):
+        return Constant(value.tensor * alpha, f"{value.name}.scaled")
+    return value * alpha
+
+
+@handles("add")
+def add(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return binary(importer, "add", a["self"], _scaled(importer, a["other"], a.get("alpha", 1)))
+
+
+@handles("sub", "subtract")
+def sub(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return binary(importer, "sub", a["self"], _scaled(importer, a["other"], a.get("alpha", 1)))
+
+
+@handles("rsub")
+def rsub(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return binary(importer, "sub", a["other"], _scaled(importer, a["self"], a.get("alpha", 1)))
+
+
+@handles("mul", "multiply")
+def mul(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return binary(importer, "mul", a["self"], a["other"])
+
+
+@handles("div", "divide", "true_divide")
+def div(importer: Importer, a: Mapping[str, Any]) -> Value:
+    if a.get("rounding_mode") is not None:
+        raise Unsupported("division with rounding; use a plain division")
+    return binary(importer, "div", a["self"], a["other"])
+
+
+@handles("expand", "expand_as")
+def expand(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """A pending broadcast: the arithmetic that follows broadcasts by itself."""
+    x = a["self"]
+    assert importer.current is not None, "set by the walk over the program"
+    target = tuple(importer.current.meta["val"].shape)
+    if len(target) != x.rank:
+        raise Unsupported("it adds axes; unsqueeze first")
+    sizes = tuple(s if isinstance(s, int) and not isinstance(s, torch.SymInt) else -1 for s in target)
+    return x if sizes[1:] == importer.shape(x)[1:] else Value(x.name, x.axes, sizes)

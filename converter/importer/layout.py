@@ -1,0 +1,159 @@
+"""Operators that move or select elements: reshapes, permutes, slices, concatenation, padding, pixel shuffle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgenet.graph import BATCH
+
+from .context import Importer
+from .registry import Unsupported, handles
+from .regroup import regroup
+from .values import Value, channels_last
+
+
+@handles("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "_unsafe_view", "_reshape_alias")
+def reshape(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """Any operator that keeps torch's element order: the result's shape says it all."""
+    assert importer.current is not None, "set by the walk over the program"
+    sizes = list(importer.current.meta["val"].shape)
+    if not sizes or not importer.is_batch(sizes[0]):
+        raise Unsupported("it moves the batch from axis 0; keep samples on axis 0")
+    return regroup(importer, a["self"], (BATCH, *(importer.dimension(size) for size in sizes[1:])))
+
+
+def relabel(x: Value, dims: Sequence[int]) -> Value:
+    """Torch permute: only the meaning of the stored axes changes."""
+    order = [d % x.rank for d in dims]
+    if order[0] != 0:
+        raise Unsupported("it moves the batch axis; keep samples on axis 0")
+    return Value(x.name, tuple(order.index(axis) for axis in x.axes))
+
+
+@handles("permute")
+def permute(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return relabel(a["self"], a["dims"])
+
+
+@handles("transpose", "swapaxes", "swapdims")
+def transpose(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x = a["self"]
+    keys = [key for key in a if key != "self"]
+    first, second = (a[key] % x.rank for key in keys[:2])
+    order = list(range(x.rank))
+    order[first], order[second] = second, first
+    return relabel(x, order)
+
+
+def cut(importer: Importer, x: Value, dim: int, start: int, stop: int | None, step: int = 1) -> Value:
+    """x[start:stop:step] along a torch axis; nothing is emitted for all of it."""
+    size = importer.shape(x)[dim % x.rank]
+    if start == 0 and step == 1 and (stop is None or (stop >= size and dim % x.rank) or stop >= 2**31):
+        return x
+    stop = None if stop is not None and stop >= 2**31 else stop
+    attributes = {"axis": importer.axis(x, dim), "start": start, "stop": stop, "step": step}
+    return Value(importer.emit("slice", {"x": x.name}, attributes), x.axes)
+
+
+@handles("slice")
+def slice_(importer: Importer, a: Mapping[str, Any]) -> Value:
+    start, stop = a["start"] or 0, a["end"]
+    if not isinstance(start, int) or not (stop is None or isinstance(stop, int)):
+        raise Unsupported("a bound of the slice is computed at run time; use numbers")
+    return cut(importer, a["self"], a["dim"], start, stop, a["step"])
+
+
+@handles("narrow")
+def narrow(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return cut(importer, a["self"], a["dim"], a["start"], a["start"] + a["length"])
+
+
+def take(importer: Importer, x: Value, dim: int, index: int) -> Value:
+    """x.select(dim, index)."""
+    dim, shape = dim % x.rank, importer.shape(x)
+    if dim == 0:
+        raise Unsupported("it selects a sample; keep samples independent")
+    index %= shape[dim]
+    part = cut(importer, x, dim, index, index + 1)
+    return regroup(importer, part, shape[:dim] + shape[dim + 1 :])
+
+
+@handles("select")
+def select(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return take(importer, a["self"], a["dim"], a["index"])
+
+
+@handles("unbind")
+def unbind(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
+    x = a["self"]
+    return [take(importer, x, a["dim"], i) for i in range(importer.shape(x)[a["dim"] % x.rank])]
+
+
+@handles("split", "split_with_sizes", "chunk", "tensor_split")
+def split(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
+    """One slice for each part; torch's own result says how large the parts are."""
+    assert importer.current is not None, "set by the walk over the program"
+    x, dim, start, parts = a["self"], a["dim"] % a["self"].rank, 0, []
+    importer.axis(x, dim)
+    for part in importer.current.meta["val"]:
+        size = importer.dimension(part.shape[dim])
+        parts.append(cut(importer, x, dim, start, start + size))
+        start += size
+    return parts
+
+
+def join(importer: Importer, values: Sequence[Any], dim: int) -> Value:
+    """Concatenate along a torch axis."""
+    if not all(isinstance(v, Value) for v in values):
+        raise Unsupported("a constant is concatenated with activations; add it to the input instead")
+    rank = values[0].rank
+    axes = next((v.axes for v in values if v.axes == channels_last(rank)), values[0].axes)
+    parts = [importer.arrange(v, axes) for v in values]
+    roles = {f"x{i}": part.name for i, part in enumerate(parts)}
+    return Value(importer.emit("concat", roles, {"axis": importer.axis(parts[0], dim)}), axes)
+
+
+@handles("cat", "concat", "concatenate")
+def cat(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return join(importer, a["tensors"], a["dim"])
+
+
+@handles("stack")
+def stack(importer: Importer, a: Mapping[str, Any]) -> Value:
+    values, dim = a["tensors"], a["dim"]
+    if not all(isinstance(v, Value) for v in values):
+        raise Unsupported("a constant is stacked with activations; add it to the input instead")
+    dim %= values[0].rank + 1
+    if dim == 0:
+        raise Unsupported("it moves the batch from axis 0; stack along another axis")
+    shape = importer.shape(values[0])
+    return join(importer, [regroup(importer, v, (*shape[:dim], 1, *shape[dim:])) for v in values], dim)
+
+
+@handles("pad", "constant_pad_nd")
+def pad(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x, pads = a["self"], list(a["pad"])
+    if a.get("mode", "constant") != "constant":
+        raise Unsupported(f"padding mode {a['mode']!r}; use zeros or a constant")
+    if any(not isinstance(p, int) or p < 0 for p in pads):
+        raise Unsupported("negative or computed padding; slice instead")
+    if not any(pads):
+        return x
+    widths = [0] * (2 * x.rank)
+    for i in range(len(pads) // 2):
+        place = x.axes.index(x.rank - 1 - i)
+        widths[2 * place : 2 * place + 2] = pads[2 * i : 2 * i + 2]
+    return Value(importer.emit("pad", {"x": x.name}, {"pads": widths, "value": float(a["value"] or 0)}), x.axes)
+
+
+@handles("pixel_shuffle")
+def pixel_shuffle(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x = importer.images(a["self"])
+    return Value(importer.emit("pixel_shuffle", {"x": x.name}, {"factor": a["upscale_factor"]}), x.axes)
+
+
+@handles("channel_shuffle", "native_channel_shuffle")
+def channel_shuffle(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x = importer.channels_last(a["self"])
+    return Value(importer.emit("channel_shuffle", {"x": x.name}, {"groups": a["groups"]}), x.axes)

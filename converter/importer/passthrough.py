@@ -1,0 +1,33 @@
+"""Operators that leave values as they are at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .context import Importer
+from .registry import Unsupported, handles
+from .values import Value
+
+
+@handles("contiguous", "clone", "detach", "detach_copy", "alias", "lift_fresh_copy", "lift_fresh", "positive")
+def same(importer: Importer, a: Mapping[str, Any]) -> Any:
+    return a["self"]
+
+
+@handles("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
+def dropout(importer: Importer, a: Mapping[str, Any]) -> Any:
+    if a["train"]:
+        raise Unsupported("dropout in training mode; export the module in eval mode")
+    assert importer.current is not None, "set by the walk over the program"
+    return [a["input"]] if isinstance(importer.current.meta.get("val"), tuple | list) else a["input"]
+
+
+@handles("to", "_to_copy", "type_as", "float")
+def to(importer: Importer, a: Mapping[str, Any]) -> Value:
+    assert importer.current is not None, "set by the walk over the program"
+    if importer.current.meta["val"].dtype != torch.float32:
+        raise Unsupported("it leaves float32; convert the module with .float()")
+    return a["self"]

@@ -1,0 +1,91 @@
+"""Pooling and means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .context import Importer
+from .convolution import spatial
+from .registry import Unsupported, handles
+from .values import Value
+
+
+def _window(importer: Importer, a: Mapping[str, Any], operation: str, count: int, **extra: Any) -> Value:
+    """Emit a sliding window over one or two spatial axes."""
+    x = importer.images(a["self"]) if count == 2 else importer.lift(a["self"])
+    one, zero = ([1], [0]) if count == 1 else ([], [])
+    kernel = spatial(a["kernel_size"], count)
+    padding = zero + spatial(a["padding"], count)
+    attributes = {
+        "kernel": one + kernel,
+        "stride": one + (spatial(a["stride"], count) if a["stride"] else kernel),
+        "padding": [padding[0], padding[0], padding[1], padding[1]],
+        "ceil_mode": bool(a["ceil_mode"]),
+        **extra,
+    }
+    if "dilation" in a:
+        attributes["dilation"] = one + spatial(a["dilation"], count)
+    name = importer.emit(operation, {"x": x.name}, attributes)
+    return Value(name, x.axes) if count == 2 else importer.lower(name)
+
+
+@handles("max_pool2d")
+def max_pool2d(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return _window(importer, a, "max_pool2d", 2)
+
+
+@handles("max_pool1d")
+def max_pool1d(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return _window(importer, a, "max_pool2d", 1)
+
+
+@handles("max_pool2d_with_indices")
+def max_pool2d_with_indices(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
+    return [_window(importer, a, "max_pool2d", 2)]
+
+
+def _average(importer: Importer, a: Mapping[str, Any], count: int) -> Value:
+    extra = {"count_include_pad": bool(a["count_include_pad"]), "divisor": a.get("divisor_override")}
+    return _window(importer, a, "avg_pool2d", count, **extra)
+
+
+@handles("avg_pool2d")
+def avg_pool2d(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return _average(importer, a, 2)
+
+
+@handles("avg_pool1d")
+def avg_pool1d(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return _average(importer, a, 1)
+
+
+@handles("adaptive_avg_pool2d", "_adaptive_avg_pool2d")
+def adaptive_avg_pool2d(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x = importer.images(a["self"])
+    size = spatial(a["output_size"], 2)
+    if size == [1, 1]:
+        return Value(importer.emit("mean", {"x": x.name}, {"axes": [1, 2], "keepdims": True}), x.axes)
+    return Value(importer.emit("adaptive_avg_pool2d", {"x": x.name}, {"output_size": size}), x.axes)
+
+
+@handles("adaptive_avg_pool1d")
+def adaptive_avg_pool1d(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x = importer.lift(a["self"])
+    attributes = {"output_size": [1, *spatial(a["output_size"], 1)]}
+    return importer.lower(importer.emit("adaptive_avg_pool2d", {"x": x.name}, attributes))
+
+
+@handles("mean")
+def mean(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x, dims = a["self"], a.get("dim")
+    if not dims and dims != 0:
+        raise Unsupported("a mean over everything mixes samples; give the axes")
+    torch_axes = {d % x.rank for d in ([dims] if isinstance(dims, int) else dims)}
+    stored = sorted(importer.axis(x, d) for d in torch_axes)
+    keep = bool(a.get("keepdim", False))
+    name = importer.emit("mean", {"x": x.name}, {"axes": stored, "keepdims": keep})
+    if keep:
+        return Value(name, x.axes)
+    left = [axis for axis in x.axes if axis not in torch_axes]
+    return Value(name, tuple(sorted(left).index(axis) for axis in left))
