@@ -26,8 +26,8 @@ def randomize_batchnorm(module: nn.Module, seed: int = 0, example: Tensor | None
     """Give every batch norm random scale, shift and statistics, as after training, and return `module`.
 
     The statistics are those that `example` meets at each layer, perturbed per channel, so that activations neither
-    vanish nor explode in depth. `example` [N, C, H, W] defaults to seeded noise of 160 x 160 pixels with the channels of
-    the first convolution. Deterministic for a given `seed`; the module ends in the mode it had.
+    vanish nor explode in depth. `example` [N, C, H, W] defaults to seeded noise of 160 x 160 pixels with the channels
+    of the first convolution. Deterministic for a given `seed`; the module ends in the mode it had.
     """
     generator = torch.Generator().manual_seed(seed)
     layers = [layer for layer in module.modules() if isinstance(layer, BATCH_NORMS) and layer.track_running_stats]
