@@ -24,7 +24,6 @@ from edgenet.kernels.simd_types import (
     call_intrinsic,
     constant_int,
     f32v,
-    forbid_library_calls,
     i32v,
     items,
     load_vector,
@@ -44,7 +43,6 @@ Emit = Callable[[ir.IRBuilder, list[ir.Value]], ir.Value]
 def _scalar_load(element: ir.Type, result: types.Type, name: str, extend: bool = False) -> Any:
     def load(typingctx: Any, address: types.Type, index: types.Type) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-            forbid_library_calls(builder)
             value = builder.load(pointer(builder, args[0], element, args[1]), align=1)
             if not extend:
                 return value
@@ -65,7 +63,6 @@ load_scalar_byte = _scalar_load(I8, types.int32, "load_scalar_byte", extend=True
 def _scalar_store(element: ir.Type, kind: types.Type, name: str) -> Any:
     def store(typingctx: Any, value: types.Type, address: types.Type, index: types.Type) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-            forbid_library_calls(builder)
             value = builder.trunc(args[0], element) if element is I8 else args[0]
             builder.store(value, pointer(builder, args[1], element, args[2]), align=1)
             return context.get_dummy_value()
@@ -96,7 +93,6 @@ def load_f32(typingctx: Any, address: Any, index: Any) -> Any:
     """load_f32(address, index): the vector of float32 that begins at element `index`."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        forbid_library_calls(builder)
         return load_vector(builder, args[0], sig.return_type.llvm, args[1])
 
     return f32v()(types.int64, types.int64), codegen
@@ -108,7 +104,6 @@ def load_row_f32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
     count, vector = constant_int(columns), f32v()
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        forbid_library_calls(builder)
         place = builder.ptrtoint(pointer(builder, args[0], F32, args[1]), I64)
         values = [load_vector(builder, place, vector.llvm, j * vector.lanes) for j in range(count)]
         return pack(context, builder, sig.return_type, values)
@@ -121,7 +116,6 @@ def store_f32(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
     """store_f32(vector, address, index): store a vector at element `index`."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        forbid_library_calls(builder)
         store_vector(builder, args[0], args[1], args[2])
         return context.get_dummy_value()
 
@@ -287,7 +281,6 @@ def outer_fma(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any
     """outer_fma(tile, rows, index, row): tile[m] += float32 at element `index` of address rows[m], times row."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        forbid_library_calls(builder)
         tile_kind, row_kind = sig.args[0], sig.args[3]
         weights, out = items(builder, args[3], row_kind), []
         places = items(builder, args[1], sig.args[1])
@@ -328,91 +321,6 @@ def store_tile_f32(typingctx: Any, tile: Any, rows: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(tile, rows, types.int64), codegen
-
-
-def _lane_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
-    numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, splat(builder, builder.trunc(count, I32), lanes))
-
-
-@intrinsic
-def load_partial_f32(typingctx: Any, address: Any, index: Any, count: Any) -> Any:
-    """load_partial_f32(address, index, count): the first `count` lanes from memory, zero in the others."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        kind = sig.return_type.llvm
-        place = builder.bitcast(pointer(builder, args[0], F32, args[1]), kind.as_pointer())
-        mask = _lane_mask(builder, args[2], kind.count)
-        zero = ir.Constant(kind, [0.0] * kind.count)
-        return call_masked(builder, f"llvm.masked.load.{vector_suffix(kind)}.p0", kind, [place, mask, zero])
-
-    return f32v()(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def store_partial_f32(typingctx: Any, value: Any, address: Any, index: Any, count: Any) -> Any:
-    """store_partial_f32(vector, address, index, count): store the first `count` lanes only."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        kind = sig.args[0].llvm
-        place = builder.bitcast(pointer(builder, args[1], F32, args[2]), kind.as_pointer())
-        mask = _lane_mask(builder, args[3], kind.count)
-        call_masked(builder, f"llvm.masked.store.{vector_suffix(kind)}.p0", ir.VoidType(), [args[0], place, mask])
-        return context.get_dummy_value()
-
-    return types.void(value, types.int64, types.int64, types.int64), codegen
-
-
-def call_masked(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
-    """Call a masked load or store of unaligned elements (older LLVM took the alignment as an argument)."""
-    return call_intrinsic(builder, name, result, arguments)
-
-
-@intrinsic(prefer_literal=True)
-def convolve_row(typingctx: Any, sums: Any, x: Any, stride: Any, weights: Any, step: Any) -> Any:
-    """convolve_row(sums, x, stride, weights, step): one kernel row of a depthwise convolution.
-
-    sums[t] += sum_k vector(x + (t * step + k) * stride) * weights[k]; `stride` is the distance of two columns in bytes.
-    """
-    hop, taps, width = constant_int(step), len(weights), len(sums)
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        forbid_library_calls(builder)
-        acc, w = items(builder, args[0], sig.args[0]), items(builder, args[3], sig.args[3])
-        for column in range((width - 1) * hop + taps):
-            value = load_vector(builder, builder.add(args[1], builder.mul(args[2], I64(column))), f32v().llvm)
-            for k in range(taps):
-                t, rest = divmod(column - k, hop)
-                if rest == 0 and 0 <= t < width:
-                    acc[t] = _fma(builder, [value, w[k], acc[t]])
-        return pack(context, builder, sig.args[0], acc)
-
-    return sums(sums, types.int64, types.int64, weights, step), codegen
-
-
-@intrinsic(prefer_literal=True)
-def convolve_row_clipped(
-    typingctx: Any, sums: Any, x: Any, stride: Any, weights: Any, step: Any, first: Any, last: Any, zeros: Any
-) -> Any:
-    """convolve_row over columns first..last-1 only; the other columns read the vector of zeros at address `zeros`."""
-    hop, taps, width = constant_int(step), len(weights), len(sums)
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        forbid_library_calls(builder)
-        acc, w = items(builder, args[0], sig.args[0]), items(builder, args[3], sig.args[3])
-        for column in range((width - 1) * hop + taps):
-            place = builder.add(args[1], builder.mul(args[2], I64(column)))
-            inside = builder.and_(
-                builder.icmp_signed("<=", args[5], I64(column)), builder.icmp_signed(">", args[6], I64(column))
-            )
-            value = load_vector(builder, builder.select(inside, place, args[7]), f32v().llvm)
-            for k in range(taps):
-                t, rest = divmod(column - k, hop)
-                if rest == 0 and 0 <= t < width:
-                    acc[t] = _fma(builder, [value, w[k], acc[t]])
-        return pack(context, builder, sig.args[0], acc)
-
-    return sums(sums, types.int64, types.int64, weights, step, types.int64, types.int64, types.int64), codegen
 
 
 __all__ = [name for name in globals() if not name.startswith("_") and name not in ("Any", "Callable", "annotations")]

@@ -137,11 +137,6 @@ def vector_suffix(kind: ir.VectorType) -> str:
     return f"v{kind.count}{element}"
 
 
-def forbid_library_calls(builder: ir.IRBuilder) -> None:
-    """Keep LLVM from turning loops of the function being built into calls of memset or memcpy, which kernels cannot link."""
-    set.add(builder.function.attributes, '"no-builtins"')  # type: ignore[arg-type]  # llvmlite lacks string attributes
-
-
 def items(builder: ir.IRBuilder, value: ir.Value, kind: types.Type) -> list[ir.Value]:
     """The elements of a tuple value."""
     if not isinstance(kind, types.BaseTuple):

@@ -1,0 +1,151 @@
+"""Atomic operations and calls of native functions, for the executor and the thread team. Addresses are byte addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from edgenet.kernels.simd_types import I64, call_intrinsic, pointer, target
+
+_ACQUIRE_RELEASE = "acq_rel"
+
+
+@intrinsic
+def load_word(typingctx: Any, address: Any) -> Any:
+    """load_word(address): the int64 there."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.load(pointer(builder, args[0], I64))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def store_word(typingctx: Any, address: Any, value: Any) -> Any:
+    """store_word(address, value)."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        builder.store(args[1], pointer(builder, args[0], I64))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def atomic_load(typingctx: Any, address: Any) -> Any:
+    """atomic_load(address): acquire."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.load_atomic(pointer(builder, args[0], I64), "acquire", 8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
+    """atomic_store(address, value): release."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        builder.store_atomic(args[1], pointer(builder, args[0], I64), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def atomic_add(typingctx: Any, address: Any, value: Any) -> Any:
+    """atomic_add(address, value): the value before."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.atomic_rmw("add", pointer(builder, args[0], I64), args[1], _ACQUIRE_RELEASE)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def atomic_exchange(typingctx: Any, address: Any, value: Any) -> Any:
+    """atomic_exchange(address, value): the value before."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.atomic_rmw("xchg", pointer(builder, args[0], I64), args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def compare_exchange(typingctx: Any, address: Any, expected: Any, value: Any) -> Any:
+    """compare_exchange(address, expected, value): the value before; stored only if it was `expected`."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        pair = builder.cmpxchg(pointer(builder, args[0], I64), args[1], args[2], "seq_cst", "seq_cst")
+        return builder.extract_value(pair, 0)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def pause(typingctx: Any) -> Any:
+    """Tell the CPU that this is a waiting loop."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        if target().architecture == "x86_64":
+            call_intrinsic(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
+        else:
+            call_intrinsic(builder, "llvm.aarch64.hint", ir.VoidType(), [ir.IntType(32)(1)])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def call_entry(typingctx: Any, function: Any, slots: Any, begin: Any, end: Any, thread: Any) -> Any:
+    """call_entry(function, slots, begin, end, thread): run a kernel by its address."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64, I64, I64])
+        builder.call(
+            builder.inttoptr(args[0], kind.as_pointer()), [builder.inttoptr(args[1], I64.as_pointer()), *args[2:]]
+        )
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), codegen
+
+
+@intrinsic
+def call_c(typingctx: Any, function: Any, a: Any, b: Any) -> Any:
+    """call_c(function, a, b): call a C function of two 64-bit arguments and an int result."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind = ir.FunctionType(ir.IntType(32), [I64, I64])
+        result = builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return builder.sext(result, I64)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def bits_of(typingctx: Any, value: Any) -> Any:
+    """bits_of(value): the 32 bits of a float32, as int64."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.zext(builder.bitcast(args[0], ir.IntType(32)), I64)
+
+    return types.int64(types.float32), codegen
+
+
+__all__ = [
+    "atomic_add",
+    "atomic_exchange",
+    "atomic_load",
+    "atomic_store",
+    "bits_of",
+    "call_c",
+    "call_entry",
+    "compare_exchange",
+    "load_word",
+    "pause",
+    "store_word",
+]
