@@ -83,7 +83,9 @@ def machine(target: InstructionSet) -> llvm.TargetMachine:
     )
 
 
-def optimised_module(function: Callable[..., None], target: InstructionSet) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+def optimised_module(
+    function: Callable[..., None], target: InstructionSet
+) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     """The kernel with its entry point as optimised LLVM IR."""
     kinds = parameters(function)
     if tuple(kinds)[: len(LEADING)] != LEADING:
@@ -113,7 +115,10 @@ def optimised_module(function: Callable[..., None], target: InstructionSet) -> t
 
 
 def compile_kernel(function: Callable[..., None], target: InstructionSet) -> tuple[bytes, int]:
-    """Machine code of a kernel for `target`, and the offset of its entry point. Raises EngineError if it cannot stand alone."""
+    """Machine code of a kernel for `target`, and the offset of its entry point.
+
+    Raises EngineError if it cannot stand alone.
+    """
     module, code_generator = optimised_module(function, target)
     return link(code_generator.emit_object(module), ENTRY)
 

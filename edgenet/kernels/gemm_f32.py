@@ -1,9 +1,9 @@
 """float32 matrix products: pointwise convolutions and linear layers, first layers, and standard convolution.
 
 All share one tile: `rows` pixels times `columns` vectors of output channels, kept in registers over the whole depth.
-Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is only
-as many vectors wide as it needs (see `edgenet.prepare.packing`). The epilogue adds the residual and applies the activation.
-A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels.
+Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is
+only as many vectors wide as it needs (see `edgenet.prepare.packing`). The epilogue adds the residual and applies the
+activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _activate(tile, low, high, activation):
 
 @njit(inline="always")
 def finish(tile, y, residual, channel, missing, count, low, high, activation):
-    """Epilogue of a tile: residual, activation, store at `channel` of the rows y; `count` channels if some are missing."""
+    """Epilogue: residual, activation, store at `channel` of the rows y (`count` channels if some are missing)."""
     if missing:
         if residual[0] != 0:
             tile = add(tile, load_tile_partial(residual, channel, count, tile))
@@ -107,7 +107,10 @@ def _pointwise_rows(rows: int, columns: int) -> Any:
 
 
 def pointwise(rows: int, columns: int) -> Callable[..., None]:
-    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: `block` pixels of `group` panels."""
+    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]).
+
+    Unit: `block` pixels of `group` panels.
+    """
     wide = _pointwise_rows(rows, columns)
     narrow = _pointwise_rows(rows, max(columns - 1, 1))
     single = _pointwise_rows(rows, 1)
@@ -165,7 +168,7 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
 
 
 def rows_convolution(rows: int, columns: int) -> Callable[..., None]:
-    """Convolution whose kernel rows are contiguous in memory: few channels, no dilation, padding written into the input.
+    """Convolution whose kernel rows are contiguous in memory: few channels, no dilation, padding lies in the input.
 
     Unit: one output row. Each of `taps` kernel rows is a product of depth kernel_width * channels.
     """
@@ -175,7 +178,9 @@ def rows_convolution(rows: int, columns: int) -> Callable[..., None]:
         accumulate = _accumulator(width_in_vectors)
 
         @njit(inline="always")
-        def tile(x, xs, tap_stride, taps, y, ys, w, depth, pixel, last, channel, missing, count, low, high, act, height):
+        def tile(
+            x, xs, tap_stride, taps, y, ys, w, depth, pixel, last, channel, missing, count, low, high, act, height
+        ):
             lanes = lane_count()
             pixels = each_minimum(sequence(pixel, 1, height), last - 1)
             sums = repeat(load_row_f32(w, 0, width_in_vectors), height)
@@ -266,9 +271,9 @@ def convolution(rows: int, columns: int) -> Callable[..., None]:
 
     @njit(inline="always")
     def tile(
-        x, image_stride, row_stride, pixel_stride, zeros, height, width, kernel_height, kernel_width, stride_y, stride_x,
-        dilation_y, dilation_x, top, left, out_height, out_width, y, y_stride, residual, residual_stride, w, depth,
-        pixel, last, channel, missing, count, low, high, activation, tile_rows,
+        x, image_stride, row_stride, pixel_stride, zeros, height, width, kernel_height, kernel_width, stride_y,
+        stride_x, dilation_y, dilation_x, top, left, out_height, out_width, y, y_stride, residual, residual_stride, w,
+        depth, pixel, last, channel, missing, count, low, high, activation, tile_rows,
     ):  # fmt: skip
         step = depth * columns * lane_count() * 4
         pixels = each_minimum(sequence(pixel, 1, tile_rows), last - 1)
@@ -346,17 +351,17 @@ def convolution(rows: int, columns: int) -> Callable[..., None]:
             while pixel < last:
                 if (last - pixel) % rows == 0:
                     tile(
-                        place, image_stride, row_stride, pixel_stride, zeros, height, width, kernel_height, kernel_width,
-                        stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width, y, y_stride,
-                        residual, residual_stride, w, depth, pixel, last, channel, missing, count, low, high,
+                        place, image_stride, row_stride, pixel_stride, zeros, height, width, kernel_height,
+                        kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width, y,
+                        y_stride, residual, residual_stride, w, depth, pixel, last, channel, missing, count, low, high,
                         activation, rows,
                     )  # fmt: skip
                     pixel += rows
                 else:
                     tile(
-                        place, image_stride, row_stride, pixel_stride, zeros, height, width, kernel_height, kernel_width,
-                        stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width, y, y_stride,
-                        residual, residual_stride, w, depth, pixel, last, channel, missing, count, low, high,
+                        place, image_stride, row_stride, pixel_stride, zeros, height, width, kernel_height,
+                        kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width, y,
+                        y_stride, residual, residual_stride, w, depth, pixel, last, channel, missing, count, low, high,
                         activation, less,
                     )  # fmt: skip
                     pixel += less

@@ -20,8 +20,8 @@ from edgenet.errors import EngineError
 class InstructionSet:
     """One target of the kernels.
 
-    `bits` is the width of a vector register; `registers` their number. `dot` names the exact instruction that sums 8-bit
-    products into int32: "vnni512" and "vnni" (`vpdpbusd`, unsigned times signed), "madd16" (`vpmaddwd` on widened
+    `bits` is the width of a vector register; `registers` their number. `dot` names the exact instruction that sums
+    8-bit products into int32: "vnni512" and "vnni" (`vpdpbusd`, unsigned times signed), "madd16" (`vpmaddwd` on widened
     values), "sdot" (Arm dot product), "smull" (Arm widening multiply), "generic" (plain vector arithmetic).
     `stored_unsigned` tells that int8 activations lie in memory as value + 128.
     """
@@ -103,7 +103,10 @@ def cpu_flags() -> frozenset[str]:
 
 
 def available() -> list[InstructionSet]:
-    """Instruction sets that this CPU can run, least capable first. Raises EngineError on an unsupported architecture."""
+    """Instruction sets that this CPU can run, least capable first.
+
+    Raises EngineError on an unsupported architecture.
+    """
     here, flags = architecture(), cpu_flags()
     found = [t for t in INSTRUCTION_SETS.values() if t.architecture == here and flags.issuperset(t.needs)]
     if not found:
@@ -131,6 +134,7 @@ def host() -> InstructionSet:
     target = by_name(wanted)
     if target not in choices:
         raise EngineError(
-            f"EDGENET_ISA={wanted} needs CPU features that this machine lacks; it can run {', '.join(t.name for t in choices)}."
+            f"EDGENET_ISA={wanted} needs CPU features that this machine lacks; "
+            f"it can run {', '.join(t.name for t in choices)}."
         )
     return target

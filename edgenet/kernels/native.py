@@ -1,4 +1,7 @@
-"""Atomic operations and calls of native functions, for the executor and the thread team. Addresses are byte addresses."""
+"""Atomic operations and calls of native functions, for the executor and the thread team.
+
+Addresses are byte addresses.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Vector operations for kernels. Kernels are plain Python over these names; only this file (and simd_int8) emits LLVM IR.
+"""Vector operations for kernels. Kernels are plain Python over these names; only the simd files emit LLVM IR.
 
-Addresses are byte addresses (int64); indices count elements of the type named by the operation. Vectors have the width of
-the selected instruction set. Operations named elementwise take vectors, rows (tuples of vectors) and tiles (tuples of
-rows), and broadcast scalars to all lanes and rows over the rows of a tile.
+Addresses are byte addresses (int64); indices count elements of the type named by the operation. Vectors have the width
+of the selected instruction set. Operations named elementwise take vectors, rows (tuples of vectors) and tiles (tuples
+of rows), and broadcast scalars to all lanes and rows over the rows of a tile.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _replace_leaf(kind: types.Type, leaf: types.Type) -> types.Type:
 
 
 def elementwise(name: str, arity: int, emit: Emit, result_element: str | None = None) -> Any:
-    """Make an elementwise operation of `arity` operands from the emitter of one vector; scalar operands become vectors."""
+    """Make an elementwise operation of `arity` operands from the emitter of one vector; scalars become vectors."""
 
     def typed(typingctx: Any, kinds: tuple[types.Type, ...]) -> Any:
         shape = max(kinds, key=_depth)

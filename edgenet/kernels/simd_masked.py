@@ -97,7 +97,7 @@ def store_tile_partial(typingctx: Any, tile: Any, rows: Any, index: Any, count: 
 
 @intrinsic
 def load_tile_partial(typingctx: Any, rows: Any, index: Any, count: Any, like: Any) -> Any:
-    """load_tile_partial(rows, index, count, like): a tile shaped as `like`; zero beyond the first `count` of each row."""
+    """load_tile_partial(rows, index, count, like): a tile shaped as `like`, zero beyond the first `count` of a row."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         kind, out = sig.return_type, []
@@ -114,5 +114,3 @@ def load_tile_partial(typingctx: Any, rows: Any, index: Any, count: Any, like: A
         return pack(context, builder, kind, out)
 
     return like(rows, types.int64, types.int64, like), codegen
-
-

@@ -1,7 +1,7 @@
 """Vectors, and tuples of vectors, as ordinary values in Numba code; the helpers that emit LLVM IR for them.
 
-A `Vector` value is one LLVM vector. A row is a tuple of vectors, a tile a tuple of rows. A process generates code for one
-instruction set, chosen once by `select_target`.
+A `Vector` value is one LLVM vector. A row is a tuple of vectors, a tile a tuple of rows. A process generates code for
+one instruction set, chosen once by `select_target`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _selected: InstructionSet | None = None
 
 
 def select_target(target: InstructionSet) -> None:
-    """Generate code for `target` in this process. A process has one target: EngineError if another was selected before."""
+    """Generate code for `target` in this process.
+
+    A process has one target: EngineError if another was selected before.
+    """
     global _selected
     if _selected is not None and _selected != target:
         raise EngineError(f"This process already generates code for {_selected.name}.")

@@ -47,7 +47,10 @@ ACTIVATIONS: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "neg": ((), lambda x, a: -x),
     "reciprocal": ((), lambda x, a: 1 / x),
 }
-"""Parameters and float64 function of each activation. `clamp` with null bounds leaves that side open: ReLU is clamp(0, null)."""
+"""Parameters and float64 function of each activation.
+
+`clamp` with null bounds leaves that side open: ReLU is clamp(0, null).
+"""
 
 
 def _bound(activation: Mapping[str, Any], key: str) -> float | None:

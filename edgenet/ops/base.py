@@ -56,7 +56,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Equality:
-    """How closely every implementation must match the reference: `relative` to the largest magnitude; 0 means bit-exact."""
+    """How closely implementations must match the reference: `relative` to the largest magnitude; 0 means bit-exact."""
 
     relative: float
 
@@ -92,13 +92,13 @@ class Operation(ABC):
     def reference(
         self, node: Node, arrays: Mapping[str, np.ndarray], types: Mapping[str, Tensor], output: Tensor
     ) -> np.ndarray:
-        """The operation's arithmetic in plain NumPy: `arrays` by role, `types` the tensors by role, `output` its type."""
+        """The arithmetic in plain NumPy: `arrays` by role, `types` the tensors by role, `output` its type."""
 
     def cost(self, node: Node, inputs: Mapping[str, Tensor], output: Tensor) -> Cost:
         """Work for one sample (BATCH counted as 1)."""
         return memory_cost(inputs, output)
 
-    def check(self, node: Node, inputs: Mapping[str, Tensor], output: Tensor) -> None:
+    def check(self, node: Node, inputs: Mapping[str, Tensor], output: Tensor) -> None:  # noqa: B027 - most have none
         """Further conditions on dtypes and quantization. Raises OperationError."""
 
 

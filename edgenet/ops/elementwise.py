@@ -1,4 +1,4 @@
-"""Elementwise operations: activations, PReLU, arithmetic with NumPy broadcasting, lookup tables, changes of quantization."""
+"""Elementwise operations: activations, PReLU, broadcasting arithmetic, lookup tables, changes of quantization."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Table(_SameShape):
 
 
 def broadcast_shape(node: Node, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
-    """NumPy's broadcast of two shapes (the symbolic batch broadcasts with itself and 1); OperationError if there is none."""
+    """NumPy's broadcast of two shapes; the symbolic batch broadcasts with itself and 1. OperationError if none fits."""
     rank = max(len(a), len(b))
     out = []
     for p, q in zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True):
@@ -230,7 +230,7 @@ class Requantize(_SameShape):
 
 
 class Concat(Operation):
-    """Join x0, x1, ... along `axis`; int8 inputs of another quantization are rescaled by their entry of `multipliers`."""
+    """Join the inputs along `axis`; int8 ones of another quantization are rescaled by their entry of `multipliers`."""
 
     name = "concat"
     variadic = True

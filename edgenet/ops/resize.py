@@ -1,8 +1,9 @@
 """Spatial resizing, nearest and bilinear, with torch's coordinates.
 
-Source coordinate of output index i (all in float32): nearest floor(i * ratio); bilinear (i + 0.5) * ratio - 0.5, not below
-0, or i * (N - 1) / (n - 1) with align_corners. ratio is 1 / scale where a scale is given, else N / n.
-int8 bilinear: r0 = a*(1-wx) + b*wx, r1 = c*(1-wx) + d*wx, f = (r0*(1-wy) + r1*wy) * multiplier, each step rounded to float32.
+Source coordinate of output index i (all in float32): nearest floor(i * ratio); bilinear (i + 0.5) * ratio - 0.5, not
+below 0, or i * (N - 1) / (n - 1) with align_corners. ratio is 1 / scale where a scale is given, else N / n.
+int8 bilinear: r0 = a*(1-wx) + b*wx, r1 = c*(1-wx) + d*wx, f = (r0*(1-wy) + r1*wy) * multiplier, every step rounded
+to float32.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from edgenet.ops.elementwise import MULTIPLIER, Q_RANGE
 
 
 def source_positions(node: Node, axis: int, size: int, out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each output index of a spatial axis (0 height, 1 width): lower and upper source index, float32 weight of the upper."""
+    """For each output index of a spatial axis (0 height, 1 width): lower and upper index, weight of the upper."""
     a, index = node.attributes, np.arange(out, dtype=np.float32)
     scale = a["scale"][axis] if a["scale"] else None
     ratio = np.float32(1.0 / scale if scale else size / out)

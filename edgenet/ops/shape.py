@@ -73,7 +73,7 @@ class Pad(_Move):
 
 
 class Reshape(_Move):
-    """Row-major reshape of the stored layout; entry 0 copies the input's size (always so for the batch), -1 fits once."""
+    """Row-major reshape of the stored layout; entry 0 copies the input's size (always for the batch), -1 fits once."""
 
     name = "reshape"
     attributes = {"shape": Attribute("ints", required=True, minimum=-1, maximum=2**31)}
