@@ -1,7 +1,8 @@
 """The executor: runs a table of steps on every thread of a team, and the loop in which a team's workers wait for work.
 
-Step record, in 64-bit words: kernel address, units of work, units a thread takes at once, address of the kernel's slots,
-address of the step's work counter. All threads meet at a barrier after each step that more than one of them works on.
+Step record, in 64-bit words: kernel address, units of work, units a thread takes at once, address of the kernel's
+slots, address of the step's work counter. All threads meet at a barrier after each step that more than one of them
+works on.
 """
 
 from numba import njit
@@ -62,8 +63,8 @@ def execute(
 ):
     """Run steps 0..count-1 as `thread` of `threads`. Thread 0 first calls the others through their mailboxes.
 
-    The slots of this entry are a run record, which the mailboxes pass on by address (`begin`). `times`, if not 0, receives
-    a timespec before the first step and after each.
+    The slots of this entry are a run record, which the mailboxes pass on by address (`begin`). `times`, if not 0,
+    receives a timespec before the first step and after each.
     """
     if thread == 0:
         for worker in range(1, threads):
@@ -119,3 +120,13 @@ def serve(
             return
         atomic_store(mailbox, IDLE)
         call_entry(executor, job, job, 0, thread)
+
+
+def execute_entry():
+    """The executor, as an entry of the kernel table."""
+    return execute
+
+
+def serve_entry():
+    """The workers' loop, as an entry of the kernel table."""
+    return serve

@@ -1,0 +1,95 @@
+"""A plan bound to memory and machine code: the arrays that the executor walks. One context serves one run at a time."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
+from edgenet.errors import EngineError
+from edgenet.prepare.plan import Operand, Packed, Plan, Scratch, Step
+
+STEP_WORDS = 8
+LINE_WORDS = 8
+
+
+def _bits(value: float) -> int:
+    return int(np.float32(value).view(np.uint32))
+
+
+def aligned_words(count: int) -> np.ndarray:
+    """`count` int64 zeros that begin at a cache line."""
+    memory = np.zeros(count + 16, np.int64)
+    start = (-memory.ctypes.data % 64) // 8
+    return memory[start : start + count]
+
+
+class Context:
+    """Arena, slots and step records of one plan. Not for two runs at once."""
+
+    def __init__(self, plan: Plan, kernels: Mapping[str, LoadedKernel]):
+        self.plan = plan
+        arena = np.empty(plan.arena_bytes + 128, np.uint8)
+        start = -arena.ctypes.data % 64
+        self._arena = arena
+        self._base = arena.ctypes.data + start
+        self._keep = [kernels[step.kernel] for step in plan.steps]
+        self._patches: dict[str, list[tuple[int, int]]] = {}
+        places, total = [], 0
+        for step in plan.steps:
+            places.append(total)
+            total += -(-max(len(step.slots), 1) // LINE_WORDS) * LINE_WORDS
+        self.slots = aligned_words(total)
+        self.counters = aligned_words(LINE_WORDS * max(len(plan.steps), 1))
+        self.records = aligned_words(STEP_WORDS * max(len(plan.steps), 1))
+        for index, (step, place) in enumerate(zip(plan.steps, places, strict=True)):
+            self._bind(index, step, place, kernels[step.kernel])
+
+    def _bind(self, index: int, step: Step, place: int, kernel: LoadedKernel) -> None:
+        if set(step.slots) != set(kernel.slots):
+            wrong = set(step.slots) ^ set(kernel.slots)
+            raise EngineError(f"{step.node}: the slots {sorted(wrong)} do not match the kernel {kernel.name}.")
+        scratch = self._base + self.plan.scratch_offset
+        for i, (name, kind) in enumerate(kernel.slots.items()):
+            value = step.slots[name]
+            if kind == "float":
+                if not isinstance(value, int | float | np.floating):
+                    raise EngineError(f"{step.node}: slot {name} of {kernel.name} is a float.")
+                word = _bits(float(value))
+            elif isinstance(value, Operand):
+                word = self._address(value, place + i)
+            elif isinstance(value, Packed):
+                word = value.array.ctypes.data
+            elif isinstance(value, Scratch):
+                word = scratch
+                scratch += value.bytes_per_thread * self.plan.threads
+            elif isinstance(value, int | np.integer):
+                word = int(value)
+            else:
+                raise EngineError(f"{step.node}: slot {name} of {kernel.name} is an integer.")
+            self.slots[place + i] = word
+        record = self.records[index * STEP_WORDS :]
+        record[0], record[1], record[2] = kernel.address, step.units, step.grain
+        record[3] = self.slots.ctypes.data + place * 8
+        record[4] = self.counters.ctypes.data + index * LINE_WORDS * 8
+
+    def _address(self, operand: Operand, place: int) -> int:
+        root = self.plan.root[operand.tensor]
+        placement = self.plan.placements[root]
+        if placement.kind == "arena":
+            return self._base + placement.offset + operand.offset
+        self._patches.setdefault(root, []).append((place, operand.offset))
+        return 0
+
+    def attach(self, name: str, address: int) -> None:
+        """Set the memory of an input's or output's buffer (its root tensor)."""
+        for place, offset in self._patches.get(name, ()):
+            self.slots[place] = address + offset
+
+    def run_stepwise(self) -> None:
+        """Run every step on the calling thread, one call at a time. For tests: no executor, no team."""
+        for index, step in enumerate(self.plan.steps):
+            record = self.records[index * STEP_WORDS :]
+            ENTRY_TYPE(int(record[0]))(ctypes.c_void_p(int(record[3])), 0, step.units, 0)

@@ -1,0 +1,48 @@
+"""Compiles kernels in a process of its own: `python -m edgenet.kernels.build TARGET NAME...` writes blocks to stdout.
+
+A block is one line of JSON (kernel, target, entry offset, slot names and kinds, size, SHA-256 of the code) and the code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from hashlib import sha256
+
+from edgenet.kernels.isa import InstructionSet, by_name
+from edgenet.kernels.table import kernel
+
+
+def build(name: str, target: InstructionSet) -> bytes:
+    """The block of one kernel. This process must not have generated code for another target. Raises EngineError."""
+    from edgenet.kernels import compile as compiler
+    from edgenet.kernels.simd_types import select_target
+
+    select_target(target)
+    row = kernel(name, target)
+    function = getattr(importlib.import_module(f"edgenet.kernels.{row.module}"), row.factory)(*row.constants)
+    code, entry = compiler.compile_kernel(function, target)
+    slots = dict(list(compiler.parameters(function).items())[len(compiler.LEADING) :])
+    header = {
+        "kernel": name,
+        "target": target.name,
+        "entry": entry,
+        "slots": slots,
+        "size": len(code),
+        "sha256": sha256(code).hexdigest(),
+    }
+    return json.dumps(header).encode() + b"\n" + code
+
+
+def main() -> None:
+    """Build the kernels named on the command line."""
+    target = by_name(sys.argv[1])
+    for name in sys.argv[2:]:
+        block = build(name, target)
+        sys.stdout.buffer.write(len(block).to_bytes(8, "little") + block)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

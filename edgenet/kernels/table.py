@@ -1,0 +1,83 @@
+"""The kernel table: every kernel that exists for an instruction set. Dispatch, tests, benchmarks and the cache read it.
+
+A name is `<dtype>_<family>[_<tile>]`: dtype f32, s8 (int8) or any; the tile of a matrix kernel is rows x channels, of a
+depthwise kernel columns of output. Nothing here imports numba.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from edgenet.errors import EngineError
+from edgenet.kernels.isa import InstructionSet
+
+_FOLDER = Path(__file__).parent
+_IMPORT = re.compile(r"^from edgenet\.kernels\.(\w+) import|^from edgenet\.kernels import (\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel: `module` and `factory` in edgenet.kernels, the `constants` its factory takes, what it serves.
+
+    `vector` tells whether it works on vectors; a plan with a scalar kernel is reported to the user.
+    """
+
+    name: str
+    module: str
+    factory: str
+    constants: tuple[int, ...] = ()
+    operation: str = ""
+    dtype: str = "float32"
+    vector: bool = True
+
+
+def _engine() -> list[Kernel]:
+    return [
+        Kernel("execute", "executor", "execute_entry", operation="engine", dtype="any"),
+        Kernel("serve", "executor", "serve_entry", operation="engine", dtype="any"),
+    ]
+
+
+@cache
+def kernels(target: InstructionSet) -> dict[str, Kernel]:
+    """Every kernel of an instruction set by name."""
+    from edgenet.kernels import table_float, table_int8, table_memory
+
+    rows = [*_engine(), *table_float.rows(target), *table_int8.rows(target), *table_memory.rows(target)]
+    found = {row.name: row for row in rows}
+    if len(found) != len(rows):
+        raise EngineError("Two kernels of the table have the same name.")
+    return found
+
+
+def kernel(name: str, target: InstructionSet) -> Kernel:
+    """The kernel called `name`. Raises EngineError when the instruction set has none."""
+    try:
+        return kernels(target)[name]
+    except KeyError:
+        raise EngineError(f"There is no kernel {name} for {target.name}.") from None
+
+
+@cache
+def _sources(module: str) -> frozenset[str]:
+    """The module and every module of this folder that it imports, directly or not."""
+    found, left = {"compile", "object_file"}, ["compile", module]
+    while left:
+        name = left.pop()
+        found.add(name)
+        text = (_FOLDER / f"{name}.py").read_text("utf-8")
+        left += [a or b for a, b in _IMPORT.findall(text) if (a or b) not in found]
+    return frozenset(found)
+
+
+@cache
+def source_digest(module: str) -> str:
+    """SHA-256 over the sources that a kernel of `module` is made from."""
+    digest = sha256()
+    for name in sorted(_sources(module)):
+        digest.update(name.encode() + b"\0" + (_FOLDER / f"{name}.py").read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,172 @@
+"""From nodes to steps: what a lowering works with, and the registry of lowerings by operation.
+
+A lowering is a function `(node, lowering)` that adds the node's steps. It chooses the kernel; the kernel assumes.
+Kernels see memory as the graph defines it: channels-last, dense. int8 values lie in memory as they are, or as value + 128
+where the instruction set asks for it (`InstructionSet.stored_unsigned`): `Lowering.stored` converts zero points and bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edgenet.errors import EngineError
+from edgenet.graph import Graph, Node, Tensor
+from edgenet.kernels.isa import InstructionSet
+from edgenet.kernels.table import kernel
+from edgenet.ops import constant_value
+from edgenet.prepare.plan import Operand, Packed, Scratch, Step, Value
+
+LowerFunction = Callable[[Node, "Lowering"], None]
+LOWERINGS: dict[str, LowerFunction] = {}
+ELEMENT_BYTES = {"float32": 4, "int8": 1, "float16": 2, "int32": 4}
+
+
+def lowers(*operations: str) -> Callable[[LowerFunction], LowerFunction]:
+    """Register a lowering for operations."""
+
+    def register(function: LowerFunction) -> LowerFunction:
+        for operation in operations:
+            LOWERINGS[operation] = function
+        return function
+
+    return register
+
+
+class Lowering:
+    """Collects the steps of a plan. `tensors` have concrete shapes."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        tensors: dict[str, Tensor],
+        target: InstructionSet,
+        threads: int,
+        packed: dict[Hashable, np.ndarray],
+    ):
+        self.graph, self.tensors, self.target, self.threads = graph, tensors, target, threads
+        self.steps: list[Step] = []
+        self.root: dict[str, str] = {}
+        self._packed = packed
+        self._node: Node | None = None
+        self._temporaries = 0
+
+    def run(self, node: Node) -> None:
+        """Add the steps of a node (whose attributes are complete). Raises EngineError when no kernel serves it."""
+        self._node = node
+        try:
+            lower = LOWERINGS[node.operation]
+        except KeyError:
+            raise EngineError(f"{node.name}: there is no kernel for the operation {node.operation}.") from None
+        lower(node, self)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Concrete shape of a tensor."""
+        return self.tensors[name].shape
+
+    def size(self, name: str) -> int:
+        """Number of elements of a tensor."""
+        return int(np.prod(self.tensors[name].shape, dtype=np.int64))
+
+    def dtype(self, name: str) -> str:
+        """Element type of a tensor."""
+        return self.tensors[name].dtype
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a tensor is a constant of the graph."""
+        return name in self.graph.constants
+
+    def constant(self, name: str) -> np.ndarray:
+        """A constant as stored."""
+        return self.graph.constants[name]
+
+    def float_constant(self, name: str) -> np.ndarray:
+        """A constant as float32, whatever its storage."""
+        return constant_value(self.graph, name)
+
+    def read(self, name: str, offset: int = 0) -> Operand | Packed:
+        """Address of a tensor that the step reads; a constant is passed in its stored form (int8 as `stored` says)."""
+        if self.is_constant(name):
+            return self.packed(("constant", name), lambda: self._stored_array(name))
+        return Operand(name, offset)
+
+    def _stored_array(self, name: str) -> np.ndarray:
+        array = self.constant(name)
+        if array.dtype == np.int8 and self.dtype(name) == "int8" and self.target.stored_unsigned:
+            return (array.astype(np.int16) + 128).astype(np.uint8)
+        return array.astype(np.float32) if array.dtype == np.float16 else array
+
+    def write(self, name: str, offset: int = 0) -> Operand:
+        """Address of a tensor that the step writes."""
+        return Operand(name, offset, write=True)
+
+    def alias(self, output: str, source: str) -> None:
+        """`output` is the same memory as `source` (a reshape)."""
+        if self.is_constant(source):
+            raise EngineError(f"{output} is a view of a constant; such nodes are folded at conversion.")
+        self.root[output] = source
+
+    def temporary(self, size: int) -> str:
+        """Name of a new buffer of `size` bytes, alive from its first to its last use."""
+        self._temporaries += 1
+        name = f"temporary.{self._temporaries}"
+        self.tensors[name] = Tensor(name, (size,), "int8")
+        return name
+
+    def scratch(self, bytes_per_thread: int) -> Scratch:
+        """Scratch memory for each thread; thread t's lies t * bytes_per_thread (a multiple of 64) behind the address."""
+        if bytes_per_thread % 64:
+            raise EngineError("Scratch sizes are multiples of 64 bytes.")
+        return Scratch(bytes_per_thread)
+
+    def packed(self, key: Hashable, make: Callable[[], np.ndarray]) -> Packed:
+        """Constant data made once for all plans of a model; `key` must tell everything that `make` depends on."""
+        if key not in self._packed:
+            self._packed[key] = _aligned_copy(make())
+        return Packed(self._packed[key])
+
+    def stored(self, value: int) -> int:
+        """An int8 value (zero point, bound) as it lies in memory."""
+        return value + 128 if self.target.stored_unsigned else value
+
+    def zero_point(self, name: str) -> int:
+        """Zero point of an int8 tensor, as it lies in memory."""
+        quantization = self.tensors[name].quantization
+        return self.stored(quantization.zero_point if quantization else 0)
+
+    def step(self, kernel_name: str, units: int, grain: int = 1, **slots: Value) -> None:
+        """Add a step of the current node."""
+        node = self._node
+        assert node is not None, "run() sets the node"
+        row = kernel(kernel_name, self.target)
+        self.steps.append(
+            Step(kernel_name, units, max(1, grain), slots, node.name, node.operation, node.output, vector=row.vector)
+        )
+
+
+def _aligned_copy(array: np.ndarray) -> np.ndarray:
+    """A C-contiguous copy that begins at a multiple of 64 bytes and has 64 bytes behind it."""
+    array = np.ascontiguousarray(array)
+    memory = np.zeros(array.nbytes + 128, np.uint8)
+    start = -memory.ctypes.data % 64
+    result = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    result[...] = array
+    return result
+
+
+def with_shape(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The tensor with another shape."""
+    return replace(tensor, shape=shape)
+
+
+def activation_bounds(activation: dict[str, Any] | None) -> tuple[float, float]:
+    """Bounds of a clamp activation; infinite where open, and both for None. Raises EngineError for another kind."""
+    if activation is None:
+        return -np.inf, np.inf
+    if activation["kind"] != "clamp":
+        raise EngineError(f"The activation {activation['kind']} is not a clamp.")
+    low, high = activation.get("min"), activation.get("max")
+    return (-np.inf if low is None else low), (np.inf if high is None else high)

@@ -1,0 +1,88 @@
+"""Plan: what the engine runs. Steps with their kernels and slots, and where each tensor lies. Pure data, no addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgenet.graph import Tensor
+from edgenet.kernels.isa import InstructionSet
+
+
+@dataclass(frozen=True)
+class Operand:
+    """The address of a tensor, plus `offset` bytes."""
+
+    tensor: str
+    offset: int = 0
+    write: bool = False
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The address of constant data: weights packed for a kernel, tables. The array is C-contiguous."""
+
+    array: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The address of scratch memory: `bytes_per_thread` for each thread, one thread's behind the other's."""
+
+    bytes_per_thread: int
+
+
+Value = int | float | Operand | Packed | Scratch
+
+
+@dataclass
+class Step:
+    """One kernel call: `units` of work, handed out `grain` at a time, with the values of the kernel's slots by name."""
+
+    kernel: str
+    units: int
+    grain: int
+    slots: dict[str, Value]
+    node: str = ""
+    operation: str = ""
+    output: str = ""
+    flops: int = 0
+    bytes_moved: int = 0
+    vector: bool = True
+
+    def operands(self) -> list[Operand]:
+        """The tensors the step touches."""
+        return [value for value in self.slots.values() if isinstance(value, Operand)]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a buffer lies: in the arena at `offset`, or in the caller's input or output array."""
+
+    kind: str
+    offset: int
+    size: int
+
+
+@dataclass
+class Plan:
+    """A graph prepared for one instruction set, number of threads and input shapes.
+
+    `root` maps every tensor to the buffer it shares; `placements` locates buffers. `arena_bytes` is the planned peak of
+    all activations and scratch, `naive_bytes` what one buffer for each tensor would take.
+    """
+
+    target: InstructionSet
+    threads: int
+    steps: list[Step]
+    tensors: dict[str, Tensor]
+    inputs: list[str]
+    outputs: list[str]
+    root: dict[str, str] = field(default_factory=dict)
+    placements: dict[str, Placement] = field(default_factory=dict)
+    lifetimes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    arena_bytes: int = 0
+    naive_bytes: int = 0
+    weights_bytes: int = 0
+    scratch_offset: int = 0

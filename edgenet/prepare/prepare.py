@@ -1,0 +1,111 @@
+"""`prepare`: from a validated Graph to a Plan for this CPU, these input shapes and this number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+
+from edgenet.errors import InputError
+from edgenet.graph import Graph
+from edgenet.kernels.isa import InstructionSet
+from edgenet.ops import OperationError, infer_shapes, operation, with_defaults
+from edgenet.prepare import lower_conv, lower_int8, lower_memory, lower_pointwise
+from edgenet.prepare.arena import SLACK, aligned, place
+from edgenet.prepare.fusion import fuse
+from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
+from edgenet.prepare.plan import Placement, Plan, Scratch, Step
+
+_ = (lower_conv, lower_int8, lower_memory, lower_pointwise)  # register their lowerings
+
+
+def prepare(
+    graph: Graph,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    target: InstructionSet,
+    threads: int,
+    packed: dict[Hashable, np.ndarray] | None = None,
+) -> Plan:
+    """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
+
+    `packed` keeps packed weights from one plan of a model to the next. Raises InputError when a shape does not fit the
+    network, EngineError when no kernel serves a node.
+    """
+    packed = {} if packed is None else packed
+    try:
+        tensors = infer_shapes(graph, input_shapes)
+    except OperationError as error:
+        raise InputError(f"The network does not take inputs of this shape: {error}") from None
+    graph = fuse(graph, tensors, target)
+    lowering = Lowering(graph, dict(tensors), target, threads, packed)
+    for node in graph.nodes:
+        before = len(lowering.steps)
+        complete = with_defaults(node)
+        lowering.run(complete)
+        added = lowering.steps[before:]
+        if added and node.operation in _COSTED:
+            types = {role: lowering.tensors[name] for role, name in node.inputs.items()}
+            cost = operation(node).cost(complete, types, lowering.tensors[node.output])
+            added[-1].flops, added[-1].bytes_moved = cost.flops, cost.bytes_read + cost.bytes_written
+    plan = Plan(target, threads, lowering.steps, lowering.tensors, list(graph.inputs), list(graph.outputs))
+    plan.root = _roots(lowering)
+    _place(plan)
+    plan.weights_bytes = sum(array.nbytes for array in packed.values())
+    return plan
+
+
+class _Costed:
+    """Operations of `edgenet.ops`; the steps that preparation itself adds have no cost of their own."""
+
+    def __contains__(self, name: str) -> bool:
+        from edgenet.ops import OPERATIONS
+
+        return name in OPERATIONS
+
+
+_COSTED = _Costed()
+
+
+def _roots(lowering: Lowering) -> dict[str, str]:
+    found = {}
+    for name in lowering.tensors:
+        root = name
+        while root in lowering.root:
+            root = lowering.root[root]
+        found[name] = root
+    return found
+
+
+def _nbytes(plan: Plan, name: str) -> int:
+    tensor = plan.tensors[name]
+    return int(np.prod(tensor.shape, dtype=np.int64)) * ELEMENT_BYTES[tensor.dtype]
+
+
+def _place(plan: Plan) -> None:
+    """Lifetimes from the steps' operands; buffers of the caller stay where they are; the others go into the arena."""
+    for index, step in enumerate(plan.steps):
+        for operand in step.operands():
+            root = plan.root[operand.tensor]
+            first = plan.lifetimes.get(root, (index, index))[0]
+            plan.lifetimes[root] = (first, index)
+    for name in plan.inputs:
+        plan.placements[name] = Placement("input", 0, _nbytes(plan, name))
+    for name in plan.outputs:
+        root = plan.root[name]
+        if root not in plan.placements:
+            plan.placements[root] = Placement("output", 0, _nbytes(plan, root))
+    sizes = {name: _nbytes(plan, name) for name in plan.lifetimes if name not in plan.placements}
+    offsets, end = place(sizes, plan.lifetimes)
+    for name, offset in offsets.items():
+        plan.placements[name] = Placement("arena", offset, sizes[name])
+    plan.naive_bytes = sum(aligned(size + SLACK) for size in sizes.values())
+    plan.scratch_offset = aligned(end)
+    plan.arena_bytes = plan.scratch_offset + _scratch(plan.steps) * plan.threads + SLACK
+    plan.naive_bytes += plan.arena_bytes - plan.scratch_offset
+
+
+def _scratch(steps: list[Step]) -> int:
+    """Scratch bytes for one thread: the most that one step asks for (all of its slots together)."""
+    return max((sum(v.bytes_per_thread for v in s.slots.values() if isinstance(v, Scratch)) for s in steps), default=0)
+
+
