@@ -1,1 +1,72 @@
-"""Lowerings."""
+"""Lowering of linear layers and pointwise convolutions in float32: a matrix product over pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgenet.graph import Node
+from edgenet.kernels.table_float import gemm_tile
+from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
+
+
+def pack_panels(weight: np.ndarray, bias: np.ndarray, width: int, lanes: int) -> np.ndarray:
+    """Weights [O, K] and bias [O] as panels [bias row, K rows][width]; the last is as many vectors wide as it needs."""
+    channels, depth = weight.shape
+    parts = []
+    for first in range(0, channels, width):
+        count = min(width, channels - first)
+        padded = -(-count // lanes) * lanes
+        panel = np.zeros((depth + 1, padded), np.float32)
+        panel[0, :count] = bias[first : first + count]
+        panel[1:, :count] = weight[first : first + count].T
+        parts.append(panel.ravel())
+    return np.concatenate(parts)
+
+
+def bias_of(node: Node, lowering: Lowering, channels: int) -> np.ndarray:
+    """The bias of a float32 layer, zeros when it has none."""
+    return lowering.float_constant(node.inputs["bias"]) if "bias" in node.inputs else np.zeros(channels, np.float32)
+
+
+def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
+    """Steps of y = activation(x @ weight.T + bias + residual) over `pixels` rows."""
+    weight = node.inputs["weight"]
+    channels, depth = lowering.shape(weight)[0], lowering.shape(weight)[-1]
+    lanes = lowering.target.lanes
+    height, vectors = gemm_tile(lowering.target)
+    width = vectors * lanes
+
+    def make() -> np.ndarray:
+        matrix = lowering.float_constant(weight).reshape(channels, depth)
+        return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes)
+
+    panels = -(-channels // width)
+    low, high = activation_bounds(node.attributes["activation"])
+    residual = node.inputs.get("residual")
+    block = max(height, min(pixels, 4 * height))
+    lowering.step(
+        f"f32_pw_{height}x{width}",
+        units=-(-pixels // block) * panels,
+        x=lowering.read(node.inputs["x"]),
+        x_stride=depth * 4,
+        y=lowering.write(node.output),
+        y_stride=channels * 4,
+        residual=lowering.read(residual) if residual else 0,
+        residual_stride=channels * 4 if residual else 0,
+        weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width), make),
+        pixels=pixels,
+        depth=depth,
+        channels=channels,
+        block=block,
+        group=1,
+        low=low,
+        high=high,
+        activation=0,
+    )
+
+
+@lowers("linear")
+def linear(node: Node, lowering: Lowering) -> None:
+    """Linear layer over the last axis."""
+    shape = lowering.shape(node.inputs["x"])
+    matrix_product(node, lowering, int(np.prod(shape[:-1], dtype=np.int64)))

@@ -1,0 +1,74 @@
+"""Runs a small graph on the kernels of each instruction set that this CPU has, step by step, and compares with the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgenet import reference
+from edgenet.engine.cache import load_kernels
+from edgenet.engine.program import Context
+from edgenet.graph import Graph
+from edgenet.kernels.isa import InstructionSet, available
+from edgenet.ops import operation
+from edgenet.prepare.prepare import prepare
+
+TARGETS = available()
+
+
+def execute(graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet, threads: int = 1):
+    """Outputs by name of a graph run on the kernels of `target`, and its plan. int8 arrays are as the graph defines them."""
+    plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads)
+    context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
+    context._arena[:] = 0x7F
+    inputs, outputs = {}, {}
+    for name in graph.inputs:
+        inputs[name] = guarded(to_memory(arrays[name], target))
+        context.attach(name, inputs[name].ctypes.data)
+    for name in graph.outputs:
+        tensor = plan.tensors[name]
+        outputs[name] = guarded(np.full(tensor.shape, 0x55, np.uint8 if tensor.dtype == "int8" else tensor.dtype))
+        context.attach(plan.root[name], outputs[name].ctypes.data)
+    context.run_stepwise()
+    for name, array in outputs.items():
+        behind = array.base[-64:] if array.base is not None else array[:0]
+        assert (behind == 0xA5).all(), f"a kernel wrote behind {name}"
+    return {name: from_memory(array, graph, name, target) for name, array in outputs.items()}, plan
+
+
+def guarded(array: np.ndarray) -> np.ndarray:
+    """A copy with 64 bytes of a known value before and behind it."""
+    memory = np.full(array.nbytes + 128, 0xA5, np.uint8)
+    result = memory[64 : 64 + array.nbytes].view(array.dtype).reshape(array.shape)
+    result[...] = array
+    return result
+
+
+def to_memory(array: np.ndarray, target: InstructionSet) -> np.ndarray:
+    """An array as kernels see it: int8 as value + 128 where the instruction set stores it so."""
+    if array.dtype == np.int8 and target.stored_unsigned:
+        return (array.astype(np.int16) + 128).astype(np.uint8)
+    return array
+
+
+def from_memory(array: np.ndarray, graph: Graph, name: str, target: InstructionSet) -> np.ndarray:
+    """The inverse of `to_memory`."""
+    if graph.tensors[name].dtype != "int8":
+        return array
+    return (array.astype(np.int16) - 128).astype(np.int8) if target.stored_unsigned else array.view(np.int8)
+
+
+def check(graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet, threads: int = 1):
+    """Assert that the kernels of `target` give what the oracle gives. Returns the plan."""
+    expected = reference.run(graph, arrays)
+    found, plan = execute(graph, arrays, target, threads)
+    node = graph.nodes[-1]
+    for name in graph.outputs:
+        assert found[name].shape == expected[name].shape
+        if expected[name].dtype == np.int8 or operation(node).equality[expected[name].dtype.name].exact:
+            np.testing.assert_array_equal(found[name], expected[name])
+        else:
+            scale = max(float(np.abs(expected[name]).max(initial=0.0)), 1e-30)
+            relative = operation(node).equality["float32"].relative
+            np.testing.assert_allclose(found[name] / scale, expected[name] / scale, rtol=0, atol=relative)
+    assert all(step.vector for step in plan.steps), "a scalar kernel ran"
+    return plan
