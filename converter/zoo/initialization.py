@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +46,10 @@ def randomize_batchnorm(module: nn.Module, seed: int = 0, example: Tensor | None
 
 
 @contextmanager
-def _hooked(layers: list[nn.Module], generator: torch.Generator) -> Iterator[None]:
+def _hooked(layers: Sequence[nn.Module], generator: torch.Generator) -> Iterator[None]:
     """While active, each batch norm first takes on statistics from its input."""
 
-    def observe(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def observe(layer: Any, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]
         axes = [axis for axis in range(x.dim()) if axis != 1]
         channels = x.shape[1]

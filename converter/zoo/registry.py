@@ -141,7 +141,7 @@ def build(
     if weights is not None:
         state = unwrap(weights) if isinstance(weights, Mapping) else read_state_dict(weights)
         load_weights(module, state, entry.ignored)
-    module.input_size = size
+    module.input_size = size  # pyright: ignore[reportArgumentType]  # Module's __setattr__ is typed for tensors
     return module.eval()
 
 

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
+
 from edgenet.converter import zoo
 from edgenet.converter.zoo import mobilenet_v1
 from edgenet.converter.zoo.registry import ENTRIES
-
 from edgenet.errors import ConversionError
 
 # Published parameter counts: torchvision's model pages (auxiliary classifiers left out), Keras' trainable count for

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 import torch
-from edgenet.converter import zoo
 
+from edgenet.converter import zoo
 from edgenet.errors import ConversionError
 
 

@@ -1,0 +1,1 @@
+../../edgenet/__init__.py

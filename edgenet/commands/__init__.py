@@ -1,0 +1,1 @@
+"""The commands of `edgenet`, one file each."""
