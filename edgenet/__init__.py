@@ -1,3 +1,32 @@
 """edgenet: convolutional networks on the CPUs of laptops and Raspberry Pis."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgenet.errors import ConversionError, EdgenetError, EngineError, InputError, ModelFormatError
+from edgenet.graph import Graph, Preprocessing
+
+if TYPE_CHECKING:
+    from edgenet.model import Model, load
+
 __version__ = "0.1.0"
+__all__ = [
+    "ConversionError",
+    "EdgenetError",
+    "EngineError",
+    "Graph",
+    "InputError",
+    "Model",
+    "ModelFormatError",
+    "Preprocessing",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Model", "load"):
+        from edgenet import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module 'edgenet' has no attribute {name!r}")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
+from edgenet.engine.memory import aligned_words
 from edgenet.errors import EngineError
+from edgenet.graph import DTYPES
 from edgenet.prepare.plan import Operand, Packed, Plan, Scratch, Step
+
+if TYPE_CHECKING:
+    from edgenet.engine.team import Team
 
 STEP_WORDS = 8
 LINE_WORDS = 8
@@ -19,18 +25,13 @@ def _bits(value: float) -> int:
     return int(np.float32(value).view(np.uint32))
 
 
-def aligned_words(count: int) -> np.ndarray:
-    """`count` int64 zeros that begin at a cache line."""
-    memory = np.zeros(count + 16, np.int64)
-    start = (-memory.ctypes.data % 64) // 8
-    return memory[start : start + count]
-
-
 class Context:
     """Arena, slots and step records of one plan. Not for two runs at once."""
 
     def __init__(self, plan: Plan, kernels: Mapping[str, LoadedKernel]):
         self.plan = plan
+        self._team: Team | None = None
+        self._record = aligned_words(0)
         arena = np.empty(plan.arena_bytes + 128, np.uint8)
         start = -arena.ctypes.data % 64
         self._arena = arena
@@ -87,6 +88,34 @@ class Context:
         """Set the memory of an input's or output's buffer (its root tensor)."""
         for place, offset in self._patches.get(name, ()):
             self.slots[place] = address + offset
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """New arrays for the graph's outputs."""
+        return {name: np.empty(self.plan.tensors[name].shape, DTYPES[self.plan.tensors[name].dtype]) for name in self.plan.outputs}
+
+    def attach_all(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Let the steps read and write these arrays, which must stay alive until the run is over."""
+        for name, array in inputs.items():
+            self.attach(name, array.ctypes.data)
+        for name in reversed(outputs):
+            self.attach(self.plan.root[name], outputs[name].ctypes.data)
+
+    def copy_shared(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Fill outputs that are views of an input or of another output, which own no step."""
+        owners: dict[str, str] = {}
+        for name, array in outputs.items():
+            root = self.plan.root[name]
+            if root in inputs:
+                array[...] = inputs[root].reshape(array.shape)
+            elif root in owners:
+                array[...] = outputs[owners[root]].reshape(array.shape)
+            owners[root] = owners.get(root, name)
+
+    def run(self, team: Team) -> None:
+        """Run all steps on the team's threads. Inputs and outputs are attached."""
+        if self._team is not team:
+            self._team, self._record = team, team.record(self.records.ctypes.data, len(self.plan.steps))
+        team.run(self._record, self.plan.threads)
 
     def run_stepwise(self) -> None:
         """Run every step on the calling thread, one call at a time. For tests: no executor, no team."""

@@ -1,0 +1,64 @@
+"""Profile: the measured time of each step of a plan."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgenet.engine.program import Context
+from edgenet.engine.team import Team
+
+
+@dataclass
+class Profile:
+    """One row per step: name, operation, kernel, shape, flops, ms, gflops (GFLOP/s), share of the total time."""
+
+    rows: list[dict[str, Any]]
+    total_ms: float
+    threads: int
+    isa: str
+
+    def to_json(self) -> str:
+        """The profile as JSON."""
+        return json.dumps({"isa": self.isa, "threads": self.threads, "total_ms": self.total_ms, "steps": self.rows})
+
+    def __str__(self) -> str:
+        lines = [f"{'ms':>8} {'share':>6} {'GFLOP/s':>8}  {'kernel':24} {'output':16} step"]
+        for row in self.rows:
+            shape = "x".join(map(str, row["shape"]))
+            lines.append(
+                f"{row['ms']:8.3f} {row['share']:6.1%} {row['gflops']:8.1f}  {row['kernel']:24} {shape:16} {row['name']}"
+            )
+        lines.append(f"{self.total_ms:8.3f} ms in total, {self.threads} threads, {self.isa}")
+        return "\n".join(lines)
+
+
+def measure(context: Context, team: Team, repeats: int) -> Profile:
+    """Medians over `repeats` runs of a context whose inputs and outputs are attached."""
+    plan = context.plan
+    stamps = np.zeros((len(plan.steps) + 1, 2), np.int64)
+    record = team.record(context.records.ctypes.data, len(plan.steps), stamps.ctypes.data)
+    durations = []
+    for _ in range(repeats + 1):
+        team.run(record, plan.threads)
+        durations.append(np.diff(stamps[:, 0] * 1e9 + stamps[:, 1]) / 1e6)
+    medians = np.median(durations[1:], axis=0)
+    total = float(medians.sum())
+    rows = []
+    for step, ms in zip(plan.steps, medians.tolist(), strict=True):
+        rows.append(
+            {
+                "name": step.node or step.operation,
+                "operation": step.operation,
+                "kernel": step.kernel,
+                "shape": list(plan.tensors[step.output].shape),
+                "flops": step.flops,
+                "ms": ms,
+                "gflops": step.flops / ms / 1e6 if ms > 0 else 0.0,
+                "share": ms / total if total > 0 else 0.0,
+            }
+        )
+    return Profile(rows, total, plan.threads, plan.target.name)

@@ -1,0 +1,168 @@
+"""The thread team: worker threads that wait in native code for run records and meet at a barrier after each step.
+
+One team serves the process. A caller that finds it busy runs its plan alone, so that any number of callers never wait for
+each other and never interleave. After a fork the child builds its own team.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+
+import numpy as np
+
+from edgenet.engine.cache import load_kernels
+from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel, libc_address
+from edgenet.engine.memory import aligned_words
+from edgenet.kernels.isa import InstructionSet
+
+_LINE = 8
+_QUIT, _SLEEPING = 2, 1
+_SPINS = 20000
+"""Idle turns of a worker before it sleeps: a fraction of a millisecond."""
+_DEPARTURE_SECONDS = 1.0
+
+
+class Team:
+    """Workers 1..n of a process; thread 0 is whoever calls `run`."""
+
+    def __init__(self, target: InstructionSet):
+        kernels = load_kernels(("execute", "serve"), target)
+        self._execute, self._serve = kernels["execute"], kernels["serve"]
+        self._entry = ENTRY_TYPE(self._execute.address)
+        self._lock = threading.Lock()
+        self._workers: list[threading.Thread] = []
+        self._keep: list[np.ndarray] = []
+        self._mailboxes = aligned_words(_LINE * _MOST_THREADS)
+        self._semaphores = aligned_words(_LINE * _MOST_THREADS)
+        self._barrier = aligned_words(4 * _LINE)
+        self._addresses = {name: libc_address(name) for name in ("sched_yield", "clock_gettime", "sem_post", "sem_wait")}
+        self._sem_init = ctypes.CDLL(None).sem_init
+
+    def _grow(self, threads: int) -> None:
+        while len(self._workers) + 1 < threads:
+            number = len(self._workers) + 1
+            mailbox = self._mailboxes.ctypes.data + number * 64
+            semaphore = self._semaphores.ctypes.data + number * 64
+            self._sem_init(ctypes.c_void_p(semaphore), 0, 0)
+            slots = _slots(
+                self._serve,
+                mailbox=mailbox,
+                semaphore=semaphore,
+                sem_wait=self._addresses["sem_wait"],
+                executor=self._execute.address,
+                spins=_SPINS,
+            )
+            self._keep.append(slots)
+            entry = ENTRY_TYPE(self._serve.address)
+            worker = threading.Thread(
+                target=entry, args=(slots.ctypes.data, 0, 0, number), daemon=True, name=f"edgenet-{number}"
+            )
+            worker.start()
+            self._workers.append(worker)
+
+    def record(self, steps: int, count: int, times: int = 0) -> np.ndarray:
+        """A run record for `count` steps at address `steps`; `times` receives a timespec before the first and after each."""
+        return _slots(
+            self._execute,
+            steps=steps,
+            count=count,
+            threads=1,
+            barrier=self._barrier.ctypes.data,
+            sched_yield=self._addresses["sched_yield"],
+            clock_gettime=self._addresses["clock_gettime"],
+            times=times,
+            mailboxes=self._mailboxes.ctypes.data,
+            semaphores=self._semaphores.ctypes.data,
+            sem_post=self._addresses["sem_post"],
+        )
+
+    def run(self, record: np.ndarray, threads: int) -> int:
+        """Execute a run record on up to `threads` threads; returns how many took part."""
+        if threads > 1 and self._lock.acquire(blocking=False):
+            try:
+                self._grow(threads)
+                self._start(record, threads)
+            finally:
+                self._lock.release()
+            return threads
+        self._start(record, 1)
+        return 1
+
+    def _start(self, record: np.ndarray, threads: int) -> None:
+        record[list(self._execute.slots).index("threads")] = threads
+        address = record.ctypes.data
+        self._entry(address, address, 0, 0)
+
+    def dismiss(self) -> None:
+        """End the workers."""
+        with self._lock:
+            sem_post = ctypes.CDLL(None).sem_post
+            for number, worker in enumerate(self._workers, 1):
+                self._mailboxes[number * _LINE] = _QUIT
+                sem_post(ctypes.c_void_p(self._semaphores.ctypes.data + number * 64))
+                worker.join(_DEPARTURE_SECONDS)
+            self._workers.clear()
+
+
+_MOST_THREADS = 256
+_teams: dict[str, Team] = {}
+_teams_lock = threading.Lock()
+
+
+def _slots(kernel: LoadedKernel, **values: int) -> np.ndarray:
+    words = aligned_words(-(-len(kernel.slots) // _LINE) * _LINE)
+    for i, name in enumerate(kernel.slots):
+        words[i] = values[name]
+    return words
+
+
+def team(target: InstructionSet) -> Team:
+    """The process's team for an instruction set."""
+    with _teams_lock:
+        if target.name not in _teams:
+            _teams[target.name] = Team(target)
+        return _teams[target.name]
+
+
+def _forget() -> None:
+    """In a forked child: the workers are gone, the locks may be held by threads that do not exist."""
+    global _teams_lock
+    _teams_lock = threading.Lock()
+    _teams.clear()
+
+
+def _dismiss_all() -> None:
+    for each in list(_teams.values()):
+        each.dismiss()
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(_dismiss_all)
+
+
+def usable_threads() -> int:
+    """Physical cores that this process may use (affinity and cgroup limit honoured), at most 4."""
+    allowed = os.sched_getaffinity(0)
+    cores = {_core(cpu) for cpu in allowed}
+    return max(1, min(len(cores), _cgroup_limit(), 4))
+
+
+def _core(cpu: int) -> str:
+    base = f"/sys/devices/system/cpu/cpu{cpu}/topology"
+    try:
+        with open(f"{base}/physical_package_id") as package, open(f"{base}/core_id") as core:
+            return f"{package.read().strip()}:{core.read().strip()}"
+    except OSError:
+        return str(cpu)
+
+
+def _cgroup_limit() -> int:
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return 1 << 30
+    return 1 << 30 if quota == "max" else max(1, int(int(quota) / int(period) + 0.5))

@@ -1,0 +1,222 @@
+"""Model, the public object: a network ready to run on this CPU."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from edgenet.engine import cache
+from edgenet.engine.profile import Profile, measure
+from edgenet.engine.program import Context
+from edgenet.engine.team import team, usable_threads
+from edgenet.errors import EngineError, InputError
+from edgenet.graph import BATCH, DTYPES, Graph
+from edgenet.kernels.isa import host
+from edgenet.prepare.plan import Plan
+from edgenet.prepare.prepare import prepare
+
+PLANS_KEPT = 8
+"""Plans (input shapes) that a model keeps; the least recently used is dropped."""
+
+
+class _Prepared:
+    """A plan with its contexts: one for each run that is going on at the same time."""
+
+    def __init__(self, plan: Plan, kernels: Mapping[str, Any]):
+        self.plan, self.kernels = plan, kernels
+        self.idle: list[Context] = []
+
+    def context(self) -> Context:
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return Context(self.plan, self.kernels)
+
+
+class Model:
+    """A loaded network. Runs are thread-safe; pickling keeps the path (or the graph, if it came without one)."""
+
+    def __init__(self, graph: Graph, threads: int | None = None, path: str | None = None):
+        if threads is not None and threads < 1:
+            raise InputError("threads must be at least 1.")
+        self.graph = graph
+        self.path = path
+        self.threads = threads or usable_threads()
+        self.target = host()
+        self._packed: dict[Hashable, np.ndarray] = {}
+        self._prepared: OrderedDict[Hashable, _Prepared] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (load, (self.path if self.path is not None else self.graph, self.threads))
+
+    def run(self, *inputs: Any, progress: cache.Progress | None = None) -> Any:
+        """Outputs for inputs in the shapes of the PyTorch module; any batch. Arrays in order, or one dict by input name.
+
+        float32 (other float types are converted). Returns an array, or a tuple of them. Raises InputError.
+        """
+        arrays = self._arrays(inputs)
+        prepared = self._plan({name: array.shape for name, array in arrays.items()}, progress)
+        context = prepared.context()
+        try:
+            outputs = context.outputs()
+            context.attach_all(arrays, outputs)
+            context.run(team(self.target))
+        finally:
+            prepared.idle.append(context)
+        context.copy_shared(arrays, outputs)
+        results = tuple(outputs[name] for name in self.graph.outputs)
+        return results[0] if len(results) == 1 else results
+
+    def predict(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
+        """The most probable labels of a picture: a path, a PIL image or an HxWx3 uint8 array. Needs pillow."""
+        from edgenet import images
+
+        metadata = self.graph.metadata
+        if metadata.preprocessing is None:
+            raise InputError("The model has no preprocessing; convert it with preprocessing, or use run().")
+        result = self.run(images.preprocess(image, metadata.preprocessing))
+        first = result[0] if isinstance(result, tuple) else result
+        return images.top(first[0], metadata.labels, top)
+
+    def profile(self, *inputs: Any, repeats: int = 10) -> Profile:
+        """Median time of each step over `repeats` runs; without inputs, on random ones of the declared shape."""
+        arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
+        prepared = self._plan({name: array.shape for name, array in arrays.items()})
+        context = prepared.context()
+        try:
+            outputs = context.outputs()
+            context.attach_all(arrays, outputs)
+            return measure(context, team(self.target), repeats)
+        finally:
+            prepared.idle.append(context)
+
+    def example_inputs(self, batch: int = 1) -> dict[str, np.ndarray]:
+        """Standard normal inputs of the declared shapes, always the same."""
+        rng = np.random.default_rng(0)
+        return {
+            name: rng.standard_normal(self.graph.tensors[name].concrete(batch)).astype(np.float32)
+            for name in self.graph.inputs
+        }
+
+    def warm(self, batch: int = 1, progress: cache.Progress | None = None) -> None:
+        """Prepare for inputs of the declared shapes: compile what is missing, pack the weights."""
+        self._plan({name: array.shape for name, array in self.example_inputs(batch).items()}, progress)
+
+    def plan(self, *inputs: Any) -> Plan:
+        """The plan for inputs of these shapes (default: the declared ones, batch 1)."""
+        arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
+        return self._plan({name: array.shape for name, array in arrays.items()}).plan
+
+    def plan_info(self) -> dict[str, Any]:
+        """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step."""
+        plan = self.plan()
+        return {
+            "isa": plan.target.name,
+            "threads": plan.threads,
+            "arena_bytes": plan.arena_bytes,
+            "naive_bytes": plan.naive_bytes,
+            "weights_bytes": plan.weights_bytes,
+            "steps": [
+                {
+                    "name": step.node,
+                    "operation": step.operation,
+                    "kernel": step.kernel,
+                    "vector": step.vector,
+                    "shape": list(plan.tensors[step.output].shape),
+                    "flops": step.flops,
+                }
+                for step in plan.steps
+            ],
+        }
+
+    def summary(self) -> str:
+        """Steps with their kernels and output shapes, and the memory they take, as text."""
+        info = self.plan_info()
+        rows = [("step", "kernel", "output", "MFLOP")]
+        for step in info["steps"]:
+            shape = "x".join(map(str, step["shape"]))
+            rows.append((step["name"] or step["operation"], step["kernel"], shape, f"{step['flops'] / 1e6:.2f}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.append(
+            f"{info['isa']}, {info['threads']} threads; arena {info['arena_bytes'] / 1e6:.2f} MB "
+            f"(one buffer each: {info['naive_bytes'] / 1e6:.2f} MB), packed weights {info['weights_bytes'] / 1e6:.2f} MB"
+        )
+        return "\n".join(lines)
+
+    def close(self) -> None:
+        """Free plans, packed weights and arenas. A later run prepares again."""
+        with self._lock:
+            self._prepared.clear()
+            self._packed.clear()
+
+    def _arrays(self, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
+        names = self.graph.inputs
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            given = dict(inputs[0])
+            if set(given) != set(names):
+                raise InputError(f"The network's inputs are {', '.join(names)}, not {', '.join(map(str, given))}.")
+        elif len(inputs) == len(names):
+            given = dict(zip(names, inputs, strict=True))
+        else:
+            raise InputError(f"The network takes {len(names)} inputs ({', '.join(names)}), not {len(inputs)}.")
+        arrays = {name: self._array(name, given[name]) for name in names}
+        batches = {array.shape[0] for name, array in arrays.items() if self.graph.tensors[name].shape[0] == BATCH}
+        if len(batches) > 1:
+            raise InputError(f"The inputs have different batch sizes: {sorted(batches)}.")
+        return arrays
+
+    def _array(self, name: str, value: Any) -> np.ndarray:
+        declared = self.graph.tensors[name]
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"Input {name} is not an array: {error}.") from None
+        if array.dtype != DTYPES[declared.dtype] and array.dtype.kind != "f":
+            raise InputError(f"Input {name} must be {declared.dtype}, not {array.dtype}.")
+        shape = "x".join("batch" if size == BATCH else str(size) for size in declared.shape)
+        if array.ndim != len(declared.shape):
+            raise InputError(f"Input {name} must have shape {shape}, not {'x'.join(map(str, array.shape)) or 'a scalar'}.")
+        if 0 in array.shape:
+            raise InputError(f"Input {name} is empty: its shape is {'x'.join(map(str, array.shape))}.")
+        array = np.ascontiguousarray(array, dtype=DTYPES[declared.dtype])
+        if not np.isfinite(array.sum()) and np.isnan(array).any():
+            raise InputError(f"Input {name} contains NaN.")
+        return array
+
+    def _plan(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None = None) -> _Prepared:
+        key = tuple(shapes.values())
+        with self._lock:
+            found = self._prepared.get(key)
+            if found is None:
+                plan = prepare(self.graph, shapes, self.target, self.threads, self._packed)
+                kernels = cache.load_kernels({step.kernel for step in plan.steps}, self.target, progress)
+                found = self._prepared[key] = _Prepared(plan, kernels)
+                if len(self._prepared) > PLANS_KEPT:
+                    self._prepared.popitem(last=False)
+            else:
+                self._prepared.move_to_end(key)
+            return found
+
+
+def load(source: str | PathLike[str] | Graph, threads: int | None = None) -> Model:
+    """A Model from an .edgenet file or a Graph. `threads` None: physical cores that this process may use, at most 4.
+
+    Raises ModelFormatError for a bad file, InputError for a missing one, EngineError when this CPU is not supported.
+    """
+    from edgenet import format as file_format
+    from edgenet.validate import validate
+
+    if isinstance(source, Graph):
+        validate(source)
+        return Model(source, threads)
+    return Model(file_format.load(source), threads, str(source))
+
+
+__all__ = ["EngineError", "Model", "load"]
