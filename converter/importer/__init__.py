@@ -17,7 +17,9 @@ from .program import import_program
 __all__ = ["export", "import_module", "import_program"]
 
 
-def import_module(module: nn.Module | ExportedProgram | str | Path, example_inputs: Sequence[Any] | None = None) -> Graph:
+def import_module(
+    module: nn.Module | ExportedProgram | str | Path, example_inputs: Sequence[Any] | None = None
+) -> Graph:
     """The graph of a module (with `example_inputs`, the tensors its forward takes), an ExportedProgram or a .pt2 file.
 
     No rewrites are applied (see `edgenet.converter.passes`). Raises ConversionError.

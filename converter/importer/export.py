@@ -34,7 +34,7 @@ def export(module: nn.Module | ExportedProgram | str | Path, example_inputs: Seq
         try:
             program = torch.export.load(path)
         except Exception as error:
-            raise ConversionError(f"{path.name} is not a .pt2 file that this torch can load: {_first(error)}") from error
+            raise ConversionError(f"{path.name} is no .pt2 file that this torch can load: {_first(error)}") from error
     return program if _mutates_plainly(program.graph) else program.run_decompositions({})
 
 
@@ -56,8 +56,8 @@ def _export_module(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgra
                 return torch.export.export(module, inputs)
     except Exception as error:
         raise ConversionError(
-            f"torch.export cannot trace this module: {_first(error)} Remove control flow that depends on tensor values, "
-            "or pass an ExportedProgram."
+            f"torch.export cannot trace this module: {_first(error)} "
+            "Remove control flow that depends on tensor values, or pass an ExportedProgram."
         ) from error
     finally:
         for part, mode in modes.items():

@@ -1,4 +1,4 @@
-"""The walk over an exported program: constants, inputs, one handler per operator, outputs; all problems in one error."""
+"""The walk over an exported program: constants, inputs, a handler per operator, outputs; all problems in one error."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ class _Walk:
             result = node.target(*args, **{k: concrete(v) for k, v in node.kwargs.items()})  # type: ignore[operator]  # call_function
         if isinstance(result, torch.Tensor):
             return Constant(result, node.name)
-        return [Constant(r, f"{node.name}.{i}") for i, r in enumerate(result)] if isinstance(result, tuple | list) else None
+        if isinstance(result, tuple | list):
+            return [Constant(r, f"{node.name}.{i}") for i, r in enumerate(result)]
+        return None
 
     def convert(self, node: fx.Node) -> Any:
         name = operator_name(node.target)
@@ -142,7 +144,7 @@ class _Walk:
         if not used and aten and not symbolic and isinstance(node.meta.get("val"), torch.Tensor):
             return self.evaluate(node)
         if node not in self.replaced and (not aten or name not in HANDLERS):
-            raise Unsupported("this operator has no conversion; replace it with supported ones or move it out of the module")
+            raise Unsupported("it has no conversion; replace it with supported operators or move it out of the module")
         if any(v is NOTHING or (isinstance(v, list) and NOTHING in v) for v in used):
             return NOTHING
         if name not in PENDING and any(isinstance(v, Value) and v.expanded for v in used):

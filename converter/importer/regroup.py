@@ -38,7 +38,7 @@ def groups(source: tuple[int, ...], target: tuple[int, ...]) -> list[Group]:
 
 
 def place_units(order: list[int], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Stored axes for the non-unit torch axes in `order`: channels last or torch's own if they agree, else units first."""
+    """Stored axes for the non-unit torch axes in `order`: channels last or torch's own if they fit, or units first."""
     for axes in (channels_last(len(shape)), plain(len(shape))):
         if [axis for axis in axes[1:] if shape[axis] != 1] == order:
             return axes

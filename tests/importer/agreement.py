@@ -42,7 +42,9 @@ def agreement(graph: Graph, module: nn.Module, inputs: tuple[torch.Tensor, ...])
     return max(relative_error(got[name], want) for name, want in zip(graph.outputs, expected, strict=True))
 
 
-def check(module: nn.Module, *shapes: tuple[int, ...], batches: tuple[int, ...] = (1, 3), tolerance: float = 1e-4) -> Graph:
+def check(
+    module: nn.Module, *shapes: tuple[int, ...], batches: tuple[int, ...] = (1, 3), tolerance: float = 1e-4
+) -> Graph:
     """Import `module` with inputs of `shapes` (without the batch), compare for each batch, return the graph."""
     torch.manual_seed(0)
     graph = import_module(module, tuple(torch.randn(1, *shape) for shape in shapes))
