@@ -1,0 +1,10 @@
+"""From PyTorch to .edgenet graphs: `convert`, and `compare` to see where a converted network departs from its module.
+
+Importing this package does not import torch; converting does.
+"""
+
+from __future__ import annotations
+
+from .conversion import convert
+
+__all__ = ["convert"]

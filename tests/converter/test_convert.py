@@ -1,0 +1,103 @@
+"""What convert puts into a graph beside the network, and how it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import edgenet
+from edgenet import reference
+from edgenet.converter import convert, zoo
+from edgenet.converter.golden import golden_shapes
+from edgenet.errors import ConversionError
+from edgenet.validate import validate
+
+
+def test_importing_the_converter_does_not_import_torch():
+    import subprocess
+    import sys
+
+    code = "import edgenet.converter, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_converting_without_torch_says_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConversionError, match="pip install"):
+        convert("tiny_separable")
+
+
+def test_graph_is_optimised_valid_and_carries_its_metadata():
+    labels = [f"class {i}" for i in range(10)]
+    preprocessing = edgenet.Preprocessing(None, 32)
+    graph = convert("tiny_separable", labels=labels, preprocessing=preprocessing, name="mine")
+    validate(graph)
+    assert {node.operation for node in graph.nodes} == {"permute", "conv2d", "mean", "flatten", "linear"}
+    assert graph.metadata.labels == labels
+    assert graph.metadata.preprocessing == preprocessing
+    assert graph.metadata.provenance == {
+        "name": "mine",
+        "source": "random weights",
+        "arch": "tiny_separable",
+        "precision": "float32",
+        "torch": str(torch.__version__),
+        "edgenet": edgenet.__version__,
+    }
+
+
+def test_converting_twice_gives_the_same_graph():
+    first, second = convert("tiny_separable"), convert("tiny_separable")
+    assert first.metadata == second.metadata
+    assert first.nodes == second.nodes
+    assert first.tensors == second.tensors
+    assert all(np.array_equal(array, second.constants[name]) for name, array in first.constants.items())
+
+
+def test_golden_pair_is_what_the_oracle_computes():
+    graph = convert("tiny_separable")
+    inputs = {name: graph.constants[constant] for name, constant in graph.metadata.golden_inputs.items()}
+    outputs = reference.run(graph, inputs)
+    assert set(graph.metadata.golden_outputs) == set(graph.outputs)
+    for name, constant in graph.metadata.golden_outputs.items():
+        np.testing.assert_array_equal(graph.constants[constant], outputs[name])
+
+
+def test_golden_pictures_are_small_where_the_outputs_stay_the_same():
+    module = zoo.build("mobilenet_v2")
+    assert golden_shapes(convert(module)) == {"x": (1, 3, 48, 48)}
+    fully_convolutional = convert(nn.Conv2d(3, 4, 1), (torch.randn(1, 3, 70, 60),))
+    assert golden_shapes(fully_convolutional) == {"input": (1, 3, 70, 60)}
+
+
+def test_progress_is_reported_in_order():
+    calls: list[tuple[str, int, int]] = []
+    convert("tiny_separable", progress=lambda *call: calls.append(call))
+    stages = list(dict.fromkeys(stage for stage, _, _ in calls))
+    assert stages == ["import", "golden pair"]
+    for stage in stages:
+        done = [call[1] for call in calls if call[0] == stage]
+        assert done == sorted(done)
+        assert done[-1] == next(call[2] for call in calls if call[0] == stage)
+
+
+def test_unknown_precision():
+    with pytest.raises(ConversionError, match="no precision 'int4'"):
+        convert("tiny_separable", precision="int4")
+
+
+@pytest.mark.parametrize(("labels", "message"), [(["a"], "labels holds 1"), ("abc", "labels holds one string")])
+def test_labels_must_fit_the_classes(labels, message):
+    with pytest.raises(ConversionError, match=message):
+        convert("tiny_separable", labels=labels)
+
+
+def test_weights_with_nan_are_named():
+    module = zoo.build("tiny_separable")
+    with torch.no_grad():
+        module.get_parameter("classifier.bias")[2] = float("nan")
+    with pytest.raises(ConversionError, match=r"NaN or infinite values in classifier\.bias"):
+        convert(module)
