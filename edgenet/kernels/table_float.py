@@ -9,6 +9,11 @@ _TILES = {16: (12, 2), 8: (6, 2), 4: (8, 2)}
 """Rows and vectors of output channels of a matrix tile, by lanes: as many accumulators as the registers hold."""
 _SMALL_FILE = (6, 2)
 
+DEPTHWISE_KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2))
+"""Kernel widths and horizontal strides with a kernel of their own."""
+DEPTHWISE_COLUMNS = 8
+"""Outputs of a depthwise tile."""
+
 
 def gemm_tile(target: InstructionSet) -> tuple[int, int]:
     """Rows and vectors of the float32 matrix tile."""
@@ -19,6 +24,19 @@ def rows(target: InstructionSet) -> list[Kernel]:
     """The kernels of this family for an instruction set."""
     height, vectors = gemm_tile(target)
     tile = f"{height}x{vectors * target.lanes}"
-    return [
-        Kernel(f"f32_pw_{tile}", "gemm_f32", "pointwise", (height, vectors), "pointwise"),
+    matrix = (height, vectors)
+    found = [
+        Kernel(f"f32_pw_{tile}", "gemm_f32", "pointwise", matrix, "conv2d"),
+        Kernel(f"f32_conv_{tile}", "convolution_f32", "convolution", matrix, "conv2d"),
+        Kernel(f"f32_image_{tile}", "convolution_f32", "image_convolution", matrix, "conv2d"),
+        Kernel("f32_pad_image", "pad_image", "pad_image", (0,), "conv2d"),
+        Kernel("f32_dw_any", "depthwise_f32", "depthwise_general", (), "conv2d"),
     ]
+    for planes in (1, 2, 3, 4):
+        found.append(Kernel(f"f32_pad_planes{planes}", "pad_image", "pad_image", (planes,), "conv2d"))
+    for width, stride in DEPTHWISE_KERNELS:
+        for partial, suffix in ((0, ""), (1, "_partial")):
+            name = f"f32_dw{width}s{stride}_{DEPTHWISE_COLUMNS}{suffix}"
+            constants = (width, stride, DEPTHWISE_COLUMNS, partial)
+            found.append(Kernel(name, "depthwise_f32", "depthwise", constants, "conv2d"))
+    return found

@@ -1,1 +1,224 @@
-"""Lowerings."""
+"""Lowering of float32 convolutions: which kernel serves which, and how their weights are packed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgenet.graph import Node
+from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, gemm_tile
+from edgenet.prepare import lower_int8
+from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
+from edgenet.prepare.lowering import Lowering, lowers
+from edgenet.prepare.plan import Value
+
+IMAGE_CHANNELS = 4
+"""Up to so many input channels a convolution reads whole kernel rows of a padded copy of its input."""
+
+
+@lowers("conv2d")
+def conv2d(node: Node, lowering: Lowering) -> None:
+    """Convolution; int8 goes to `lower_int8`."""
+    if lowering.dtype(node.inputs["x"]) == "int8":
+        lower_int8.convolution(node, lowering)
+        return
+    weight, a = lowering.shape(node.inputs["weight"]), node.attributes
+    _, kernel_height, kernel_width, depth = weight
+    x = lowering.shape(node.inputs["x"])
+    if a["groups"] > 1 and depth == 1 and weight[0] == a["groups"]:
+        _depthwise(node, lowering)
+    elif (kernel_height, kernel_width, a["groups"]) == (1, 1, 1) and list(a["stride"]) == [1, 1] and not any(a["padding"]):
+        matrix_product(node, lowering, x[0] * x[1] * x[2])
+    elif depth <= IMAGE_CHANNELS and a["groups"] == 1 and list(a["dilation"]) == [1, 1]:
+        image_convolution(node, lowering, planar=False)
+    else:
+        _convolution(node, lowering)
+
+
+@lowers("planar_conv2d")
+def planar_conv2d(node: Node, lowering: Lowering) -> None:
+    """conv2d whose input still lies in planes (NCHW), as the caller passed it."""
+    image_convolution(node, lowering, planar=True)
+
+
+def _common(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
+    """Slots of output, residual and activation."""
+    low, high, code = fused_activation(node)
+    residual = node.inputs.get("residual")
+    return {
+        "y": lowering.write(node.output),
+        "y_stride": channels * 4,
+        "residual": lowering.read(residual) if residual else 0,
+        "residual_stride": channels * 4 if residual else 0,
+        "low": low,
+        "high": high,
+        "activation": code,
+    }
+
+
+def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
+    """Slots of the input image, the output size and the padding before."""
+    _, height, width, channels = lowering.shape(node.inputs["x"])
+    _, out_height, out_width, _ = lowering.shape(node.output)
+    top, _, left, _ = node.attributes["padding"]
+    return {
+        "x": lowering.read(node.inputs["x"]),
+        "image_stride": height * width * channels * 4,
+        "row_stride": width * channels * 4,
+        "pixel_stride": channels * 4,
+        "height": height,
+        "width": width,
+        "top": top,
+        "left": left,
+        "out_height": out_height,
+        "out_width": out_width,
+    }
+
+
+def pack_depthwise(weight: np.ndarray, bias: np.ndarray, lanes: int, shifted: bool) -> np.ndarray:
+    """Weights [C, KH, KW, 1] and bias [C] as [block][bias, taps][lanes]; with `shifted` the last block ends with channel C."""
+    channels = weight.shape[0]
+    rows = np.concatenate([bias[None], weight.reshape(channels, -1).T])
+    if channels < lanes or not shifted:
+        rows = np.pad(rows, ((0, 0), (0, -channels % lanes)))
+    starts = [min(i * lanes, rows.shape[1] - lanes) for i in range(-(-rows.shape[1] // lanes))]
+    return np.stack([rows[:, start : start + lanes] for start in starts]).astype(np.float32)
+
+
+def _depthwise(node: Node, lowering: Lowering) -> None:
+    channels, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
+    (stride_y, stride_x), (dilation_y, dilation_x) = node.attributes["stride"], node.attributes["dilation"]
+    lanes = lowering.target.lanes
+    simple = (kernel_width, stride_x) in DEPTHWISE_KERNELS and (dilation_y, dilation_x) == (1, 1)
+
+    def make() -> np.ndarray:
+        return pack_depthwise(
+            lowering.float_constant(node.inputs["weight"]), bias_of(node, lowering, channels), lanes, simple
+        )
+
+    slots = _geometry(node, lowering) | _common(node, lowering, channels)
+    slots |= {
+        "weights": lowering.packed(("depthwise", node.inputs["weight"], node.inputs.get("bias"), lanes, simple), make),
+        "channels": channels,
+        "kernel_height": kernel_height,
+        "stride_y": stride_y,
+    }
+    batch, out_height, out_width, _ = lowering.shape(node.output)
+    grain = max(1, 20_000 // max(1, out_width * channels * kernel_height * kernel_width // lanes))
+    units = batch * out_height
+    grain = max(1, min(grain, -(-units // (2 * lowering.threads))))
+    if simple:
+        partial = "_partial" if channels < lanes else ""
+        slots["zeros"] = _zeros(lowering, channels)
+        lowering.step(f"f32_dw{kernel_width}s{stride_x}_{DEPTHWISE_COLUMNS}{partial}", units, grain, **slots)
+    else:
+        slots |= {
+            "kernel_width": kernel_width,
+            "stride_x": stride_x,
+            "dilation_y": dilation_y,
+            "dilation_x": dilation_x,
+        }
+        lowering.step("f32_dw_any", units, grain, **slots)
+
+
+def _zeros(lowering: Lowering, count: int) -> Value:
+    return lowering.packed(("zeros", count), lambda: np.zeros(max(count, 64), np.float32))
+
+
+def _convolution(node: Node, lowering: Lowering) -> None:
+    weight, a = node.inputs["weight"], node.attributes
+    channels, kernel_height, kernel_width, depth = lowering.shape(weight)
+    groups = a["groups"]
+    group_channels = channels // groups
+    height, vectors = gemm_tile(lowering.target)
+    lanes = lowering.target.lanes
+    width = vectors * lanes
+
+    def make() -> np.ndarray:
+        matrix = lowering.float_constant(weight).reshape(groups, group_channels, -1)
+        bias = bias_of(node, lowering, channels).reshape(groups, group_channels)
+        return np.stack([pack_panels(matrix[g], bias[g], width, lanes) for g in range(groups)])
+
+    batch, out_height, out_width, _ = lowering.shape(node.output)
+    pixels = batch * out_height * out_width
+    packed = lowering.packed(("convolution", weight, node.inputs.get("bias"), groups, width), make)
+    slots = _geometry(node, lowering) | _common(node, lowering, channels)
+    slots |= {
+        "zeros": _zeros(lowering, depth),
+        "kernel_height": kernel_height,
+        "kernel_width": kernel_width,
+        "stride_y": a["stride"][0],
+        "stride_x": a["stride"][1],
+        "dilation_y": a["dilation"][0],
+        "dilation_x": a["dilation"][1],
+        "weights": packed,
+        "pixels": pixels,
+        "depth": depth,
+        "group_channels": group_channels,
+        "group_bytes": packed.array.nbytes // groups,
+        "groups": groups,
+    }
+    panels = -(-group_channels // width) * groups
+    tile_work = kernel_height * kernel_width * depth * height * vectors
+    block = height * max(1, min(-(-pixels // height), 40_000 // max(1, tile_work)))
+    slots["block"] = block
+    lowering.step(f"f32_conv_{height}x{width}", -(-pixels // block) * panels, 1, **slots)
+
+
+def image_convolution(node: Node, lowering: Lowering, planar: bool) -> None:
+    """Pads a copy of the input, then convolves its rows."""
+    weight, a, source = node.inputs["weight"], node.attributes, node.inputs["x"]
+    channels, kernel_height, kernel_width, depth = lowering.shape(weight)
+    if planar:
+        batch, _, in_height, in_width = lowering.shape(source)
+    else:
+        batch, in_height, in_width, _ = lowering.shape(source)
+    _, out_height, out_width, _ = lowering.shape(node.output)
+    top, _, left, _ = a["padding"]
+    stride_y, stride_x = a["stride"]
+    padded_height = max((out_height - 1) * stride_y + kernel_height, top + in_height)
+    padded_width = max((out_width - 1) * stride_x + kernel_width, left + in_width)
+    height, vectors = gemm_tile(lowering.target)
+    lanes = lowering.target.lanes
+    width = vectors * lanes
+    image = lowering.temporary(batch * padded_height * padded_width * depth * 4)
+    lowering.step(
+        f"f32_pad_planes{depth}" if planar else "f32_pad_image",
+        units=batch * padded_height,
+        grain=16,
+        x=lowering.read(source),
+        image_stride=in_height * in_width * depth * 4,
+        row_stride=in_width * 4 if planar else in_width * depth * 4,
+        plane_stride=in_height * in_width * 4,
+        y=lowering.write(image),
+        height=in_height,
+        width=in_width,
+        depth=depth,
+        top=top,
+        left=left,
+        padded_height=padded_height,
+        padded_width=padded_width,
+    )
+
+    def make() -> np.ndarray:
+        matrix = lowering.float_constant(weight).reshape(channels, -1)
+        return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes)
+
+    row_stride = padded_width * depth * 4
+    slots = _common(node, lowering, channels)
+    lowering.step(
+        f"f32_image_{height}x{width}",
+        units=batch * out_height,
+        grain=2,
+        x=lowering.read(image),
+        image_stride=padded_height * row_stride,
+        row_step=stride_y * row_stride,
+        pixel_step=stride_x * depth * 4,
+        tap_stride=row_stride,
+        taps=kernel_height,
+        depth=kernel_width * depth,
+        weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width), make),
+        out_height=out_height,
+        out_width=out_width,
+        channels=channels,
+        **slots,
+    )

@@ -6,7 +6,12 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_float import gemm_tile
+from edgenet.prepare import lower_int8
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
+
+
+HARDSWISH = 1
+"""Activation code of the kernels' epilogue (see kernels.epilogue_f32)."""
 
 
 def pack_panels(weight: np.ndarray, bias: np.ndarray, width: int, lanes: int) -> np.ndarray:
@@ -28,6 +33,14 @@ def bias_of(node: Node, lowering: Lowering, channels: int) -> np.ndarray:
     return lowering.float_constant(node.inputs["bias"]) if "bias" in node.inputs else np.zeros(channels, np.float32)
 
 
+def fused_activation(node: Node) -> tuple[float, float, int]:
+    """Bounds and activation code of a layer; `prepare.fusion` has split off what the epilogue does not have."""
+    activation = node.attributes["activation"]
+    if activation is not None and activation["kind"] == "hardswish":
+        return -np.inf, np.inf, HARDSWISH
+    return *activation_bounds(activation), 0
+
+
 def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     """Steps of y = activation(x @ weight.T + bias + residual) over `pixels` rows."""
     weight = node.inputs["weight"]
@@ -41,7 +54,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes)
 
     panels = -(-channels // width)
-    low, high = activation_bounds(node.attributes["activation"])
+    low, high, code = fused_activation(node)
     residual = node.inputs.get("residual")
     block = max(height, min(pixels, 4 * height))
     lowering.step(
@@ -61,12 +74,15 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         group=1,
         low=low,
         high=high,
-        activation=0,
+        activation=code,
     )
 
 
 @lowers("linear")
 def linear(node: Node, lowering: Lowering) -> None:
-    """Linear layer over the last axis."""
+    """Linear layer over the last axis; int8 goes to `lower_int8`."""
+    if lowering.dtype(node.inputs["x"]) == "int8":
+        lower_int8.linear(node, lowering)
+        return
     shape = lowering.shape(node.inputs["x"])
     matrix_product(node, lowering, int(np.prod(shape[:-1], dtype=np.int64)))

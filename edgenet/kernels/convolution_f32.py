@@ -1,0 +1,243 @@
+"""float32 standard and grouped convolution as an implicit matrix product, and the first layer of a network.
+
+The tile is that of `gemm_f32`; its rows are addresses of input pixels, another set for each tap of the kernel. Weights
+are packed in panels [bias, then kernel_height x kernel_width x depth rows][columns * lanes]; every group of channels
+begins with a panel of its own, whose last is only as many vectors wide as it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgenet.kernels.epilogue_f32 import finish, residual_rows
+from edgenet.kernels.gemm_f32 import accumulator
+from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.tuples import (
+    each_add,
+    each_and,
+    each_choose,
+    each_divide,
+    each_minimum,
+    each_multiply,
+    each_remainder,
+    each_within,
+    least,
+    sequence,
+)
+
+
+def _tile(height_in_rows: int, columns: int) -> Any:
+    accumulate = accumulator(columns)
+
+    @njit(inline="always")
+    def tile(image, window, target, w, depth, pixel, last, channel, missing, count):
+        x, image_stride, row_stride, pixel_stride, zeros, height, width = image
+        kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width = window
+        y, y_stride, residual, residual_stride, low, high, activation = target
+        step = depth * columns * lane_count() * 4
+        pixels = each_minimum(sequence(pixel, 1, height_in_rows), last - 1)
+        line = each_divide(pixels, out_width)
+        in_x = each_add(each_multiply(each_remainder(pixels, out_width), stride_x), -left)
+        in_y = each_add(each_multiply(each_remainder(line, out_height), stride_y), -top)
+        base = each_add(each_multiply(each_divide(line, out_height), image_stride), x)
+        base = each_add(base, each_add(each_multiply(in_y, row_stride), each_multiply(in_x, pixel_stride)))
+        sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
+        place = w + columns * lane_count() * 4
+        for tap_y in range(kernel_height):
+            inside_y = each_within(each_add(in_y, tap_y * dilation_y), height)
+            for tap_x in range(kernel_width):
+                inside = each_and(inside_y, each_within(each_add(in_x, tap_x * dilation_x), width))
+                offset = tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
+                sums = accumulate(sums, each_choose(inside, each_add(base, offset), zeros), depth, place)
+                place += step
+        out = each_add(each_multiply(pixels, y_stride), y)
+        before = residual_rows(residual, residual_stride, pixels)
+        finish(sums, out, before, channel, missing, count, low, high, activation)
+
+    return tile
+
+
+def _panel(rows: int, columns: int) -> Any:
+    """The output pixels first..last-1 of one panel, in tiles of `rows`, or of `rows - 1` until `rows` divides the rest."""
+    less = max(rows - 1, 1)
+    tall, short = _tile(rows, columns), _tile(less, columns)
+
+    @njit(inline="always")
+    def panel(image, window, target, w, depth, first, last, channel, missing, count):
+        pixel = first
+        while pixel < last:
+            if (last - pixel) % rows == 0:
+                tall(image, window, target, w, depth, pixel, last, channel, missing, count)
+                pixel += rows
+            else:
+                short(image, window, target, w, depth, pixel, last, channel, missing, count)
+                pixel += less
+
+    return panel
+
+
+def convolution(rows: int, columns: int) -> Callable[..., None]:
+    """Convolution of any kernel, stride, padding, dilation and groups. Unit: `block` output pixels of one panel.
+
+    `depth` and `group_channels` are a group's input and output channels; pixels outside of the input read `zeros`.
+    """
+    wide, single = _panel(rows, columns), _panel(rows, 1)
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        image_stride: int,
+        row_stride: int,
+        pixel_stride: int,
+        zeros: int,
+        height: int,
+        width: int,
+        kernel_height: int,
+        kernel_width: int,
+        stride_y: int,
+        stride_x: int,
+        dilation_y: int,
+        dilation_x: int,
+        top: int,
+        left: int,
+        out_height: int,
+        out_width: int,
+        y: int,
+        y_stride: int,
+        residual: int,
+        residual_stride: int,
+        weights: int,
+        pixels: int,
+        depth: int,
+        group_channels: int,
+        group_bytes: int,
+        groups: int,
+        block: int,
+        low: float,
+        high: float,
+        activation: int,
+    ):
+        lanes = lane_count()
+        panel_width = columns * lanes
+        group_panels = (group_channels + panel_width - 1) // panel_width
+        panels = group_panels * groups
+        panel_bytes = (depth * kernel_height * kernel_width + 1) * panel_width * 4
+        window = (
+            kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width,
+        )  # fmt: skip
+        target = (y, y_stride, residual, residual_stride, low, high, activation)
+        for unit in range(begin, end):
+            first = (unit // panels) * block
+            last = least(first + block, pixels)
+            panel = unit % panels
+            group = panel // group_panels
+            in_group = (panel % group_panels) * panel_width
+            count = group_channels - in_group
+            channel = group * group_channels + in_group
+            image = (x + group * depth * 4, image_stride, row_stride, pixel_stride, zeros, height, width)
+            w = weights + group * group_bytes + (panel % group_panels) * panel_bytes
+            missing = count % lanes != 0 and count < panel_width
+            if columns == 1 or count > lanes:
+                wide(image, window, target, w, depth, first, last, channel, missing, count)
+            else:
+                single(image, window, target, w, depth, first, last, channel, missing, count)
+
+    return kernel
+
+
+def _line_tile(height_in_rows: int, columns: int) -> Any:
+    accumulate = accumulator(columns)
+
+    @njit(inline="always")
+    def tile(source, target, w, pixel, last, channel, missing, count):
+        x, pixel_step, tap_stride, taps, depth = source
+        y, y_stride, residual, residual_stride, low, high, activation = target
+        pixels = each_minimum(sequence(pixel, 1, height_in_rows), last - 1)
+        sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
+        places = each_add(each_multiply(pixels, pixel_step), x)
+        place = w + columns * lane_count() * 4
+        for _ in range(taps):
+            sums = accumulate(sums, places, depth, place)
+            places = each_add(places, tap_stride)
+            place += depth * columns * lane_count() * 4
+        out = each_add(each_multiply(pixels, y_stride), y)
+        before = residual_rows(residual, residual_stride, pixels)
+        finish(sums, out, before, channel, missing, count, low, high, activation)
+
+    return tile
+
+
+def _line(rows: int, columns: int) -> Any:
+    less = max(rows - 1, 1)
+    tall, short = _line_tile(rows, columns), _line_tile(less, columns)
+
+    @njit(inline="always")
+    def line(source, target, w, last, channel, missing, count):
+        pixel = 0
+        while pixel < last:
+            if (last - pixel) % rows == 0:
+                tall(source, target, w, pixel, last, channel, missing, count)
+                pixel += rows
+            else:
+                short(source, target, w, pixel, last, channel, missing, count)
+                pixel += less
+
+    return line
+
+
+def image_convolution(rows: int, columns: int) -> Callable[..., None]:
+    """Convolution of an image with few channels whose padding is part of the input (see `pad_image`), without dilation.
+
+    A kernel row is `depth` = kernel_width * channels adjacent values; there are `taps` kernel rows. Unit: one output row.
+    """
+    wide, single = _line(rows, columns), _line(rows, 1)
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        image_stride: int,
+        row_step: int,
+        pixel_step: int,
+        tap_stride: int,
+        taps: int,
+        depth: int,
+        y: int,
+        y_stride: int,
+        residual: int,
+        residual_stride: int,
+        weights: int,
+        out_height: int,
+        out_width: int,
+        channels: int,
+        low: float,
+        high: float,
+        activation: int,
+    ):
+        lanes = lane_count()
+        width = columns * lanes
+        panels = (channels + width - 1) // width
+        for unit in range(begin, end):
+            place = x + (unit // out_height) * image_stride + (unit % out_height) * row_step
+            source = (place, pixel_step, tap_stride, taps, depth)
+            before = residual
+            if residual != 0:
+                before = residual + unit * out_width * residual_stride
+            target = (y + unit * out_width * y_stride, y_stride, before, residual_stride, low, high, activation)
+            for panel in range(panels):
+                w = weights + panel * (depth * taps + 1) * width * 4
+                channel = panel * width
+                count = channels - channel
+                missing = count % lanes != 0 and count < width
+                if columns == 1 or count > lanes:
+                    wide(source, target, w, out_width, channel, missing, count)
+                else:
+                    single(source, target, w, out_width, channel, missing, count)
+
+    return kernel

@@ -1,0 +1,59 @@
+"""Vector operations of depthwise convolutions: one kernel row over the columns of an output tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.extending import intrinsic
+
+from edgenet.kernels.simd import _fma
+from edgenet.kernels.simd_masked import lane_mask, masked_load
+from edgenet.kernels.simd_types import F32, constant_int, f32v, items, load_vector, pack, pointer
+
+
+def _row(load: Any, sums: list[ir.Value], weights: list[ir.Value], columns: int, step: int, builder: Any) -> None:
+    for column in range(columns):
+        x = None
+        for tap, weight in enumerate(weights):
+            output, remainder = divmod(column - tap, step)
+            if remainder == 0 and 0 <= output < len(sums):
+                x = load(column) if x is None else x
+                sums[output] = _fma(builder, [x, weight, sums[output]])
+
+
+@intrinsic(prefer_literal=True)
+def convolve_row_f32(typingctx: Any, sums: Any, places: Any, weights: Any, step: Any) -> Any:
+    """convolve_row_f32(sums, places, weights, step): sums[t] += vector at places[t * step + k] * weights[k], for each tap k."""
+    stride = constant_int(step)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        values = items(builder, args[0], sig.args[0])
+        addresses = items(builder, args[1], sig.args[1])
+        taps = items(builder, args[2], sig.args[2])
+        vector = f32v().llvm
+        _row(lambda c: load_vector(builder, addresses[c], vector), values, taps, len(addresses), stride, builder)
+        return pack(context, builder, sig.return_type, values)
+
+    return sums(sums, places, weights, step), codegen
+
+
+@intrinsic(prefer_literal=True)
+def convolve_row_partial_f32(typingctx: Any, sums: Any, places: Any, weights: Any, step: Any, count: Any) -> Any:
+    """As convolve_row_f32 with only the first `count` lanes read from memory."""
+    stride = constant_int(step)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        values = items(builder, args[0], sig.args[0])
+        addresses = items(builder, args[1], sig.args[1])
+        taps = items(builder, args[2], sig.args[2])
+        vector = f32v().llvm
+        mask = lane_mask(builder, args[4], vector.count)
+
+        def load(column: int) -> ir.Value:
+            return masked_load(builder, pointer(builder, addresses[column], F32), vector, mask)
+
+        _row(load, values, taps, len(addresses), stride, builder)
+        return pack(context, builder, sig.return_type, values)
+
+    return sums(sums, places, weights, step, count), codegen

@@ -1,0 +1,117 @@
+"""float32 convolution and depthwise kernels against the oracle."""
+
+import numpy as np
+import pytest
+
+from tests.kernels.harness import TARGETS, check
+from tests.ops.builder import one_node
+
+CLAMP = {"kind": "clamp", "min": 0.0, "max": 6.0}
+each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+
+
+def convolve(target, x, weight, residual=False, activation=CLAMP, threads=1, **attributes):
+    """Check one conv2d of random values; `x` and `weight` are shapes."""
+    rng = np.random.default_rng(sum(x) + 7 * sum(weight))
+    arrays = {
+        "x": rng.standard_normal(x, dtype=np.float32),
+        "weight": rng.standard_normal(weight, dtype=np.float32),
+        "bias": rng.standard_normal(weight[0], dtype=np.float32),
+    }
+    constants = ("weight", "bias")
+    attributes["activation"] = activation
+    graph = one_node("conv2d", arrays, attributes, constants=constants)
+    if residual:
+        shape = graph.tensors["y"].shape
+        arrays["residual"] = rng.standard_normal(shape, dtype=np.float32)
+        graph = one_node("conv2d", arrays, attributes, constants=constants)
+    return check(graph, {name: arrays[name] for name in graph.inputs}, target, threads)
+
+
+@each_target
+@pytest.mark.parametrize("channels", [1, 3, 4, 8, 15, 16, 17, 40])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (3, 2, 0)])
+@pytest.mark.parametrize("size", [5, 7, 14, 17])
+def test_depthwise(target, channels, kernel, stride, pad, size):
+    convolve(
+        target,
+        (2, size, size + 1, channels),
+        (channels, kernel, kernel, 1),
+        groups=channels,
+        stride=[stride, stride],
+        padding=[pad] * 4,
+    )
+
+
+@each_target
+@pytest.mark.parametrize("size", range(1, 12))
+def test_depthwise_small_images(target, size):
+    convolve(target, (1, 2, size, 24), (24, 3, 3, 1), groups=24, padding=[1, 1, 1, 1], residual=True)
+
+
+@each_target
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [((2, 2), (1, 1), (1, 1)), ((3, 3), (1, 3), (2, 2)), ((1, 5), (2, 1), (1, 3))])
+def test_depthwise_general(target, kernel, stride, dilation):
+    convolve(
+        target,
+        (2, 9, 11, 21),
+        (21, *kernel, 1),
+        groups=21,
+        stride=list(stride),
+        dilation=list(dilation),
+        padding=[1, 0, 2, 1],
+        residual=True,
+    )
+
+
+@each_target
+@pytest.mark.parametrize("width", [7, 9])
+def test_depthwise_wide_kernels(target, width):
+    convolve(target, (1, 9, 12, 20), (20, width, width, 1), groups=20, padding=[width // 2] * 4)
+
+
+@each_target
+@pytest.mark.parametrize("filters", [5, 16, 24, 33])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(1, 2, 0), (3, 1, 1), (3, 2, 1), (5, 1, 0)])
+@pytest.mark.parametrize("depth", [5, 16])
+def test_standard(target, filters, kernel, stride, pad, depth):
+    convolve(
+        target,
+        (2, 8, 7, depth),
+        (filters, kernel, kernel, depth),
+        stride=[stride, stride],
+        padding=[pad] * 4,
+        residual=True,
+        activation={"kind": "hardswish"},
+    )
+
+
+@each_target
+@pytest.mark.parametrize(("groups", "depth", "per_group"), [(2, 3, 5), (3, 8, 17), (4, 1, 3), (5, 2, 1)])
+def test_grouped(target, groups, depth, per_group):
+    convolve(
+        target,
+        (1, 7, 8, groups * depth),
+        (groups * per_group, 3, 3, depth),
+        groups=groups,
+        dilation=[2, 1],
+        padding=[2, 1, 0, 1],
+    )
+
+
+@each_target
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("kernel", "stride", "pads"), [(3, 2, [1, 1, 1, 1]), (3, 2, [0, 1, 0, 1]), (7, 2, [3, 3, 3, 3]), (2, 1, [0, 0, 0, 0])])
+def test_image(target, channels, kernel, stride, pads):
+    convolve(target, (2, 19, 21, channels), (24, kernel, kernel, channels), stride=[stride, stride], padding=pads)
+
+
+@each_target
+def test_without_bias_and_activation(target):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x": rng.standard_normal((1, 4, 4, 8), dtype=np.float32),
+        "weight": rng.standard_normal((8, 1, 1, 8), dtype=np.float32),
+    }
+    graph = one_node("conv2d", arrays, {}, constants=("weight",))
+    check(graph, {"x": arrays["x"]}, target)
