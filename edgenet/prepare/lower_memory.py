@@ -1,1 +1,7 @@
-"""Lowerings."""
+"""Registers the lowerings of everything that is not a matrix product or a convolution."""
+
+from __future__ import annotations
+
+from edgenet.prepare import lower_movement
+
+_ = (lower_movement,)
