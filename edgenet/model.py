@@ -56,7 +56,7 @@ class Model:
         return (load, (self.path if self.path is not None else self.graph, self.threads))
 
     def run(self, *inputs: Any, progress: cache.Progress | None = None) -> Any:
-        """Outputs for inputs in the shapes of the PyTorch module; any batch. Arrays in order, or one dict by input name.
+        """Outputs for inputs in the PyTorch module's shapes; any batch. Arrays in order, or one dict by input name.
 
         float32 (other float types are converted). Returns an array, or a tuple of them. Raises InputError.
         """
@@ -146,7 +146,8 @@ class Model:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.append(
             f"{info['isa']}, {info['threads']} threads; arena {info['arena_bytes'] / 1e6:.2f} MB "
-            f"(one buffer each: {info['naive_bytes'] / 1e6:.2f} MB), packed weights {info['weights_bytes'] / 1e6:.2f} MB"
+            f"(one buffer each: {info['naive_bytes'] / 1e6:.2f} MB), "
+            f"packed weights {info['weights_bytes'] / 1e6:.2f} MB"
         )
         return "\n".join(lines)
 
@@ -182,7 +183,8 @@ class Model:
             raise InputError(f"Input {name} must be {declared.dtype}, not {array.dtype}.")
         shape = "x".join("batch" if size == BATCH else str(size) for size in declared.shape)
         if array.ndim != len(declared.shape):
-            raise InputError(f"Input {name} must have shape {shape}, not {'x'.join(map(str, array.shape)) or 'a scalar'}.")
+            given = "x".join(map(str, array.shape)) or "a scalar"
+            raise InputError(f"Input {name} must have shape {shape}, not {given}.")
         if 0 in array.shape:
             raise InputError(f"Input {name} is empty: its shape is {'x'.join(map(str, array.shape))}.")
         array = np.ascontiguousarray(array, dtype=DTYPES[declared.dtype])

@@ -1,7 +1,7 @@
 """The kernel cache: compiled kernels on disk, keyed by their sources, the compilers' versions and the instruction set.
 
-It lies in `EDGENET_CACHE`, else `XDG_CACHE_HOME/edgenet`, else `~/.cache/edgenet`. A kernel is one file, written under a
-temporary name and renamed, so that processes can share it. When the cache cannot be used, kernels are compiled for
+It lies in `EDGENET_CACHE`, else `XDG_CACHE_HOME/edgenet`, else `~/.cache/edgenet`. A kernel is one file, written under
+a temporary name and renamed, so that processes can share it. When the cache cannot be used, kernels are compiled for
 this process alone and a warning says so.
 """
 
@@ -62,8 +62,8 @@ def _warn(error: OSError) -> None:
     if not _warned:
         _warned = True
         warnings.warn(
-            f"The kernel cache {folder()} cannot be used ({error.strerror or error}); kernels are compiled anew in every "
-            "process. Set EDGENET_CACHE to a writable folder.",
+            f"The kernel cache {folder()} cannot be used ({error.strerror or error}); kernels are compiled anew in "
+            "every process. Set EDGENET_CACHE to a writable folder.",
             stacklevel=4,
         )
 
@@ -98,11 +98,15 @@ def _build(names: list[str], target: InstructionSet, built: Callable[[str, bytes
     """Compile kernels in one process of its own; `built` receives each block as soon as it is ready."""
     command = [sys.executable, "-m", "edgenet.kernels.build", target.name, *names]
     package = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    }
     for variable in ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_OPT"):
         environment.pop(variable, None)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
-        assert process.stdout is not None and process.stderr is not None, "pipes were asked for"
+        assert process.stdout is not None, "a pipe was asked for"
+        assert process.stderr is not None, "a pipe was asked for"
         errors: list[bytes] = []
         drain = threading.Thread(target=lambda: errors.append(process.stderr.read()))  # type: ignore[union-attr]  # a pipe
         drain.start()

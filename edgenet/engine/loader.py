@@ -38,14 +38,19 @@ def parse(block: bytes, name: str, target: str) -> tuple[dict[str, object], byte
 
 
 def load(block: bytes, name: str, target: str) -> LoadedKernel:
-    """Put the code of a block into executable memory. Raises ValueError for a bad block, EngineError when the system refuses."""
+    """Put the code of a block into executable memory.
+
+    Raises ValueError for a bad block, EngineError when the system refuses.
+    """
     header, code = parse(block, name, target)
     memory = mmap.mmap(-1, len(code))
     memory.write(code)
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     size = -(-len(code) // mmap.PAGESIZE) * mmap.PAGESIZE
     if _libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), _PROT_READ | _PROT_EXEC):
-        raise EngineError("The system does not allow executable memory (mprotect failed), which edgenet's kernels need.")
+        raise EngineError(
+            "The system does not allow executable memory (mprotect failed), which edgenet's kernels need."
+        )
     slots = header["slots"]
     assert isinstance(slots, dict), "written by edgenet.kernels.build"
     return LoadedKernel(name, address + int(str(header["entry"])), slots, memory)

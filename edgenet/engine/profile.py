@@ -29,9 +29,8 @@ class Profile:
         lines = [f"{'ms':>8} {'share':>6} {'GFLOP/s':>8}  {'kernel':24} {'output':16} step"]
         for row in self.rows:
             shape = "x".join(map(str, row["shape"]))
-            lines.append(
-                f"{row['ms']:8.3f} {row['share']:6.1%} {row['gflops']:8.1f}  {row['kernel']:24} {shape:16} {row['name']}"
-            )
+            figures = f"{row['ms']:8.3f} {row['share']:6.1%} {row['gflops']:8.1f}"
+            lines.append(f"{figures}  {row['kernel']:24} {shape:16} {row['name']}")
         lines.append(f"{self.total_ms:8.3f} ms in total, {self.threads} threads, {self.isa}")
         return "\n".join(lines)
 

@@ -91,13 +91,16 @@ class Context:
 
     def outputs(self) -> dict[str, np.ndarray]:
         """New arrays for the graph's outputs."""
-        return {name: np.empty(self.plan.tensors[name].shape, DTYPES[self.plan.tensors[name].dtype]) for name in self.plan.outputs}
+        return {
+            name: np.empty(self.plan.tensors[name].shape, DTYPES[self.plan.tensors[name].dtype])
+            for name in self.plan.outputs
+        }
 
     def attach_all(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Let the steps read and write these arrays, which must stay alive until the run is over."""
         for name, array in inputs.items():
             self.attach(name, array.ctypes.data)
-        for name in reversed(outputs):
+        for name in reversed(tuple(outputs)):
             self.attach(self.plan.root[name], outputs[name].ctypes.data)
 
     def copy_shared(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:

@@ -1,7 +1,7 @@
 """The thread team: worker threads that wait in native code for run records and meet at a barrier after each step.
 
-One team serves the process. A caller that finds it busy runs its plan alone, so that any number of callers never wait for
-each other and never interleave. After a fork the child builds its own team.
+One team serves the process. A caller that finds it busy runs its plan alone, so that any number of callers never wait
+for each other and never interleave. After a fork the child builds its own team.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Team:
         self._mailboxes = aligned_words(_LINE * _MOST_THREADS)
         self._semaphores = aligned_words(_LINE * _MOST_THREADS)
         self._barrier = aligned_words(4 * _LINE)
-        self._addresses = {name: libc_address(name) for name in ("sched_yield", "clock_gettime", "sem_post", "sem_wait")}
+        self._addresses = {
+            name: libc_address(name) for name in ("sched_yield", "clock_gettime", "sem_post", "sem_wait")
+        }
         self._sem_init = ctypes.CDLL(None).sem_init
 
     def _grow(self, threads: int) -> None:
@@ -64,7 +66,7 @@ class Team:
             self._workers.append(worker)
 
     def record(self, steps: int, count: int, times: int = 0) -> np.ndarray:
-        """A run record for `count` steps at address `steps`; `times` receives a timespec before the first and after each."""
+        """A run record for `count` steps at address `steps`; `times` receives a timespec before and after each."""
         return _slots(
             self._execute,
             steps=steps,

@@ -1,6 +1,6 @@
 """Compiles kernels in a process of its own: `python -m edgenet.kernels.build TARGET NAME...` writes blocks to stdout.
 
-A block is one line of JSON (kernel, target, entry offset, slot names and kinds, size, SHA-256 of the code) and the code.
+A block is one line of JSON (kernel, target, entry offset, slot names and kinds, size, SHA-256 of the code) and code.
 """
 
 from __future__ import annotations

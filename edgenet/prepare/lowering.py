@@ -1,8 +1,9 @@
 """From nodes to steps: what a lowering works with, and the registry of lowerings by operation.
 
 A lowering is a function `(node, lowering)` that adds the node's steps. It chooses the kernel; the kernel assumes.
-Kernels see memory as the graph defines it: channels-last, dense. int8 values lie in memory as they are, or as value + 128
-where the instruction set asks for it (`InstructionSet.stored_unsigned`): `Lowering.stored` converts zero points and bounds.
+Kernels see memory as the graph defines it: channels-last, dense. int8 values lie in memory as they are, or as value +
+128 where the instruction set asks for it (`InstructionSet.stored_unsigned`): `Lowering.stored` converts zero points and
+bounds.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Lowering:
         return name
 
     def scratch(self, bytes_per_thread: int) -> Scratch:
-        """Scratch memory for each thread; thread t's lies t * bytes_per_thread (a multiple of 64) behind the address."""
+        """Scratch memory for each thread; thread t's lies t * bytes_per_thread (a multiple of 64) behind the start."""
         if bytes_per_thread % 64:
             raise EngineError("Scratch sizes are multiples of 64 bytes.")
         return Scratch(bytes_per_thread)

@@ -1,4 +1,4 @@
-"""Plan: what the engine runs. Steps with their kernels and slots, and where each tensor lies. Pure data, no addresses."""
+"""Plan: what the engine runs. Steps with their kernels and slots, where each tensor lies. Pure data, no addresses."""
 
 from __future__ import annotations
 

@@ -107,5 +107,3 @@ def _place(plan: Plan) -> None:
 def _scratch(steps: list[Step]) -> int:
     """Scratch bytes for one thread: the most that one step asks for (all of its slots together)."""
     return max((sum(v.bytes_per_thread for v in s.slots.values() if isinstance(v, Scratch)) for s in steps), default=0)
-
-

@@ -1,4 +1,4 @@
-"""Runs a small graph on the kernels of each instruction set that this CPU has, step by step, and compares with the oracle."""
+"""Runs a small graph on the kernels of each instruction set that this CPU has; compares every step with the oracle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ TARGETS = available()
 
 
 def execute(graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet, threads: int = 1):
-    """Outputs by name of a graph run on the kernels of `target`, and its plan. int8 arrays are as the graph defines them."""
+    """Outputs by name of a graph run on the kernels of `target`, and its plan.
+
+    int8 arrays are as the graph defines them.
+    """
     plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads)
     context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
     context._arena[:] = 0x7F
