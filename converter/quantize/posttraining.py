@@ -1,0 +1,78 @@
+"""`quantize`: a float32 graph and calibration samples in, an int8 graph out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from edgenet.graph import Graph, Quantization
+
+from .calibration import Progress, collect
+from .lowering import lower
+from .observers import Histogram
+from .options import QuantizationOptions
+from .placement import Placement, place
+from .ranges import choose
+from .split import split_activations
+
+SATURATION: dict[str, tuple[float | None, float | None]] = {
+    "sigmoid": (-8.0, 8.0),
+    "hardsigmoid": (-3.0, 3.0),
+    "tanh": (-5.0, 5.0),
+    "silu": (-12.0, None),
+    "hardswish": (-3.0, None),
+    "gelu": (-5.0, None),
+    "gelu_tanh": (-5.0, None),
+    "elu": (-8.0, None),
+    "softplus": (-8.0, None),
+    "mish": (-12.0, None),
+}
+"""Inputs beyond which an activation is constant, or linear at an open end, as far as int8 can tell."""
+
+
+def quantize(
+    graph: Graph,
+    samples: Iterable[Any],
+    progress: Progress | None = None,
+    options: QuantizationOptions | None = None,
+) -> Graph:
+    """The int8 form of an optimised float32 graph (batch norms folded, activations fused), which is left unchanged.
+
+    `samples` are preprocessed inputs with the batch as axis 0 (arrays or tensors; a sequence or mapping of them for
+    several inputs); they are read once, one at a time. What has no int8 arithmetic stays float32 between dequantize and
+    quantize nodes. Golden inputs and outputs are dropped: they belong to the float32 graph.
+    Raises ConversionError without samples, InputError for samples that do not fit.
+    """
+    options = options or QuantizationOptions()
+    total = len(samples) if hasattr(samples, "__len__") else 0  # type: ignore[arg-type]  # checked
+    source = split_activations(graph)
+    source.metadata.golden_inputs, source.metadata.golden_outputs = {}, {}
+    placement = place(source)
+    groups = {placement.group[name] for name in placement.group if is_stored(source, placement, name)}
+    histograms = {name: Histogram(name) for name in sorted(groups)}
+    collect(source, samples, histograms, progress, total)
+    bounds = saturation(source)
+    quantizations: dict[str, Quantization] = {}
+    for done, (name, histogram) in enumerate(histograms.items(), start=1):
+        quantizations[name] = choose(histogram, options, bounds.get(name, (None, None)))
+        if progress:
+            progress("ranges", done, len(histograms))
+    return lower(source, placement, quantizations)
+
+
+def is_stored(graph: Graph, placement: Placement, name: str) -> bool:
+    """Whether a tensor exists in int8."""
+    producer = graph.producers().get(name)
+    return name in placement.wanted_int8 or (producer is not None and placement.writes_int8(producer))
+
+
+def saturation(graph: Graph) -> dict[str, tuple[float | None, float | None]]:
+    """Bounds of the values that matter, for each tensor that only saturating activations of one kind read."""
+    bounds = {}
+    for name, readers in graph.consumers().items():
+        kinds = {node.attributes["activation"]["kind"] if node.operation == "activation" else "" for node in readers}
+        if len(kinds) == 1 and name not in graph.outputs:
+            kind = kinds.pop()
+            if kind in SATURATION:
+                bounds[name] = SATURATION[kind]
+    return bounds
