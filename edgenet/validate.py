@@ -6,17 +6,17 @@ Each broken rule raises ModelFormatError with a message of its own. The cost is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
 
 from edgenet.errors import ModelFormatError
 from edgenet.graph import BATCH, DTYPES, Graph, Node, Quantization, Tensor
-from edgenet.ops import node_types, operation, validate_node, with_defaults
+from edgenet.ops import infer_shapes, node_types, operation, validate_node, with_defaults
 from edgenet.ops.base import OperationError, byte_count, element_count
-from edgenet.validate_metadata import check_metadata
+from edgenet.validate_metadata import check_metadata, golden_shapes
 from edgenet.validate_text import check_text, show
 
 MAX_RANK = 8
@@ -57,7 +57,40 @@ def validate(graph: Graph, limits: Limits = DEFAULT_LIMITS) -> None:
         _check_node(graph, node)
     _check_roles(graph)
     _check_budget(graph, limits)
-    check_metadata(graph, limits.memory)
+    check_metadata(graph)
+    _check_golden(graph, limits)
+
+
+def at_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]], limits: Limits = DEFAULT_LIMITS) -> Graph:
+    """A valid graph as it is for other shapes of its inputs (by name; their ranks stay), checked anew.
+
+    Raises ModelFormatError where the network cannot take these shapes.
+    """
+    try:
+        resized = replace(graph, tensors={**graph.tensors, **infer_shapes(graph, shapes)})
+    except OperationError as error:
+        raise ModelFormatError(f"node {str(error)[:300]}") from None
+    for name, tensor in resized.tensors.items():
+        if name not in graph.constants:
+            _check_tensor(name, tensor, False)
+    for node in graph.nodes:
+        _check_node(resized, node)
+    _check_budget(resized, limits)
+    return resized
+
+
+def _check_golden(graph: Graph, limits: Limits) -> None:
+    """The network takes the golden inputs, at their own sizes, and gives the shapes of the golden outputs."""
+    inputs, outputs = golden_shapes(graph)
+    if not inputs:
+        return
+    try:
+        resized = at_sizes(graph, inputs, limits)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"the golden inputs do not fit: {error}") from None
+    for name, shape in outputs.items():
+        if resized.tensors[name].shape != shape:
+            _fail(f"the golden output of {show(name)} has shape {shape}, not {resized.tensors[name].shape}.")
 
 
 def _fail(message: str) -> NoReturn:

@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 from edgenet.errors import ModelFormatError
 from edgenet.graph import BATCH, Graph, Preprocessing
-from edgenet.ops.base import byte_count
 from edgenet.validate_text import check_text, show
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
@@ -65,8 +64,7 @@ def _check_provenance(provenance: Any) -> None:
         check_text(value, f"the provenance {show(key)}", MAX_VALUE, empty=True)
 
 
-def _golden_shapes(graph: Graph, golden: Any, names: list[str], what: str) -> dict[str, tuple[int, ...]]:
-    """Shape of the golden constant of each graph input or output."""
+def _shapes(graph: Graph, golden: Any, names: list[str], what: str) -> dict[str, tuple[int, ...]]:
     if not isinstance(golden, dict) or set(golden) != set(names):
         _fail(f"the golden {what}s do not name every graph {what} once.")
     shapes = {}
@@ -74,36 +72,35 @@ def _golden_shapes(graph: Graph, golden: Any, names: list[str], what: str) -> di
         if not isinstance(constant, str) or constant not in graph.constants:
             _fail(f"the golden {what} of {show(name)} is not a constant.")
         tensor = graph.tensors[constant]
-        if tensor.dtype == "int32" or (tensor.dtype == "int8" and tensor.quantization is None):
-            _fail(f"the golden {what} of {show(name)} is {tensor.dtype} without a scale.")
+        if tensor.dtype != "float32":
+            _fail(f"the golden {what} of {show(name)} is {tensor.dtype}, not float32.")
         if len(tensor.shape) != len(graph.tensors[name].shape):
             _fail(f"the golden {what} of {show(name)} has the wrong rank.")
         shapes[name] = tensor.shape
     return shapes
 
 
-def _check_golden(graph: Graph, memory: int) -> None:
+def golden_shapes(graph: Graph) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Shapes of the golden inputs and outputs by graph input and output, both empty without a golden pair.
+
+    Raises ModelFormatError where the pair is incomplete, is not float32 constants of the right ranks, or where the
+    batches of golden inputs differ from each other or from a fixed one.
+    """
     metadata = graph.metadata
     if metadata.golden_inputs == {} and metadata.golden_outputs == {}:
-        return
-    inputs = _golden_shapes(graph, metadata.golden_inputs, graph.inputs, "input")
-    outputs = _golden_shapes(graph, metadata.golden_outputs, graph.outputs, "output")
-    batch = next(iter(inputs.values()))[0]
-    for name, shape in inputs.items():
-        full = graph.tensors[name].concrete(batch)
-        if shape[0] != full[0] or any(part > size for part, size in zip(shape, full, strict=True)):
-            _fail(f"the golden input of {show(name)} has shape {shape}, which does not fit {full}.")
-    for name, shape in outputs.items():
-        full = graph.tensors[name].concrete(batch)
-        if shape != full:
-            _fail(f"the golden output of {show(name)} has shape {shape}, not {full}.")
-    symbolic = (t for name, t in graph.tensors.items() if name not in graph.constants and t.shape[0] == BATCH)
-    if batch * sum(byte_count(tensor) for tensor in symbolic) > memory:
-        _fail(f"the golden pair's batch of {batch} needs more than the {memory} bytes that a model may use.")
+        return {}, {}
+    inputs = _shapes(graph, metadata.golden_inputs, graph.inputs, "input")
+    outputs = _shapes(graph, metadata.golden_outputs, graph.outputs, "output")
+    fixed = {graph.tensors[name].shape[0] for name in graph.inputs} - {BATCH}
+    if not fixed and len({shape[0] for shape in inputs.values()}) > 1:
+        _fail("the golden inputs have different batches.")
+    if fixed and any(shape[0] != graph.tensors[name].shape[0] for name, shape in inputs.items()):
+        _fail("a golden input does not have the batch of its graph input.")
+    return inputs, outputs
 
 
-def check_metadata(graph: Graph, memory: int) -> None:
-    """Check the metadata of a valid graph. `memory` bounds the bytes that a replay of the golden pair may need."""
+def check_metadata(graph: Graph) -> None:
+    """Check preprocessing, labels and provenance of a valid graph. Raises ModelFormatError."""
     metadata = graph.metadata
     if metadata.preprocessing is not None:
         if not isinstance(metadata.preprocessing, Preprocessing):
@@ -117,4 +114,3 @@ def check_metadata(graph: Graph, memory: int) -> None:
     if metadata.labels is not None:
         _check_labels(graph, metadata.labels)
     _check_provenance(metadata.provenance)
-    _check_golden(graph, memory)

@@ -244,7 +244,9 @@ class Concat(Operation):
     def infer(self, node: Node, inputs: Mapping[str, Tensor]) -> tuple[int, ...]:
         shapes, axis = [t.shape for t in inputs.values()], node.attributes["axis"]
         first = shapes[0]
-        if axis >= len(first) or any(s[:axis] != first[:axis] or s[axis + 1 :] != first[axis + 1 :] for s in shapes):
+        if axis >= len(first) or any(
+            len(s) != len(first) or s[:axis] != first[:axis] or s[axis + 1 :] != first[axis + 1 :] for s in shapes
+        ):
             raise OperationError(f"concat along axis {axis} needs equal other sizes, not {shapes}.")
         return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])
 

@@ -48,12 +48,14 @@ def values(arrays: Mapping[str, np.ndarray], types: Mapping[str, Tensor]) -> np.
     return (centered(x, types["x"]) if types["x"].dtype == "int8" else x).astype(np.float64)
 
 
-def check_average(node: Node, inputs: Mapping[str, Tensor], output: Tensor) -> None:
-    """dtype conditions of an averaging operation."""
+def check_average(node: Node, inputs: Mapping[str, Tensor], output: Tensor, window: int) -> None:
+    """Conditions on the dtypes of an averaging operation, and on the int32 sum of its largest `window`."""
     if inputs["x"].dtype != output.dtype:
         raise OperationError(f"{node.operation} keeps the dtype.")
     if output.dtype == "int8" and node.attributes.get("multiplier") is None:
         raise OperationError(f"an int8 {node.operation} needs multiplier.")
+    if output.dtype == "int8" and window > 2**23:
+        raise OperationError(f"an int8 {node.operation} over more than 2**23 values can overflow.")
 
 
 class _Window(Operation):
@@ -132,7 +134,8 @@ class AvgPool2d(_Window):
     }
 
     def check(self, node: Node, inputs: Mapping[str, Tensor], output: Tensor) -> None:
-        check_average(node, inputs, output)
+        kernel = node.attributes["kernel"]
+        check_average(node, inputs, output, kernel[0] * kernel[1])
 
     def reference(self, node, arrays, types, output):  # type: ignore[no-untyped-def]  # as in Operation
         x, a = values(arrays, types), node.attributes
@@ -165,7 +168,8 @@ class AdaptiveAvgPool2d(Operation):
         return batch, *node.attributes["output_size"], channels
 
     def check(self, node: Node, inputs: Mapping[str, Tensor], output: Tensor) -> None:
-        check_average(node, inputs, output)
+        (_, height, width, _), (out_h, out_w) = inputs["x"].shape, node.attributes["output_size"]
+        check_average(node, inputs, output, (height // out_h + 2) * (width // out_w + 2))
 
     def reference(self, node, arrays, types, output):  # type: ignore[no-untyped-def]  # as in Operation
         x = values(arrays, types)
@@ -201,12 +205,8 @@ class Mean(Operation):
         return tuple(size for i, size in enumerate(shape) if i not in axes)
 
     def check(self, node: Node, inputs: Mapping[str, Tensor], output: Tensor) -> None:
-        check_average(node, inputs, output)
-        if (
-            output.dtype == "int8"
-            and element_count(tuple(inputs["x"].shape[a] for a in node.attributes["axes"])) > 2**23
-        ):
-            raise OperationError("an int8 mean over more than 2**23 values can overflow.")
+        window = element_count(tuple(inputs["x"].shape[axis] for axis in node.attributes["axes"]))
+        check_average(node, inputs, output, window)
 
     def reference(self, node, arrays, types, output):  # type: ignore[no-untyped-def]  # as in Operation
         x, axes = values(arrays, types), tuple(node.attributes["axes"])

@@ -55,8 +55,8 @@ def float_graph() -> Graph:
     graph.metadata.labels = ["tench", "Käse", "chat, minou", "犬", "e"]
     graph.metadata.preprocessing = Preprocessing(8, 6)
     graph.metadata.provenance = {"torch": "2.13.0", "command": "edgenet convert x.pth"}
-    graph.metadata.golden_inputs = {"input": graph.add_constant("golden.input", np.ones((1, 3, 2, 2), np.float32))}
-    golden = graph.add_constant("golden.probabilities", np.full((1, 5), 0.2, np.float32))
+    graph.metadata.golden_inputs = {"input": graph.add_constant("golden.input", np.ones((2, 3, 5, 3), np.float32))}
+    golden = graph.add_constant("golden.probabilities", np.full((2, 5), 0.2, np.float32))
     graph.metadata.golden_outputs = {"probabilities": golden}
     return finish(graph)
 

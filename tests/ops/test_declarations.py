@@ -89,3 +89,25 @@ def test_an_accumulator_that_could_overflow_is_refused():
 
 def test_every_operation_documents_itself():
     assert all(type(op).__doc__ for op in OPERATIONS.values())
+
+
+@pytest.mark.parametrize(
+    ("operation", "attributes", "x", "y"),
+    [
+        ("avg_pool2d", {"kernel": [4096, 4096]}, (-1, 4096, 4096, 1), (-1, 1, 1, 1)),
+        ("adaptive_avg_pool2d", {"output_size": [1, 1]}, (-1, 4096, 4096, 1), (-1, 1, 1, 1)),
+        ("mean", {"axes": [1, 2]}, (-1, 4096, 4096, 1), (-1, 1, 1, 1)),
+    ],
+)
+def test_an_int8_average_that_could_overflow_is_refused(operation, attributes, x, y):
+    node = Node(operation, "node", {"x": "x"}, "y", {**attributes, "multiplier": 1.0})
+    with pytest.raises(OperationError, match="can overflow"):
+        validate_node(node, {"x": Tensor("x", x, "int8")}, Tensor("y", y, "int8"), {})
+    node.attributes["multiplier"] = None
+    validate_node(node, {"x": Tensor("x", x)}, Tensor("y", y), {})
+
+
+def test_concat_of_different_ranks_is_refused():
+    node = Node("concat", "node", {"x0": "a", "x1": "b"}, "y", {"axis": 1})
+    with pytest.raises(OperationError, match="needs equal other sizes"):
+        validate_node(node, {"x0": Tensor("a", (-1, 3)), "x1": Tensor("b", (-1,))}, Tensor("y", (-1, 4)), {})
