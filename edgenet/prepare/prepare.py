@@ -9,7 +9,8 @@ import numpy as np
 from edgenet.errors import InputError
 from edgenet.graph import Graph
 from edgenet.kernels.isa import InstructionSet
-from edgenet.ops import OperationError, infer_shapes, operation, with_defaults
+from edgenet.ops import OPERATIONS, infer_shapes, with_defaults
+from edgenet.ops.base import OperationError
 from edgenet.prepare import lower_conv, lower_int8, lower_memory, lower_pointwise
 from edgenet.prepare.arena import SLACK, aligned, place
 from edgenet.prepare.fusion import fuse
@@ -17,6 +18,9 @@ from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
 from edgenet.prepare.plan import Placement, Plan, Scratch, Step
 
 _ = (lower_conv, lower_int8, lower_memory, lower_pointwise)  # register their lowerings
+
+_COSTED_AS = {"planar_conv2d": "conv2d", "permute_quantize": "quantize"}
+"""Steps that preparation makes, by the operation whose cost they have."""
 
 
 def prepare(
@@ -40,30 +44,19 @@ def prepare(
     lowering = Lowering(graph, dict(tensors), target, threads, packed)
     for node in graph.nodes:
         before = len(lowering.steps)
-        complete = with_defaults(node)
+        complete = with_defaults(node) if node.operation in OPERATIONS else node
         lowering.run(complete)
         added = lowering.steps[before:]
-        if added and node.operation in _COSTED:
+        costed = _COSTED_AS.get(node.operation, node.operation)
+        if added and costed in OPERATIONS:
             types = {role: lowering.tensors[name] for role, name in node.inputs.items()}
-            cost = operation(node).cost(complete, types, lowering.tensors[node.output])
+            cost = OPERATIONS[costed].cost(complete, types, lowering.tensors[node.output])
             added[-1].flops, added[-1].bytes_moved = cost.flops, cost.bytes_read + cost.bytes_written
     plan = Plan(target, threads, lowering.steps, lowering.tensors, list(graph.inputs), list(graph.outputs))
     plan.root = _roots(lowering)
     _place(plan)
     plan.weights_bytes = sum(array.nbytes for array in packed.values())
     return plan
-
-
-class _Costed:
-    """Operations of `edgenet.ops`; the steps that preparation itself adds have no cost of their own."""
-
-    def __contains__(self, name: str) -> bool:
-        from edgenet.ops import OPERATIONS
-
-        return name in OPERATIONS
-
-
-_COSTED = _Costed()
 
 
 def _roots(lowering: Lowering) -> dict[str, str]:

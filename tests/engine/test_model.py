@@ -1,0 +1,147 @@
+"""Model: results, thread counts, concurrent callers, fork, spawn, pickling, bad input."""
+
+import multiprocessing
+import os
+import pickle
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import edgenet
+from edgenet import reference
+from edgenet.errors import InputError
+from tests.engine.networks import separable
+
+GRAPH = separable()
+
+
+def sample(batch=2, size=12, seed=0):
+    return np.random.default_rng(seed).standard_normal((batch, size, size, 24), dtype=np.float32)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("batch", "size"), [(1, 12), (3, 12), (2, 7), (1, 1)])
+def test_equals_the_oracle(threads, batch, size):
+    x = sample(batch, size)
+    expected = reference.run(GRAPH, {"x": x})[GRAPH.outputs[0]]
+    found = edgenet.load(GRAPH, threads).run(x)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_same_bits_for_any_number_of_threads():
+    x = sample()
+    results = [edgenet.load(GRAPH, threads).run(x) for threads in (1, 2, 4)]
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_concurrent_callers_get_their_own_results():
+    model = edgenet.load(GRAPH, 2)
+    inputs = [sample(seed=i) for i in range(8)]
+    expected = [model.run(x) for x in inputs]
+    wrong = []
+
+    def call(i):
+        for _ in range(40):
+            if not np.array_equal(model.run(inputs[i]), expected[i]):
+                wrong.append(i)
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+def _child(model, x, queue):
+    queue.put(model.run(x))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_survives_fork_and_spawn(method):
+    model, x = edgenet.load(GRAPH, 2), sample()
+    expected = model.run(x)
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(model, x, queue))
+    child.start()
+    np.testing.assert_array_equal(queue.get(timeout=120), expected)
+    child.join(30)
+    assert child.exitcode == 0
+    np.testing.assert_array_equal(model.run(x), expected)
+
+
+def test_pickles_by_file(tmp_path):
+    path = tmp_path / "m.edgenet"
+    GRAPH.save(str(path))
+    model = edgenet.load(path, 1)
+    data = pickle.dumps(model)
+    assert len(data) < 1000
+    np.testing.assert_array_equal(pickle.loads(data).run(sample()), model.run(sample()))
+
+
+def test_profile_and_summary_name_every_step():
+    model = edgenet.load(GRAPH, 2)
+    profile = model.profile(sample())
+    assert [row["name"] for row in profile.rows] == [node.name for node in GRAPH.nodes]
+    assert all(row["ms"] >= 0 and row["flops"] > 0 for row in profile.rows)
+    assert profile.total_ms > 0
+    assert all(node.name in model.summary() for node in GRAPH.nodes)
+    info = model.plan_info()
+    assert info["arena_bytes"] < info["naive_bytes"]
+    assert all(step["vector"] for step in info["steps"])
+
+
+def test_takes_a_dict_and_other_float_types():
+    model = edgenet.load(GRAPH, 1)
+    np.testing.assert_array_equal(model.run({"x": sample().astype(np.float64)}), model.run(sample()))
+    np.testing.assert_array_equal(model.run(np.asfortranarray(sample())), model.run(sample()))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ((), "takes 1 inputs"),
+        ((np.zeros((1, 12, 12, 23), np.float32),), "does not take inputs of this shape"),
+        ((np.zeros((12, 12, 24), np.float32),), "must have shape"),
+        ((np.zeros((0, 12, 12, 24), np.float32),), "empty"),
+        ((np.zeros((1, 12, 12, 24), np.int64),), "must be float32"),
+        ((np.full((1, 12, 12, 24), np.nan, np.float32),), "NaN"),
+        (({"y": np.zeros((1, 12, 12, 24), np.float32)},), "inputs are x"),
+        (("picture",), "must be float32"),
+    ],
+)
+def test_bad_input_is_one_sentence(bad, message):
+    with pytest.raises(InputError, match=message) as caught:
+        edgenet.load(GRAPH, 1).run(*bad)
+    assert "\n" not in str(caught.value)
+
+
+def test_many_shapes_keep_few_plans():
+    model = edgenet.load(GRAPH, 1)
+    for size in range(1, 15):
+        model.run(sample(1, size))
+    assert len(model._prepared) <= edgenet.model.PLANS_KEPT
+
+
+def test_import_is_lean():
+    code = "import sys, edgenet; print([m for m in ('numba', 'torch', 'PIL', 'rich', 'llvmlite') if m in sys.modules])"
+    assert os.popen(f'{sys.executable} -c "{code}"').read().strip() == "[]"
+
+
+def test_a_warm_cache_runs_without_numba(tmp_path):
+    path = tmp_path / "m.edgenet"
+    GRAPH.save(str(path))
+    edgenet.load(path, 1).run(sample())
+    code = (
+        "import sys, numpy as np, edgenet\n"
+        f"edgenet.load({str(path)!r}, 1).run(np.ones((2, 12, 12, 24), np.float32))\n"
+        "assert 'numba' not in sys.modules and 'llvmlite' not in sys.modules\n"
+    )
+    script = tmp_path / "run.py"
+    script.write_text(code)
+    assert os.system(f"{sys.executable} {script}") == 0

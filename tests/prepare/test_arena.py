@@ -1,0 +1,50 @@
+"""The arena planner and the plans: buffers alive at the same time never overlap."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgenet.kernels.isa import host
+from edgenet.prepare.arena import ALIGNMENT, SLACK, place
+from edgenet.prepare.plan import Plan
+from edgenet.prepare.prepare import prepare
+from tests.engine.networks import separable
+
+buffers = st.lists(
+    st.tuples(st.integers(1, 10_000), st.integers(0, 30), st.integers(0, 10)), min_size=1, max_size=40
+)
+
+
+def assert_disjoint(places):
+    """places: (offset, size, first step, last step)."""
+    for i, (offset, size, first, last) in enumerate(places):
+        for other, more, start, end in places[:i]:
+            if first <= end and start <= last:
+                assert offset + size <= other or other + more <= offset
+
+
+@given(buffers)
+def test_no_two_live_buffers_overlap(drawn):
+    sizes = {str(i): size for i, (size, _, _) in enumerate(drawn)}
+    lifetimes = {str(i): (first, first + length) for i, (_, first, length) in enumerate(drawn)}
+    offsets, end = place(sizes, lifetimes)
+    assert_disjoint([(offsets[n], sizes[n] + SLACK, *lifetimes[n]) for n in sizes])
+    assert all(offset % ALIGNMENT == 0 for offset in offsets.values())
+    assert end >= max(offsets[n] + sizes[n] for n in sizes)
+
+
+def check_plan(plan: Plan):
+    """No live buffers of a plan overlap; every operand has a place."""
+    arena = [(p.offset, p.size, *plan.lifetimes[name]) for name, p in plan.placements.items() if p.kind == "arena"]
+    assert_disjoint(arena)
+    assert all(offset + size <= plan.scratch_offset for offset, size, _, _ in arena)
+    for step in plan.steps:
+        for operand in step.operands():
+            assert operand.tensor in plan.root
+            assert plan.root[operand.tensor] in plan.placements
+
+
+def test_a_plan_reuses_memory():
+    graph = separable(depth=6)
+    plan = prepare(graph, {"x": (2, 12, 12, 24)}, host(), 2)
+    check_plan(plan)
+    assert plan.arena_bytes * 3 < plan.naive_bytes
