@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table import Kernel
 
-_TILES = {16: (12, 2), 8: (6, 2), 4: (8, 2)}
+_TILES = {16: (8, 2), 8: (6, 2), 4: (8, 2)}
 """Rows and vectors of output channels of a matrix tile, by lanes: as many accumulators as the registers hold."""
 _SMALL_FILE = (6, 2)
 
@@ -30,6 +30,7 @@ def rows(target: InstructionSet) -> list[Kernel]:
         Kernel(f"f32_conv_{tile}", "convolution_f32", "convolution", matrix, "conv2d"),
         Kernel(f"f32_image_{tile}", "convolution_f32", "image_convolution", matrix, "conv2d"),
         Kernel("f32_pad_image", "pad_image", "pad_image", (0,), "conv2d"),
+        Kernel("f32_zero_stuff", "zero_stuff", "zero_stuff", (), "conv_transpose2d"),
         Kernel("f32_dw_any", "depthwise_f32", "depthwise_general", (), "conv2d"),
     ]
     for planes in (1, 2, 3, 4):

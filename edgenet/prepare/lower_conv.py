@@ -26,7 +26,11 @@ def conv2d(node: Node, lowering: Lowering) -> None:
     x = lowering.shape(node.inputs["x"])
     if a["groups"] > 1 and depth == 1 and weight[0] == a["groups"]:
         _depthwise(node, lowering)
-    elif (kernel_height, kernel_width, a["groups"]) == (1, 1, 1) and list(a["stride"]) == [1, 1] and not any(a["padding"]):
+    elif (
+        (kernel_height, kernel_width, a["groups"]) == (1, 1, 1)
+        and list(a["stride"]) == [1, 1]
+        and not any(a["padding"])
+    ):
         matrix_product(node, lowering, x[0] * x[1] * x[2])
     elif depth <= IMAGE_CHANNELS and a["groups"] == 1 and list(a["dilation"]) == [1, 1]:
         image_convolution(node, lowering, planar=False)
@@ -221,4 +225,27 @@ def image_convolution(node: Node, lowering: Lowering, planar: bool) -> None:
         out_width=out_width,
         channels=channels,
         **slots,
+    )
+
+
+@lowers("zero_stuff")
+def zero_stuff(node: Node, lowering: Lowering) -> None:
+    """The input of a transposed convolution with zeros between its pixels (see `prepare.fusion`)."""
+    _, height, width, channels = lowering.shape(node.inputs["x"])
+    batch, out_height, out_width, _ = lowering.shape(node.output)
+    lowering.step(
+        "f32_zero_stuff",
+        units=batch * out_height,
+        grain=4,
+        x=lowering.read(node.inputs["x"]),
+        y=lowering.write(node.output),
+        height=height,
+        width=width,
+        channels=channels,
+        stride_y=node.attributes["stride"][0],
+        stride_x=node.attributes["stride"][1],
+        crop_y=node.attributes["crop"][0],
+        crop_x=node.attributes["crop"][1],
+        out_height=out_height,
+        out_width=out_width,
     )

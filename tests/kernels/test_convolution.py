@@ -115,3 +115,28 @@ def test_without_bias_and_activation(target):
     }
     graph = one_node("conv2d", arrays, {}, constants=("weight",))
     check(graph, {"x": arrays["x"]}, target)
+
+
+@each_target
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads", "extra", "dilation", "groups"),
+    [
+        ((3, 3), (2, 2), [1, 1, 1, 1], (1, 1), (1, 1), 1),
+        ((2, 2), (2, 2), [0, 0, 0, 0], (0, 0), (1, 1), 2),
+        ((4, 3), (3, 1), [0, 1, 2, 0], (2, 0), (1, 1), 1),
+        ((3, 2), (1, 2), [2, 2, 3, 3], (0, 1), (2, 1), 3),
+        ((1, 1), (2, 2), [0, 0, 0, 0], (1, 1), (1, 1), 1),
+        ((2, 2), (2, 2), [2, 2, 2, 2], (0, 0), (1, 1), 6),
+    ],
+)
+def test_transposed(target, kernel, stride, pads, extra, dilation, groups):
+    rng = np.random.default_rng(1)
+    arrays = {
+        "x": rng.standard_normal((2, 5, 6, 6), dtype=np.float32),
+        "weight": rng.standard_normal((12, *kernel, 6 // groups), dtype=np.float32),
+        "bias": rng.standard_normal(12, dtype=np.float32),
+    }
+    attributes = {"stride": list(stride), "padding": pads, "output_padding": list(extra), "dilation": list(dilation)}
+    attributes |= {"groups": groups, "activation": CLAMP}
+    graph = one_node("conv_transpose2d", arrays, attributes, constants=("weight", "bias"))
+    check(graph, {"x": arrays["x"]}, target)
