@@ -15,15 +15,14 @@ TOP = {"edgenet", "converter", "tests", "bench", "pyproject.toml", "README.md", 
 
 MAXIMUM_LINES = 400
 
-RUNTIME = ["graph", "ops", "errors", "format", "validate", "reference", "images"]
+RUNTIME = ["graph", "ops", "errors", "format", "reference", "images"]
 """What everything may use."""
 
 MAY_IMPORT = {
     "errors": [],
     "graph": ["errors", "format"],  # Graph.save calls the writer
     "ops": ["errors", "graph"],
-    "validate": ["errors", "graph", "ops", "format"],
-    "format": ["errors", "graph", "ops", "validate"],
+    "format": ["errors", "graph", "ops"],
     "reference": ["errors", "graph", "ops", "format"],
     "images": ["errors", "graph"],
     "kernels": [*RUNTIME],
@@ -38,6 +37,9 @@ MAY_IMPORT = {
     "bench": [*RUNTIME, "kernels", "prepare", "engine", "model", "converter", "commands", ""],
 }
 """By part of the house, the parts it may import ("" is the package `edgenet` itself). Each may import itself."""
+
+MEMBERS = dict.fromkeys(("header", "validate", "validate_text", "validate_metadata"), "format")
+"""Files that make up one part with another: reading a file, and checking what was read, are the file's."""
 
 HEAVY = {"torch", "PIL", "rich", "numba", "llvmlite", "skimage", "psutil", "matplotlib"}
 
@@ -57,7 +59,7 @@ def module_name(path: Path) -> str:
 def part(module: str) -> str:
     """The part of the house that a module of edgenet belongs to: `edgenet.ops.conv` -> `ops`, `edgenet` -> ``."""
     names = module.split(".")
-    return names[1] if len(names) > 1 else ""
+    return MEMBERS.get(names[1], names[1]) if len(names) > 1 else ""
 
 
 def imported(path: Path) -> list[tuple[str, bool]]:
@@ -82,6 +84,8 @@ def imported(path: Path) -> list[tuple[str, bool]]:
             module = ".".join([*base, *([node.module] if node.module else [])])
             # `from edgenet import graph` and `from . import graph` name modules or attributes of a package.
             for alias in node.names:
+                if alias.name == "__version__":
+                    continue
                 full = f"{module}.{alias.name}"
                 found.append((full if is_module(full) else module, early))
     return found

@@ -1,0 +1,150 @@
+"""What the commands share: common arguments, progress on a terminal, tables, JSON, inputs from files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgenet.errors import InputError
+
+if TYPE_CHECKING:
+    from edgenet.model import Model
+
+Progress = Callable[[str, int, int], None]
+
+
+def positive(text: str) -> int:
+    """An argument that is an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+positive.__name__ = "positive integer"
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add --threads."""
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="threads (default: the physical cores available, at most 4)"
+    )
+
+
+def emit(arguments: argparse.Namespace, figures: Any, text: str) -> None:
+    """Print `figures` as JSON where --json was given, else `text`."""
+    print(json.dumps(figures, indent=2, default=_plain) if arguments.json else text)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy numbers and arrays for json."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows as aligned text: columns of numbers to the right, others to the left."""
+    cells = [list(map(str, row)) for row in (headers, *rows)]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [len(column) > 1 and all(_numeric(cell) for cell in column[1:]) for column in columns]
+    lines = []
+    for row in cells:
+        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _numeric(text: str) -> bool:
+    return text in ("", "-") or text.lstrip("-+")[:1].isdigit()
+
+
+def megabytes(count: int) -> str:
+    """Bytes as text in MB (10^6 bytes)."""
+    return f"{count / 1e6:.2f} MB"
+
+
+@contextmanager
+def progress() -> Iterator[Progress | None]:
+    """A callback progress(stage, done, total) that draws bars on stderr; None without a terminal or without rich."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+    except ImportError:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total or None)
+            bars.update(tasks[stage], completed=done, total=total or None)
+
+        yield report
+
+
+def open_model(path: str, threads: int | None = None) -> Model:
+    """The model in a file, prepared for its declared input; missing kernels are compiled with progress shown."""
+    import edgenet
+
+    model = edgenet.load(path, threads=threads)
+    with progress() as report:
+        model.warm(progress=report)
+    return model
+
+
+def read_inputs(model: Model, paths: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """Inputs for a model from files: one for each input, a NumPy array (.npy) or a picture."""
+    names = model.graph.inputs
+    if len(paths) != len(names):
+        raise InputError(f"The network takes {len(names)} inputs ({', '.join(names)}), not {len(paths)}.")
+    return tuple(read_array(path) if Path(path).suffix == ".npy" else read_picture(model, path) for path in paths)
+
+
+def read_array(path: str) -> np.ndarray:
+    """The array in a .npy file. Raises InputError; nothing in the file is executed."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}.") from None
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError) as error:
+        raise InputError(f"{path} is not a readable .npy file; it may be truncated.") from error
+
+
+def read_picture(model: Model, path: str) -> np.ndarray:
+    """A picture as the network's input."""
+    from edgenet import images
+
+    preprocessing = model.graph.metadata.preprocessing
+    if preprocessing is None:
+        raise InputError("The model has no preprocessing for pictures; convert it with some, or pass a .npy file.")
+    return images.preprocess(images.load_image(path), preprocessing)
+
+
+def writable_target(path: str) -> None:
+    """InputError unless a file can be written at `path`: found out before the work, not after it."""
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise InputError(f"{path} is a folder. Name a file in it.")
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder} to write {target.name} into.")

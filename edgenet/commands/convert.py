@@ -1,0 +1,122 @@
+"""`edgenet convert`: from a PyTorch checkpoint to an .edgenet file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgenet.commands.console import add_json, emit, megabytes, progress, writable_target
+from edgenet.errors import ConversionError, InputError
+from edgenet.graph import Preprocessing
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a .pth, .safetensors or .pt2 file, or a zoo network")
+    parser.add_argument("--arch", metavar="NAME", help="network of the weights: a zoo name or package.module:factory")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "int8", "weights_int8", "float16"),
+        default="float32",
+        help="arithmetic (float32, int8) or compact storage of a float32 network (default float32)",
+    )
+    parser.add_argument("--calibration", metavar="FOLDER", help="pictures to calibrate int8 with; about 32 are good")
+    parser.add_argument("--labels", metavar="FILE", help="text file with one class name a line, or 'imagenet'")
+    parser.add_argument("--input-size", metavar="CxHxW", type=_size, help="the network's input, such as 3x224x224")
+    parser.add_argument("--name", help="the network's name in the file")
+    parser.add_argument("-o", "--output", metavar="FILE", help="file to write (default: CHECKPOINT with .edgenet)")
+    pictures = parser.add_argument_group("pictures", "how pictures become inputs; zoo networks know it")
+    pictures.add_argument("--resize", type=int, metavar="N", help="shorter side in pixels")
+    pictures.add_argument("--crop", type=int, metavar="N", help="side of the centre crop in pixels")
+    pictures.add_argument("--interpolation", help="filter of the resize, such as bilinear or bicubic")
+    pictures.add_argument("--mean", type=_floats, metavar="A,B,C", help="mean of each channel, pixels in 0..1")
+    pictures.add_argument("--std", type=_floats, metavar="A,B,C", help="standard deviation of each channel")
+    pictures.add_argument("--color", choices=("RGB", "BGR", "L"), help="order of the channels")
+    add_json(parser)
+
+
+def _size(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(part) for part in text.lower().split("x"))
+    if min(sizes) < 1:
+        raise ValueError
+    return sizes
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+_size.__name__ = "size such as 3x224x224"
+_floats.__name__ = "list of numbers"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    output = arguments.output or f"{Path(arguments.checkpoint).stem}.edgenet"
+    writable_target(output)
+    labels = read_labels(arguments.labels)
+    try:
+        import torch
+    except ImportError:
+        raise ConversionError("Converting needs PyTorch: pip install 'edgenet[convert]'.") from None
+    from edgenet.commands.inspect import totals
+    from edgenet.converter import convert
+
+    example = None if arguments.input_size is None else (torch.zeros(1, *arguments.input_size),)
+    started = time.perf_counter()
+    with progress() as report:
+        graph = convert(
+            arguments.checkpoint,
+            example,
+            precision=arguments.precision,
+            calibration=arguments.calibration,
+            preprocessing=preprocessing(arguments),
+            labels=labels,
+            arch=arguments.arch,
+            progress=report,
+            name=arguments.name,
+        )
+        graph.save(output)
+    seconds = time.perf_counter() - started
+    size = Path(output).stat().st_size
+    figures: dict[str, Any] = {
+        "file": output,
+        "bytes": size,
+        "precision": arguments.precision,
+        "seconds": seconds,
+        **totals(graph),
+    }
+    counts = f"{figures['parameters']:,} parameters, {figures['macs']:,} MACs"
+    emit(arguments, figures, f"{output}: {arguments.precision}, {megabytes(size)}, {counts} ({seconds:.1f} s)")
+    return 0
+
+
+def read_labels(path: str | None) -> list[str] | None:
+    """One class name a line of a text file; the names of ImageNet's classes for "imagenet". Raises InputError."""
+    if path is None:
+        return None
+    if path == "imagenet":
+        from edgenet.images import imagenet_labels
+
+        return imagenet_labels()
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The labels in {path} cannot be read. Give a UTF-8 text file with one name a line."
+        ) from error
+    return text.splitlines()
+
+
+def preprocessing(arguments: argparse.Namespace) -> Preprocessing | None:
+    """What the command line says of pictures, on top of what the zoo knows; None where it says nothing."""
+    names = ("resize", "crop", "interpolation", "mean", "std", "color")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if not given:
+        return None
+    from edgenet.converter import zoo
+
+    known = arguments.arch if arguments.arch in zoo.names() else arguments.checkpoint
+    base = zoo.info(known).preprocessing if known in zoo.names() else Preprocessing()
+    return replace(base, **given)

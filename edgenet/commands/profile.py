@@ -1,0 +1,27 @@
+"""`edgenet profile`: the measured time of each step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, read_inputs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="an .edgenet file")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures or .npy arrays (default: random numbers)")
+    parser.add_argument(
+        "--batch", type=positive, default=1, metavar="N", help="batch of the random numbers (default 1)"
+    )
+    parser.add_argument("--repeats", type=positive, default=20, metavar="N", help="runs measured (default 20)")
+    add_threads(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    model = open_model(arguments.model, arguments.threads)
+    inputs = read_inputs(model, arguments.inputs) if arguments.inputs else (model.example_inputs(arguments.batch),)
+    profile = model.profile(*inputs, repeats=arguments.repeats)
+    emit(arguments, json.loads(profile.to_json()), str(profile))
+    return 0
