@@ -15,7 +15,7 @@ SIZES = (48, 64, 96, 128)
 
 
 def golden_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
-    """Input shapes, batch 1, for the golden pair: small pictures if the outputs then keep their shapes, else declared."""
+    """Input shapes, batch 1, for the golden pair: small pictures if the outputs keep their shapes, else declared."""
     declared = {name: (1, *graph.tensors[name].shape[1:]) for name in graph.inputs}
     outputs = {name: (1, *graph.tensors[name].shape[1:]) for name in graph.outputs}
     for size in SIZES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .arithmetic import binary
 from .context import Importer, array, parameter
 from .registry import Unsupported, handles
 from .values import Value
@@ -83,6 +84,28 @@ def elu(importer: Importer, a: Mapping[str, Any]) -> Value:
     if a["scale"] != 1 or a["input_scale"] != 1:
         raise Unsupported("only scale 1 is converted")
     return activate(importer, a["self"], "elu", alpha=float(a["alpha"]))
+
+
+@handles("selu")
+def selu(importer: Importer, a: Mapping[str, Any]) -> Value:
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+    return binary(importer, "mul", activate(importer, a["self"], "elu", alpha=alpha), scale)
+
+
+@handles("celu")
+def celu(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """alpha * elu(x / alpha)."""
+    alpha = float(a["alpha"])
+    if alpha == 1:
+        return activate(importer, a["self"], "elu", alpha=1.0)
+    inner = activate(importer, binary(importer, "div", a["self"], alpha), "elu", alpha=1.0)
+    return binary(importer, "mul", inner, alpha)
+
+
+@handles("log_sigmoid")
+def log_sigmoid(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """-softplus(-x)."""
+    return activate(importer, activate(importer, activate(importer, a["self"], "neg"), "softplus"), "neg")
 
 
 @handles("softplus")

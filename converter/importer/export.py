@@ -43,6 +43,8 @@ def _first(error: Exception) -> str:
 
 
 def _export_module(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+    if len({x.shape[0] for x in inputs if _batched(x)}) > 1:
+        raise ConversionError("All example inputs must have the same number of samples on axis 0.")
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

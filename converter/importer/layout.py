@@ -46,6 +46,18 @@ def transpose(importer: Importer, a: Mapping[str, Any]) -> Value:
     return relabel(x, order)
 
 
+@handles("movedim", "moveaxis")
+def movedim(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x = a["self"]
+    sources, destinations = (
+        [d % x.rank for d in ([v] if isinstance(v, int) else v)] for v in (a["source"], a["destination"])
+    )
+    order = [axis for axis in range(x.rank) if axis not in sources]
+    for destination, source in sorted(zip(destinations, sources, strict=True)):
+        order.insert(destination, source)
+    return relabel(x, order)
+
+
 def cut(importer: Importer, x: Value, dim: int, start: int, stop: int | None, step: int = 1) -> Value:
     """x[start:stop:step] along a torch axis; nothing is emitted for all of it."""
     size = importer.shape(x)[dim % x.rank]
@@ -151,6 +163,28 @@ def pad(importer: Importer, a: Mapping[str, Any]) -> Value:
 def pixel_shuffle(importer: Importer, a: Mapping[str, Any]) -> Value:
     x = importer.images(a["self"])
     return Value(importer.emit("pixel_shuffle", {"x": x.name}, {"factor": a["upscale_factor"]}), x.axes)
+
+
+@handles("pixel_unshuffle")
+def pixel_unshuffle(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """Split H and W into blocks and move them behind the channels: reshape, permute, reshape."""
+    x, r = importer.images(a["self"]), a["downscale_factor"]
+    _, channels, height, width = importer.shape(x)
+    blocks = {"shape": [0, height // r, r, width // r, r, channels]}
+    name = importer.emit("reshape", {"x": x.name}, blocks)
+    name = importer.emit("permute", {"x": name}, {"order": [0, 1, 3, 5, 2, 4]})
+    flat = {"shape": [0, height // r, width // r, channels * r * r]}
+    return Value(importer.emit("reshape", {"x": name}, flat), x.axes)
+
+
+@handles("repeat", "tile")
+def repeat(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x, counts = a["self"], list(a["repeats"] if "repeats" in a else a["dims"])
+    if len(counts) > x.rank or any(not isinstance(n, int) or n < 1 for n in counts):
+        raise Unsupported("it adds axes or repeats a computed number of times; unsqueeze first and use numbers")
+    for dim, count in enumerate(counts, start=x.rank - len(counts)):
+        x = join(importer, [x] * count, dim) if count > 1 else x
+    return x
 
 
 @handles("channel_shuffle", "native_channel_shuffle")

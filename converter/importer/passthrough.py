@@ -22,7 +22,8 @@ def dropout(importer: Importer, a: Mapping[str, Any]) -> Any:
     if a["train"]:
         raise Unsupported("dropout in training mode; export the module in eval mode")
     assert importer.current is not None, "set by the walk over the program"
-    return [a["input"]] if isinstance(importer.current.meta.get("val"), tuple | list) else a["input"]
+    x = a["input"] if "input" in a else a["self"]
+    return [x] if isinstance(importer.current.meta.get("val"), tuple | list) else x
 
 
 @handles("to", "_to_copy", "type_as", "float")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from .arithmetic import binary
 from .context import Importer
 from .convolution import spatial
 from .registry import Unsupported, handles
@@ -76,12 +78,39 @@ def adaptive_avg_pool1d(importer: Importer, a: Mapping[str, Any]) -> Value:
     return importer.lower(importer.emit("adaptive_avg_pool2d", {"x": x.name}, attributes))
 
 
+@handles("adaptive_max_pool2d")
+def adaptive_max_pool2d(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
+    """Equal windows only, as max_pool2d."""
+    x = importer.images(a["self"])
+    size, out = importer.shape(x)[2:], spatial(a["output_size"], 2)
+    if any(n % m for n, m in zip(size, out, strict=True)):
+        raise Unsupported(f"windows from {size} to {tuple(out)} differ in size; choose an output size that divides it")
+    kernel = [n // m for n, m in zip(size, out, strict=True)]
+    name = importer.emit("max_pool2d", {"x": x.name}, {"kernel": kernel, "stride": kernel})
+    return [Value(name, x.axes)]
+
+
+def _axes(a: Mapping[str, Any]) -> list[int]:
+    """The torch axes to reduce; Unsupported for all of them."""
+    dims = a.get("dim")
+    if isinstance(dims, int):
+        return [dims]
+    if not dims:
+        raise Unsupported("reducing everything mixes samples; give the axes")
+    return list(dims)
+
+
+@handles("sum")
+def total(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """The mean times the number of values."""
+    shape = importer.shape(a["self"])
+    return binary(importer, "mul", mean(importer, a), math.prod(shape[d] for d in _axes(a)))
+
+
 @handles("mean")
 def mean(importer: Importer, a: Mapping[str, Any]) -> Value:
-    x, dims = a["self"], a.get("dim")
-    if not dims and dims != 0:
-        raise Unsupported("a mean over everything mixes samples; give the axes")
-    torch_axes = {d % x.rank for d in ([dims] if isinstance(dims, int) else dims)}
+    x = a["self"]
+    torch_axes = {d % x.rank for d in _axes(a)}
     stored = sorted(importer.axis(x, d) for d in torch_axes)
     keep = bool(a.get("keepdim", False))
     name = importer.emit("mean", {"x": x.name}, {"axes": stored, "keepdims": keep})

@@ -22,6 +22,8 @@ from .values import Constant, Value, channels_last, plain
 IGNORED = {"sym_size", "sym_numel", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_for_size"}
 PENDING = {"add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide", "clone", "contiguous"}
 """Operators that accept a pending broadcast."""
+CONSTANT_FIRST = {*PENDING, "addmm"}
+"""Operators whose first argument may be a constant."""
 NOTHING = object()
 """Result of a node that could not be converted."""
 
@@ -151,6 +153,8 @@ class _Walk:
             raise Unsupported("an expanded tensor is used outside arithmetic; drop the expand")
         if node in self.replaced:
             return self.local_response(self.replaced[node])
+        if name not in CONSTANT_FIRST and node.args and isinstance(self.resolve(node.args[0]), Constant):
+            raise Unsupported("it makes a constant as large as the batch; use broadcasting or add it to the input")
         return HANDLERS[name](self.importer, self.arguments(node))
 
     def local_response(self, found: LocalResponse) -> Value:
@@ -180,7 +184,7 @@ class _Walk:
                 continue
             if isinstance(node.meta.get("val"), torch.SymInt | torch.SymBool | int | float | bool):
                 continue
-            if node.meta.get("val") is None and not node.users:
+            if not node.users and (node.meta.get("val") is None or node.target is operator.getitem):
                 continue
             self.importer.current = node
             try:

@@ -23,6 +23,21 @@ def _resize(importer: Importer, a: Mapping[str, Any], mode: str) -> Value:
     return Value(importer.emit("resize", {"x": x.name}, attributes), x.axes)
 
 
+@handles("upsample_nearest1d", "upsample_linear1d")
+def sequence(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """A picture of height 1."""
+    assert importer.current is not None, "set by the walk over the program"
+    x, factor = importer.lift(a["input"] if "input" in a else a["self"]), a.get("scales")
+    factors = a.get("scale_factors") or (None if factor is None else [factor])
+    mode = "nearest" if "nearest" in str(importer.current.target) else "bilinear"
+    attributes: dict[str, Any] = {"mode": mode, "align_corners": bool(a.get("align_corners", False))}
+    if factors is not None:
+        attributes["scale"] = [1.0, float(factors[0])]
+    else:
+        attributes["size"] = [1, importer.dimension(a["output_size"][0])]
+    return importer.lower(importer.emit("resize", {"x": x.name}, attributes))
+
+
 @handles("upsample_nearest2d")
 def nearest(importer: Importer, a: Mapping[str, Any]) -> Value:
     return _resize(importer, a, "nearest")

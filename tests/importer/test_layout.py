@@ -1,0 +1,138 @@
+"""Operators that move, cut and join elements, against torch; and how few permutes they leave."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgenet.converter.importer.registry import Unsupported
+from edgenet.converter.importer.regroup import groups
+from edgenet.converter.passes import optimize
+from tests.importer.agreement import agreement, check
+from tests.importer.modules import Apply, One, operations
+
+
+def shuffle(x, count):
+    n, c, h, w = x.shape
+    return x.view(n, count, c // count, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+FUNCTIONS = {
+    "flatten": lambda x: x.flatten(1),
+    "flatten picture": lambda x: torch.flatten(x, 2),
+    "flatten channels and rows": lambda x: torch.flatten(x, 1, 2),
+    "view": lambda x: x.view(x.shape[0], -1),
+    "view split channels": lambda x: x.view(x.shape[0], 2, 4, 6, 5),
+    "reshape picture": lambda x: x.reshape(-1, 8, 30),
+    "reshape across axes": lambda x: x.reshape(x.size(0), 4, 12, 5),
+    "unflatten": lambda x: x.unflatten(1, (2, 4)),
+    "squeeze": lambda x: x.mean((2, 3), keepdim=True).squeeze(-1).squeeze(-1),
+    "unsqueeze": lambda x: x.mean(2).unsqueeze(2) * x,
+    "indexing with None": lambda x: x.mean((2, 3))[:, :, None, None] * x,
+    "permute": lambda x: x.permute(0, 2, 3, 1),
+    "permute there and back": lambda x: x.permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2),
+    "transpose": lambda x: x.transpose(1, 3),
+    "movedim": lambda x: x.movedim(1, -1),
+    "slice": lambda x: x[:, 2:6, 1:, ::2],
+    "slice from the end": lambda x: x[:, -3:, :-1],
+    "slice with ellipsis": lambda x: x[..., 1:3],
+    "narrow": lambda x: x.narrow(1, 2, 3),
+    "select": lambda x: x[:, 3],
+    "select row": lambda x: x[:, :, -1],
+    "unbind": lambda x: x.unbind(1)[2] + x.unbind(1)[0],
+    "split": lambda x: torch.cat(x.split(3, 1)[::-1], 1),
+    "split with sizes": lambda x: x.split([2, 5, 1], 1)[1],
+    "chunk": lambda x: torch.cat([x.chunk(2, 1)[1].relu(), x.chunk(2, 1)[0]], 1),
+    "chunk rows": lambda x: x.chunk(3, 2)[1],
+    "concatenate rows": lambda x: torch.cat([x, x.relu()], 2),
+    "concatenate last": lambda x: torch.cat([x, x.relu(), x], -1),
+    "stack": lambda x: torch.stack([x, x.relu()], 1),
+    "stack last": lambda x: torch.stack([x, x.relu()], -1),
+    "zero padding": lambda x: F.pad(x, (1, 2, 3, 0)),
+    "constant padding": lambda x: F.pad(x, (1, 1), value=0.5),
+    "channel padding": lambda x: F.pad(x, (0, 0, 0, 0, 2, 1)),
+    "padding nothing": lambda x: F.pad(x, (0, 0)) + 1,
+    "pixel shuffle": lambda x: F.pixel_shuffle(x, 2),
+    "repeat": lambda x: x.repeat(1, 2, 1, 3),
+    "tile": lambda x: x.tile(2, 1),
+    "pixel unshuffle": lambda x: F.pixel_unshuffle(x[:, :, :, :4], 2),
+    "channel shuffle": lambda x: shuffle(x, 2),
+    "channel shuffle in four": lambda x: shuffle(x, 4),
+    "channel shuffle layer": nn.ChannelShuffle(2),
+    "no change": lambda x: x[:, :],
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name):
+    module = One(FUNCTIONS[name])
+    graph = check(module, (8, 6, 5))
+    assert agreement(optimize(graph), module, (torch.randn(2, 8, 6, 5),)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["zero", "constant", "reflect"])
+def test_padding_layers(name):
+    layer = {"zero": nn.ZeroPad2d((1, 0, 2, 1)), "constant": nn.ConstantPad2d(1, 0.3), "reflect": nn.ReflectionPad2d(1)}
+    if name == "reflect":
+        with pytest.raises(Exception, match="reflect"):
+            check(layer[name], (3, 5, 5))
+    else:
+        check(layer[name], (3, 5, 5))
+
+
+def test_sequence_layouts():
+    check(One(lambda x: x.transpose(1, 2).relu().reshape(x.shape[0], -1)), (4, 6))
+    check(nn.Sequential(nn.Conv1d(4, 6, 3), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(18, 3)), (4, 8))
+
+
+def test_flatten_in_torch_order_before_a_linear_layer():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 3, 5))
+    graph = optimize(check(module, (3, 6, 5)))
+    assert operations(graph) == ["permute", "conv2d", "flatten", "linear"]
+    assert agreement(graph, module, (torch.randn(2, 3, 6, 5),)) < 1e-5
+
+
+def test_shuffle_becomes_one_node():
+    module = nn.Sequential(nn.Conv2d(4, 6, 1), One(lambda x: shuffle(x, 3)), nn.Conv2d(6, 4, 1))
+    graph = optimize(check(module, (4, 5, 5)))
+    assert operations(graph) == ["permute", "conv2d", "channel_shuffle", "conv2d", "permute"]
+
+
+def test_several_inputs_and_outputs():
+    def forward(m, x, y, z):
+        a = m.conv(x) + m.other(y)
+        return a, F.relu(a).mean((2, 3)) + m.linear(z), x
+
+    layers = {"conv": nn.Conv2d(3, 4, 3, 2, 1), "other": nn.Conv2d(5, 4, 1), "linear": nn.Linear(7, 4)}
+    graph = check(Apply(forward, **layers), (3, 8, 8), (5, 4, 4), (7,))
+    assert len(graph.inputs) == 3
+    assert len(graph.outputs) == 3
+
+
+def test_the_same_result_returned_twice_and_a_dictionary():
+    check(One(lambda x: (x.relu(), x.relu(), x.relu().mean(1))), (4, 5, 5))
+    check(One(lambda x: {"a": x.exp(), "b": x.mean((2, 3))}), (4, 5, 5))
+
+
+def test_an_input_returned_unchanged_and_an_unused_one():
+    check(Apply(lambda m, x, y: (x * 2, x)), (4, 5), (3,))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ((-1, 4, 5, 6), (-1, 2, 2, 30), [([1], [1, 2]), ([2, 3], [3])]),
+        ((-1, 4, 1, 1), (-1, 4), [([1], [1])]),
+        ((-1, 6), (-1, 1, 6, 1), [([1], [2])]),
+        ((-1, 4, 6), (-1, 8, 3), [([1, 2], [1, 2])]),
+    ],
+)
+def test_groups_of_a_reshape(source, target, expected):
+    assert groups(source, target) == expected
+
+
+def test_a_reshape_that_mixes_samples_is_refused():
+    with pytest.raises(Unsupported, match="sample by sample"):
+        groups((-1, 4, 5), (-1, 7))

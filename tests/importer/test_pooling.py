@@ -1,0 +1,144 @@
+"""Pooling, means and resizing, against torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from tests.importer.agreement import check
+from tests.importer.modules import One, operations
+
+POOLS = {
+    "max": nn.MaxPool2d(2),
+    "max overlapping": nn.MaxPool2d(3, 2, 1),
+    "max ceil": nn.MaxPool2d(3, 2, ceil_mode=True),
+    "max ceil padded": nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+    "max dilated": nn.MaxPool2d(2, 1, dilation=2),
+    "max rectangular": nn.MaxPool2d((3, 2), (2, 1), (1, 0)),
+    "average": nn.AvgPool2d(2),
+    "average overlapping": nn.AvgPool2d(3, 2, 1),
+    "average without padding": nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+    "average ceil": nn.AvgPool2d(3, 2, ceil_mode=True),
+    "average ceil padded": nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+    "average ceil without padding": nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+    "average with divisor": nn.AvgPool2d(3, 2, 1, divisor_override=5),
+    "adaptive to one": nn.AdaptiveAvgPool2d(1),
+    "adaptive to seven": nn.AdaptiveAvgPool2d(7),
+    "adaptive rectangular": nn.AdaptiveAvgPool2d((3, 4)),
+    "adaptive keeping an axis": nn.AdaptiveAvgPool2d((None, 1)),
+    "adaptive maximum": nn.AdaptiveMaxPool2d((1, 5)),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools(name):
+    check(POOLS[name], (3, 11, 10))
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(
+    average=st.booleans(),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    ceil=st.booleans(),
+    include=st.booleans(),
+)
+def test_pools_of_any_geometry(average, kernel, stride, padding, ceil, include):
+    assume(all(2 * p <= k for p, k in zip(padding, kernel, strict=True)))
+    module = (
+        nn.AvgPool2d(kernel, stride, padding, ceil, include)
+        if average
+        else nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil)
+    )
+    check(module, (2, 9, 8), batches=(2,))
+
+
+POOLS_1D = {
+    "max": nn.MaxPool1d(3, 2, 1),
+    "max ceil": nn.MaxPool1d(3, 2, ceil_mode=True),
+    "average": nn.AvgPool1d(3, 2, 1),
+    "adaptive": nn.AdaptiveAvgPool1d(4),
+    "adaptive to one": nn.AdaptiveAvgPool1d(1),
+}
+
+
+@pytest.mark.parametrize("name", POOLS_1D)
+def test_pools_over_sequences(name):
+    check(POOLS_1D[name], (3, 14))
+
+
+MEANS = {
+    "picture": lambda x: x.mean((2, 3)),
+    "picture kept": lambda x: x.mean([-2, -1], keepdim=True),
+    "one axis": lambda x: x.mean(2),
+    "channels": lambda x: x.mean(1, keepdim=True),
+    "channels dropped": lambda x: x.mean(1),
+    "two steps": lambda x: x.mean(3).mean(2),
+    "everything": lambda x: x.mean((1, 2, 3), keepdim=True),
+    "sum": lambda x: x.sum((2, 3), keepdim=True) - x.sum(1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_means(name):
+    check(One(MEANS[name]), (4, 5, 6))
+
+
+RESIZES = {
+    "nearest by factor": nn.Upsample(scale_factor=2),
+    "nearest by odd factor": nn.Upsample(scale_factor=1.7),
+    "nearest to size": nn.Upsample(size=(9, 13)),
+    "bilinear by factor": nn.Upsample(scale_factor=2, mode="bilinear"),
+    "bilinear aligned": nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+    "bilinear to size": nn.Upsample(size=(9, 13), mode="bilinear"),
+    "bilinear smaller": nn.Upsample(size=(3, 4), mode="bilinear"),
+    "upsampling layer": nn.UpsamplingBilinear2d(scale_factor=2),
+}
+
+
+RESIZES_1D = {
+    "nearest": nn.Upsample(scale_factor=2),
+    "nearest to size": nn.Upsample(size=13),
+    "linear": nn.Upsample(scale_factor=2.5, mode="linear"),
+    "linear to size, aligned": nn.Upsample(size=13, mode="linear", align_corners=True),
+}
+
+
+@pytest.mark.parametrize("name", RESIZES_1D)
+def test_resizes_of_sequences(name):
+    check(RESIZES_1D[name], (3, 7))
+
+
+@pytest.mark.parametrize("name", RESIZES)
+def test_resizes(name):
+    assert "resize" in operations(check(RESIZES[name], (3, 5, 6)))
+
+
+def test_interpolation_to_the_size_of_another_tensor():
+    def forward(x):
+        small = F.max_pool2d(x, 2)
+        return x + F.interpolate(small, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+    check(One(forward), (3, 8, 10))
+
+
+def test_interpolation_with_recomputed_scale():
+    def forward(x):
+        return F.interpolate(x, scale_factor=1.5, mode="bilinear", recompute_scale_factor=True)
+
+    check(One(forward), (3, 5, 7))
+
+
+def test_global_pool_flatten_needs_no_permute():
+    graph = check(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), (3, 5, 5))
+    assert operations(graph) == ["permute", "conv2d", "mean", "flatten", "linear"]
+
+
+def test_function_variants():
+    check(One(lambda x: F.max_pool2d(x, 3) + F.avg_pool2d(x, 3) + F.adaptive_avg_pool2d(x, (3, 3))), (3, 9, 9))
+    check(One(lambda x: torch.nn.functional.max_pool2d(x, [2, 2], [2, 2])), (3, 9, 9))

@@ -1,0 +1,116 @@
+"""What cannot be converted is reported all at once, with operator, module path, source line and what to do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from edgenet.converter.importer import import_module
+from edgenet.errors import ConversionError
+from tests.importer.agreement import check
+from tests.importer.modules import Apply, One
+
+
+class Rows(nn.Module):
+    def forward(self, x):
+        return torch.cumsum(x, 2).flip(1)  # this line is named
+
+
+def refused(module: nn.Module, *shapes: tuple[int, ...]) -> str:
+    with pytest.raises(ConversionError) as caught:
+        import_module(module, tuple(torch.randn(1, *shape) for shape in shapes))
+    return str(caught.value)
+
+
+def test_every_problem_is_listed_with_its_place():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReflectionPad2d(1), nn.Sequential(Rows()), nn.GroupNorm(2, 4))
+    message = refused(module, (3, 6, 6))
+    lines = message.splitlines()
+    assert lines[0] == "4 operations cannot be converted. Change these lines:"
+    assert len(lines) == 5
+    pads, sums, flips, norms = lines[1:]
+    assert "aten.pad" in pads
+    assert "in 1" in pads
+    assert "mode 'reflect'; use zeros" in pads
+    assert "aten.cumsum.default (in 2.0, test_unsupported.py:" in sums
+    assert "return torch.cumsum(x, 2).flip(1)" in sums
+    assert "replace it with supported operators" in sums
+    assert "aten.flip.default" in flips
+    assert "aten.group_norm.default (in 3" in norms
+
+
+def test_what_follows_a_problem_is_not_reported_again():
+    module = nn.Sequential(Rows(), nn.ReLU(), nn.Conv2d(3, 4, 1), Rows())
+    assert refused(module, (3, 5, 5)).splitlines()[0].startswith("4 operations")
+
+
+ARGUMENTS = {
+    "batch flattened": (lambda x: x.flatten(0, 1), "keep samples on axis 0"),
+    "batch moved": (lambda x: x.transpose(0, 1) * 2, "keep samples on axis 0"),
+    "mean over samples": (lambda x: x.mean(0), "keep samples independent"),
+    "mean over everything": (lambda x: x.mean(), "give the axes"),
+    "softmax over samples": (lambda x: x.softmax(0), "keep samples independent"),
+    "first sample": (lambda x: x[0], "keep samples independent"),
+    "unknown power": (lambda x: x**3, "only the powers"),
+    "rounded division": (lambda x: torch.div(x, 2, rounding_mode="floor"), "use a plain division"),
+    "negative padding": (lambda x: nn.functional.pad(x, (-1, 0)), "slice instead"),
+    "constant in a concatenation": (
+        lambda x: torch.cat([x, torch.zeros(1, 1, 5, 5).expand(x.shape[0], -1, -1, -1)], 1),
+        "a constant as large as the batch",
+    ),
+    "comparison": (lambda x: (x > 0).float(), "aten.gt"),
+    "uneven windows": (lambda x: nn.functional.adaptive_max_pool2d(x, 3), "choose an output size that divides"),
+    "double precision": (lambda x: x.double() * 2, "leaves float32"),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments_that_cannot_be_converted(name):
+    function, message = ARGUMENTS[name]
+    assert message in refused(One(function), (4, 5, 5))
+
+
+def test_products_of_activations():
+    assert "second matrix is computed at run time" in refused(One(lambda x: x @ x.transpose(1, 2)), (4, 5))
+
+
+def test_volumes():
+    assert "aten.conv3d" in refused(nn.Conv3d(2, 3, 1), (2, 4, 4, 4))
+
+
+def test_control_flow_on_values():
+    def forward(x):
+        return x * 2 if x.sum() > 0 else x
+
+    assert "torch.export cannot trace this module" in refused(One(forward), (4, 5, 5))
+
+
+def test_inputs_must_be_float_batches():
+    with pytest.raises(ConversionError, match="must be float32"):
+        import_module(nn.Embedding(5, 3), (torch.zeros(1, 2, dtype=torch.long),))
+    with pytest.raises(ConversionError, match="samples on axis 0"):
+        import_module(One(lambda x: x * 2), (torch.zeros(3),))
+    with pytest.raises(ConversionError, match="same number of samples"):
+        import_module(Apply(lambda m, x, y: x * 2 + y), (torch.zeros(2, 3), torch.zeros(1, 3)))
+
+
+def test_modules_in_double_precision():
+    with pytest.raises(ConversionError, match="float32"):
+        import_module(nn.Linear(3, 2).double(), (torch.zeros(1, 3, dtype=torch.float64),))
+
+
+def test_training_state_is_kept_and_ignored():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+    module[1].eval()
+    import_module(module, (torch.randn(1, 3, 5, 5),))
+    assert [part.training for part in module] == [True, False, True]
+    check(module, (3, 5, 5))
+
+
+def test_a_batch_that_is_fixed_by_the_module_is_taken_as_it_is():
+    def forward(x):
+        return x.reshape(2, 12)
+
+    with pytest.raises(ConversionError):
+        import_module(One(forward), (torch.randn(1, 4, 6),))
