@@ -1,4 +1,4 @@
-"""Copies: strided, padded and gathered rows, transposition and interleaving. Addresses, strides and runs are in bytes."""
+"""Copies: strided, padded and gathered rows, transposition, interleaving. Addresses, strides and runs are in bytes."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def pad() -> Callable[..., None]:
 
 
 def gather_pixels() -> Callable[..., None]:
-    """y[n, i, j] = x[n, rows[i], columns[j]], runs of bytes; tables hold byte offsets (int64). Unit: a row of output."""
+    """y[n, i, j] = x[n, rows[i], columns[j]], runs of bytes; the tables hold byte offsets. Unit: a row of output."""
 
     def kernel(
         begin: int,

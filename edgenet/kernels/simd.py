@@ -227,6 +227,7 @@ def elementwise(name: str, arity: int, emit: Emit, result_element: str | None = 
         1: lambda typingctx, a: typed(typingctx, (a,)),
         2: lambda typingctx, a, b: typed(typingctx, (a, b)),
         3: lambda typingctx, a, b, c: typed(typingctx, (a, b, c)),
+        4: lambda typingctx, a, b, c, d: typed(typingctx, (a, b, c, d)),
     }
     function = functions[arity]
     function.__name__ = name

@@ -144,7 +144,7 @@ def interleave(typingctx: Any, row: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def load_planes(typingctx: Any, x: Any, stride: Any, count: Any, planes: Any, element_bytes: Any) -> Any:
-    """load_planes(x, stride, count, planes, element_bytes): `planes` vectors `stride` bytes apart; `count` lanes count."""
+    """load_planes(x, stride, count, planes, element_bytes): vectors `stride` bytes apart, `count` lanes each."""
     vector, k = tile_vector(constant_int(element_bytes)), constant_int(planes)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:

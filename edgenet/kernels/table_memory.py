@@ -5,6 +5,13 @@ from __future__ import annotations
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table import Kernel
 
+ACTIVATIONS = (
+    "clamp", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish", "gelu", "gelu_tanh",
+    "softplus", "mish", "exp", "sqrt", "square", "abs", "neg", "reciprocal",
+)  # fmt: skip
+"""Activations; the number of one is the constant of its kernel."""
+BINARY = ("add", "sub", "mul", "div", "prelu")
+"""Operations of two operands; the number of one is the constant of its kernel. The first three also exist for int8."""
 INTERLEAVED = (2, 3, 4)
 """Numbers of planes that have a kernel of their own; others are transposed."""
 
@@ -21,6 +28,17 @@ def _movement() -> list[Kernel]:
     ]
 
 
+def _elementwise() -> list[Kernel]:
+    return [
+        *(Kernel(f"f32_{kind}", "activation", "activation", (i,), "activation") for i, kind in enumerate(ACTIVATIONS)),
+        *(Kernel(f"f32_{name}", "binary", "binary_f32", (i,), name) for i, name in enumerate(BINARY)),
+        *(Kernel(f"s8_{name}", "binary", "binary_int8", (i,), name, "int8") for i, name in enumerate(BINARY[:3])),
+        Kernel("s8_quantize", "int8_arithmetic", "quantize", operation="quantize", dtype="int8"),
+        Kernel("s8_dequantize", "int8_arithmetic", "dequantize", operation="dequantize", dtype="int8"),
+        Kernel("s8_requantize", "int8_arithmetic", "requantize", operation="requantize", dtype="int8"),
+    ]
+
+
 def rows(target: InstructionSet) -> list[Kernel]:
     """The kernels of this family for an instruction set."""
-    return _movement()
+    return [*_movement(), *_elementwise()]

@@ -1,0 +1,144 @@
+"""Elementwise kernels against the oracle: every activation, broadcasting, int8 rounding, special values."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgenet import reference
+from edgenet.ops.arithmetic import ACTIVATIONS
+from tests.kernels.harness import TARGETS, check, execute
+from tests.ops.builder import one_node
+
+target_grid = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+PARAMETERS = {"alpha": 0.3, "min": -1.0, "max": 2.0}
+SPECIAL = np.array([0, -0.0, 1e-30, -1e-30, 1e30, -1e30, np.inf, -np.inf, np.nan, 88.5, -88.5, -103, 21], np.float32)
+
+
+def floats(shape, seed=0, scale=3.0):
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(scale)
+
+
+def bytes_(shape, seed=0):
+    return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+
+
+def settings_of(kind):
+    return {"kind": kind, **{name: PARAMETERS[name] for name in ACTIVATIONS[kind][0]}}
+
+
+@target_grid
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_activation(target, kind):
+    x = np.abs(floats((3, 5, 301))) if kind == "sqrt" else floats((3, 5, 301))
+    check(one_node("activation", {"x": x}, {"activation": settings_of(kind)}), {"x": x}, target)
+
+
+@target_grid
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_activation_of_special_values(target, kind):
+    x = np.tile(SPECIAL, 3)[None]
+    graph = one_node("activation", {"x": x}, {"activation": settings_of(kind)})
+    expected = reference.run(graph, {"x": x})["y"]
+    np.testing.assert_allclose(execute(graph, {"x": x}, target)[0]["y"], expected, rtol=2e-6, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", [k for k in ACTIVATIONS if k not in ("sqrt", "gelu", "gelu_tanh")])
+def test_activation_is_accurate_relative_to_each_value(kind):
+    x = np.concatenate([floats((1, 20000), scale=s) for s in (0.01, 1.0, 8.0, 25.0)], axis=1)
+    graph = one_node("activation", {"x": x}, {"activation": settings_of(kind)})
+    expected = reference.run(graph, {"x": x})["y"]
+    np.testing.assert_allclose(execute(graph, {"x": x}, TARGETS[-1])[0]["y"], expected, rtol=2e-6, atol=1e-37)
+
+
+BROADCASTS = [
+    ((2, 5, 6, 24), (2, 5, 6, 24)),
+    ((2, 5, 6, 19), (2, 1, 1, 19)),
+    ((2, 1, 1, 16), (2, 5, 6, 16)),
+    ((2, 5, 6, 7), (7,)),
+    ((2, 5, 6, 33), (1,)),
+    ((2, 5, 6, 33), (2, 5, 6, 1)),
+    ((2, 1, 6, 1), (2, 5, 1, 9)),
+    ((3, 4, 2, 5), (3, 1, 2, 1)),
+    ((1, 70, 131), (1, 70, 131)),
+    ((2, 9000), (1,)),
+    ((1,), (1,)),
+]
+
+
+@target_grid
+@pytest.mark.parametrize("operation", ["add", "sub", "mul", "div"])
+@pytest.mark.parametrize(("a", "b"), BROADCASTS)
+def test_binary(target, operation, a, b):
+    arrays = {"a": floats(a, 1), "b": floats(b, 2)}
+    arrays["b"] += np.where(arrays["b"] < 0, np.float32(-0.5), np.float32(0.5))
+    act = {"kind": "clamp", "min": -2.0, "max": None}
+    check(one_node(operation, arrays, {"activation": act}), arrays, target)
+
+
+@target_grid
+@pytest.mark.parametrize("kind", ["silu", "leaky_relu"])
+def test_binary_with_another_activation(target, kind):
+    arrays = {"a": floats((2, 5, 1, 19), 1), "b": floats((2, 5, 3, 19), 2)}
+    check(one_node("add", arrays, {"activation": settings_of(kind)}), arrays, target)
+
+
+@target_grid
+def test_binary_with_a_compressed_constant(target):
+    arrays = {"a": floats((2, 5, 3, 19), 1), "b": floats((19,), 2).astype(np.float16)}
+    graph = one_node("mul", {"a": arrays["a"], "b": arrays["b"].astype(np.float32)}, constants=("b",))
+    check(graph, {"a": arrays["a"]}, target)
+
+
+@target_grid
+@pytest.mark.parametrize("operation", ["add", "sub", "mul"])
+@pytest.mark.parametrize(("a", "b"), BROADCASTS)
+def test_binary_int8(target, operation, a, b):
+    arrays = {"a": bytes_(a, 1), "b": bytes_(b, 2)}
+    multipliers = {"multiplier": 0.013} if operation == "mul" else {"multiplier_a": 0.5, "multiplier_b": 0.25}
+    attributes = {**multipliers, "q_min": -100, "q_max": 90}
+    options = {"quantization": {"a": (0.1, 5), "b": (0.1, -128)}, "output": (0.2, -7)}
+    check(one_node(operation, arrays, attributes, **options), arrays, target)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_add_int8_rounds_as_defined(data):
+    number = st.integers(-128, 127)
+    zeros = [data.draw(number) for _ in range(3)]
+    low, high = sorted((data.draw(number), data.draw(number)))
+    scale = st.floats(1e-4, 40)
+    attributes = {"multiplier_a": data.draw(scale), "multiplier_b": data.draw(scale), "q_min": low, "q_max": high}
+    arrays = {
+        "a": np.tile(np.arange(-128, 128).astype(np.int8), 4)[None],
+        "b": bytes_((1, 1024), data.draw(number) + 128),
+    }
+    options = {"quantization": {"a": (1.0, zeros[0]), "b": (1.0, zeros[1])}, "output": (1.0, zeros[2])}
+    graph = one_node("add", arrays, attributes, **options)
+    for target in TARGETS:
+        check(graph, arrays, target)
+
+
+@target_grid
+@pytest.mark.parametrize("slopes", [1, 19])
+def test_prelu(target, slopes):
+    arrays = {"x": floats((2, 5, 3, 19)), "slope": floats((slopes,), 3)}
+    check(one_node("prelu", arrays, constants=("slope",)), {"x": arrays["x"]}, target)
+
+
+@target_grid
+@pytest.mark.parametrize("count", [1, 3, 16, 131, 5000])
+def test_quantize_dequantize_requantize(target, count):
+    x = floats((1, count), count, 20.0)
+    x[0, ::7] = 0.125 * np.arange(len(x[0, ::7]))  # ties
+    check(one_node("quantize", {"x": x}, {"inverse_scale": 4.0}, output=(0.25, 11)), {"x": x}, target)
+    q = bytes_((1, count), count)
+    check(one_node("dequantize", {"x": q}, quantization={"x": (0.3, -9)}, dtype="float32"), {"x": q}, target)
+    graph = one_node("requantize", {"x": q}, {"multiplier": 1.5}, quantization={"x": (0.3, -9)}, output=(0.2, 30))
+    check(graph, {"x": q}, target)
+
+
+@target_grid
+def test_quantize_special_values(target):
+    x = np.tile(SPECIAL, 3)[None]
+    check(one_node("quantize", {"x": x}, {"inverse_scale": 1.0}, output=(1.0, 100)), {"x": x}, target)
