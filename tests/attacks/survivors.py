@@ -1,0 +1,73 @@
+"""What may become of a hostile file: ModelFormatError, or a valid model that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgenet import format, reference
+from edgenet.errors import ModelFormatError
+from edgenet.graph import Graph
+from edgenet.validate import Limits
+
+TIGHT = Limits(memory=2**20, work=2**20)
+"""Limits under which whatever is accepted runs in a moment, even in the oracle."""
+SECONDS = 20
+BYTES = 2**30
+
+
+def run_survivor(graph: Graph) -> None:
+    """Run an accepted graph on tiny inputs; its outputs must have the declared shapes and be float32."""
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=graph.tensors[name].concrete(1)).astype(np.float32) for name in graph.inputs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a valid network may overflow float32 or divide by zero
+        for name, array in reference.run(graph, inputs).items():
+            assert array.shape == graph.tensors[name].concrete(1)
+            assert array.dtype == np.float32
+        golden = {name: graph.constants[constant] for name, constant in graph.metadata.golden_inputs.items()}
+        if golden:
+            for name, array in reference.run(graph, golden).items():
+                assert array.shape == graph.constants[graph.metadata.golden_outputs[name]].shape
+
+
+def judge(content: bytes, path: Path) -> str | None:
+    """Load a file: the message of its ModelFormatError, or None after its graph has run. Anything else is a failure."""
+    path.write_bytes(content)
+    with bounded():
+        try:
+            graph = format.load(path, TIGHT)
+        except ModelFormatError as error:
+            assert "\n" not in str(error)
+            assert len(str(error)) < 1000
+            return str(error)
+        run_survivor(graph)
+        return None
+
+
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """TimeoutError after SECONDS; MemoryError where more than BYTES are asked for (on Linux)."""
+
+    def late(number: int, frame: object) -> None:
+        raise TimeoutError(f"the file took more than {SECONDS} seconds")
+
+    previous = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if sys.platform == "linux":
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
