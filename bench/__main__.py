@@ -1,0 +1,45 @@
+"""`python -m edgenet.bench models`: the README's table of networks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from edgenet.commands.console import positive, progress
+from edgenet.errors import EdgenetError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m edgenet.bench", description=__doc__)
+    studies = parser.add_subparsers(dest="study", required=True)
+    models = studies.add_parser("models", help="every network of the zoo: PyTorch, float32, int8")
+    models.add_argument("networks", nargs="*", metavar="NETWORK", help="zoo networks (default: all)")
+    models.add_argument("--threads", type=positive, metavar="N", help="threads (default: physical cores, at most 4)")
+    models.add_argument("--rounds", type=positive, default=9, metavar="N", help="measurements of each side (default 9)")
+    models.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    models.add_argument("--readme", type=Path, metavar="FILE", help="put the table between the marks in this file")
+    arguments = parser.parse_args()
+    try:
+        _models(arguments)
+    except EdgenetError as error:
+        print(f"edgenet.bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _models(arguments: argparse.Namespace) -> None:
+    from . import models
+
+    with progress() as report:
+        rows = models.study(arguments.networks, arguments.threads, arguments.rounds, report)
+    print(models.text(rows))
+    if arguments.json:
+        models.write_json(arguments.json, rows)
+    if arguments.readme:
+        command = " ".join(["python -m edgenet.bench", *(word for word in sys.argv[1:])])
+        models.update_readme(arguments.readme, models.markdown(rows, command))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
