@@ -62,10 +62,15 @@ class Importer:
         operator = operator_name(self.current.target)
         return path if layer and path else f"{path}.{operator}" if path else operator
 
-    def emit(self, operation: str, inputs: Mapping[str, str], attributes: Mapping[str, Any] | None = None) -> str:
-        """Append a validated node and return the name of its output. Unsupported when it does not fit its inputs."""
+    def emit(
+        self, operation: str, inputs: Mapping[str, str], attributes: Mapping[str, Any] | None = None, part: str = ""
+    ) -> str:
+        """Append a validated node and return the name of its output. Unsupported when it does not fit its inputs.
+
+        `part` is added to the name of a node that only prepares or finishes the layer's own.
+        """
         assert self.current is not None, "set by the walk over the program"
-        graph, base = self.graph, self.node_name()
+        graph, base = self.graph, self.node_name() + (f".{part}" if part else "")
         name, suffix = base, 0
         while name in self._names:
             suffix += 1
@@ -116,7 +121,7 @@ class Importer:
             raise Unsupported("it moves the batch axis; keep samples on axis 0")
         key = (value.name, tuple(value.axes.index(axis) for axis in axes))
         if key not in self._layouts:
-            self._layouts[key] = self.emit("permute", {"x": value.name}, {"order": list(key[1])})
+            self._layouts[key] = self.emit("permute", {"x": value.name}, {"order": list(key[1])}, "permute")
         return Value(self._layouts[key], axes)
 
     def channels_last(self, value: Value) -> Value:
@@ -138,12 +143,12 @@ class Importer:
         """A rank-3 [N, L, C] value as [N, 1, L, C], for the two-dimensional operations."""
         value = self.images(value, 3)
         channels = self.graph.tensors[value.name].shape[-1]
-        return Value(self.emit("reshape", {"x": value.name}, {"shape": [0, 1, -1, channels]}), (0, 2, 3, 1))
+        return Value(self.emit("reshape", {"x": value.name}, {"shape": [0, 1, -1, channels]}, "lift"), (0, 2, 3, 1))
 
     def lower(self, name: str) -> Value:
         """The [N, 1, L, C] tensor `name` as a rank-3 value [N, L, C]."""
         channels = self.graph.tensors[name].shape[-1]
-        return Value(self.emit("reshape", {"x": name}, {"shape": [0, -1, channels]}), (0, 2, 1))
+        return Value(self.emit("reshape", {"x": name}, {"shape": [0, -1, channels]}, "lower"), (0, 2, 1))
 
     def dimension(self, size: Any) -> int:
         """A size argument as int, BATCH for the batch. Unsupported for a size computed from the batch."""

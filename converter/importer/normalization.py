@@ -32,12 +32,12 @@ def batch_norm(importer: Importer, a: Mapping[str, Any]) -> Any:
     weight = importer.graph.add_constant(f"{base}.scale", scale.astype(np.float32).reshape(-1, 1, 1, 1))
     bias = importer.graph.add_constant(f"{base}.shift", shift.astype(np.float32))
     if x.rank == 2:
-        value = Value(importer.emit("reshape", {"x": x.name}, {"shape": [0, 1, 1, count]}), (0, 2, 3, 1))
+        value = Value(importer.emit("reshape", {"x": x.name}, {"shape": [0, 1, 1, count]}, "lift"), (0, 2, 3, 1))
     else:
         value = importer.images(x) if x.rank == 4 else importer.lift(x)
     name = importer.emit("conv2d", {"x": value.name, "weight": weight, "bias": bias}, {"groups": count})
     if x.rank == 2:
-        result = Value(importer.emit("flatten", {"x": name}, {"start_axis": 1}), (0, 1))
+        result = Value(importer.emit("flatten", {"x": name}, {"start_axis": 1}, "lower"), (0, 1))
     else:
         result = Value(name, value.axes) if x.rank == 4 else importer.lower(name)
     assert importer.current is not None, "set by the walk over the program"

@@ -1,4 +1,4 @@
-"""Named graph rewrites, and `optimize`, which runs them in order until none finds anything to do.
+"""Named graph rewrites, and `optimize`, which runs them until none finds anything to do.
 
 Each pass rewrites a graph in place and returns how much it did. None changes what the graph computes.
 """
@@ -26,25 +26,25 @@ from .sink_moves import sink_moves
 
 Pass = Callable[[Graph], int]
 
-PASSES: tuple[Pass, ...] = (
+CLEANUP: tuple[Pass, ...] = (
     fold_constants,
     drop_identity,
     fuse_shuffle,
     sink_moves,
     merge_moves,
     fold_permute,
-    fold_batchnorm,
-    fuse_pad,
-    fuse_activation,
-    fuse_residual,
     eliminate_dead,
 )
-"""Every pass, in the order in which `optimize` runs them."""
+"""Passes that take away what does not compute. They run until none finds anything, before each round of FUSION."""
+
+FUSION: tuple[Pass, ...] = (fold_batchnorm, fuse_pad, fuse_activation, fuse_residual)
+"""Passes that make fewer, larger nodes."""
 
 ROUNDS = 100
 
 __all__ = [
-    "PASSES",
+    "CLEANUP",
+    "FUSION",
     "Pass",
     "drop_identity",
     "eliminate_dead",
@@ -68,7 +68,7 @@ def optimize(graph: Graph) -> Graph:
     """
     graph = copy_graph(graph)
     for _ in range(ROUNDS):
-        if sum(each(graph) for each in PASSES) == 0:
+        if sum(each(graph) for each in CLEANUP) == 0 and sum(each(graph) for each in FUSION) == 0:
             break
     else:
         raise ConversionError(f"The passes found no end after {ROUNDS} rounds. Please report this network.")
