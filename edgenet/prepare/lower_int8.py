@@ -1,1 +1,24 @@
-"""Lowerings."""
+"""Lowering of int8 convolutions and linear layers: which kernel serves which."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgenet.graph import Node
+from edgenet.prepare.lower_int8_matrix import matrix_product
+from edgenet.prepare.lowering import Lowering
+
+
+def linear(node: Node, lowering: Lowering) -> None:
+    """Linear layer over the last axis."""
+    shape = lowering.shape(node.inputs["x"])
+    matrix_product(node, lowering, int(np.prod(shape[:-1], dtype=np.int64)))
+
+
+def convolution(node: Node, lowering: Lowering) -> None:
+    """Convolution of any kind."""
+    weight, a = lowering.shape(node.inputs["weight"]), node.attributes
+    x = lowering.shape(node.inputs["x"])
+    pointwise = weight[1:3] == (1, 1) and a["groups"] == 1 and not any(a["padding"])
+    if pointwise and list(a["stride"]) == [1, 1]:
+        matrix_product(node, lowering, x[0] * x[1] * x[2])

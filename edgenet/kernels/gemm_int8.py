@@ -1,0 +1,158 @@
+"""int8 matrix products: pointwise convolutions and linear layers.
+
+The tile: `rows` pixels times `columns` vectors of output channels, kept in registers over the whole depth. Weights are
+packed in panels [int32 bias][float32 multiplier][depth in groups][columns * lanes][group]; the last panel is only as
+many vectors wide as it needs. The bias holds the input's zero point. Where a group is not four bytes, a unit widens its
+pixels to int16 in the thread's scratch first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgenet.kernels.epilogue_int8 import finish
+from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd_bytes import register_bytes
+from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, widen_bytes
+from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
+
+
+@njit(inline="always")
+def residual_rows(residual, stride, pixels):
+    """Addresses of the residual's rows; all 0 when there is none."""
+    return each_add(each_multiply(pixels, stride), residual)
+
+
+def accumulator(columns: int) -> Any:
+    """tile += x @ weights over `groups` of depth: rows are the addresses of x, weights `columns` vectors a group."""
+
+    @njit(inline="always")
+    def accumulate(tile, rows, groups, weights):
+        for k in range(groups):
+            tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
+        return tile
+
+    return accumulate
+
+
+def row_widener() -> Any:
+    """Widens `count` bytes to int16; reads and writes whole registers."""
+
+    @njit(inline="always")
+    def widen_row(source, destination, count):
+        step = register_bytes() // 2
+        for i in range(0, count, step):
+            widen_bytes(source + i, destination + 2 * i)
+
+    return widen_row
+
+
+def _panel(rows: int, second: int, columns: int) -> Any:
+    """The pixels first..last-1 of one panel, in tiles of `rows` and `second` pixels, or of single ones."""
+    accumulate = accumulator(columns)
+    halves = rows == 2 * second
+
+    @njit(inline="always")
+    def tile(source, target, output, w, groups, pixel, last, channel, missing, count, height):
+        x, x_stride, base = source
+        y, y_stride, residual, residual_stride = target
+        pixels = each_minimum(sequence(pixel, 1, height), last - 1)
+        width = columns * lane_count()
+        sums = repeat(load_row_i32(w, 0, columns), height)
+        places = each_add(each_multiply(each_add(pixels, -base), x_stride), x)
+        sums = accumulate(sums, places, groups, w + 8 * width)
+        out = each_add(each_multiply(pixels, y_stride), y)
+        before = residual_rows(residual, residual_stride, pixels)
+        finish(sums, load_row_f32(w, width, columns), out, before, channel, missing, count, output)
+
+    @njit(inline="always")
+    def panel(source, target, output, w, groups, first, last, channel, missing, count):
+        pixel = first
+        while pixel < last:
+            left = last - pixel
+            if left % rows == 0 or (halves and left > rows):
+                tile(source, target, output, w, groups, pixel, last, channel, missing, count, rows)
+                pixel += rows
+            elif left > 1:
+                tile(source, target, output, w, groups, pixel, last, channel, missing, count, second)
+                pixel += second
+            else:
+                tile(source, target, output, w, groups, pixel, last, channel, missing, count, 1)
+                pixel += 1
+
+    return panel
+
+
+def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
+    """y[p, n] = requantized(sum_k x[p, k] w[n, k] + bias[n]) with residual and activation.
+
+    Unit: `block` pixels of `span` panels. `groups` is the depth in groups, `scratch_stride` the bytes of a widened row.
+    """
+    wide = _panel(rows, second, columns)
+    single = _panel(rows, second, 1)
+    widened = group != 4
+    group_bytes = 4 if group != 1 else 2
+    widen_row = row_widener()
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        x_stride: int,
+        y: int,
+        y_stride: int,
+        residual: int,
+        residual_stride: int,
+        weights: int,
+        scratch: int,
+        scratch_stride: int,
+        pixels: int,
+        depth: int,
+        groups: int,
+        channels: int,
+        block: int,
+        span: int,
+        low: float,
+        high: float,
+        zero: int,
+        residual_zero: int,
+        residual_multiplier: float,
+        output_multiplier: float,
+        activation: int,
+        as_float: int,
+    ):
+        lanes = lane_count()
+        width = columns * lanes
+        panels = (channels + width - 1) // width
+        spans = (panels + span - 1) // span
+        panel_bytes = width * (8 + groups * group_bytes)
+        target = (y, y_stride, residual, residual_stride)
+        output = (
+            low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+        )  # fmt: skip
+        own = scratch + thread * block * scratch_stride
+        for unit in range(begin, end):
+            first = (unit // spans) * block
+            last = least(first + block, pixels)
+            if widened:
+                for pixel in range(first, last):
+                    widen_row(x + pixel * x_stride, own + (pixel - first) * scratch_stride, depth)
+                source = (own, scratch_stride, first)
+            else:
+                source = (x, x_stride, 0)
+            start = (unit % spans) * span
+            for panel in range(start, least(start + span, panels)):
+                w = weights + panel * panel_bytes
+                channel = panel * width
+                count = channels - channel
+                missing = count % lanes != 0 and count < width
+                if columns == 1 or count > lanes:
+                    wide(source, target, output, w, groups, first, last, channel, missing, count)
+                else:
+                    single(source, target, output, w, groups, first, last, channel, missing, count)
+
+    return kernel

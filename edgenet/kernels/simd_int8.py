@@ -1,0 +1,183 @@
+"""Vector operations of int8 matrix products: sums of products of grouped bytes or int16, and tiles of bytes in memory.
+
+A group is as many adjacent values of the depth as one lane of the product instruction takes: four bytes for `vpdpbusd`
+and `sdot`, two int16 for `pmaddwd`, one int16 for the Arm widening multiply. All sums are exact int32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from edgenet.kernels.simd_bytes import store_first_bytes, widen
+from edgenet.kernels.simd_types import (
+    I8,
+    I16,
+    I32,
+    I64,
+    Vector,
+    call_intrinsic,
+    constant_int,
+    i32v,
+    items,
+    load_vector,
+    pack,
+    pointer,
+    row_of,
+    shuffle_mask,
+    splat,
+    store_vector,
+    target,
+)
+
+
+def group_vector() -> Vector:
+    """Vector of weights that one product instruction takes: a group for each lane."""
+    return Vector("i16", target().lanes) if target().dot == "smull" else i32v()
+
+
+def dot(builder: ir.IRBuilder, total: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
+    """total + the sum of the products of each group; x and w are vectors of groups."""
+    lanes, kind = target().lanes, target().dot
+    if kind in ("vnni512", "vnni"):
+        return call_intrinsic(builder, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", total.type, [total, x, w])
+    if kind == "sdot":
+        quads = ir.VectorType(I8, 16)
+        arguments = [total, builder.bitcast(x, quads), builder.bitcast(w, quads)]
+        return call_intrinsic(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", total.type, arguments)
+    if kind == "smull":
+        return builder.add(total, builder.mul(builder.sext(x, total.type), builder.sext(w, total.type)))
+    pairs = ir.VectorType(I16, 2 * lanes)
+    name = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[lanes]
+    products = [builder.bitcast(x, pairs), builder.bitcast(w, pairs)]
+    return builder.add(total, call_intrinsic(builder, f"llvm.x86.{name}", total.type, products))
+
+
+@intrinsic(prefer_literal=True)
+def load_row_i32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
+    """load_row_i32(address, index, columns): `columns` adjacent vectors of int32."""
+    count, vector = constant_int(columns), i32v()
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        place = builder.ptrtoint(pointer(builder, args[0], I32, args[1]), I64)
+        values = [load_vector(builder, place, vector.llvm, j * vector.lanes) for j in range(count)]
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(vector, count)(types.int64, types.int64, columns), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_row_groups(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
+    """load_row_groups(address, index, columns): `columns` adjacent vectors of groups, from vector number `index` on."""
+    count, vector = constant_int(columns), group_vector()
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        first = builder.mul(args[1], I64(vector.lanes))
+        place = builder.ptrtoint(pointer(builder, args[0], vector.llvm.element, first), I64)
+        values = [load_vector(builder, place, vector.llvm, j * vector.lanes) for j in range(count)]
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(vector, count)(types.int64, types.int64, columns), codegen
+
+
+@intrinsic
+def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any:
+    """outer_dot(tile, rows, index, row): tile[m] += the group `index` of address rows[m] times the groups of row."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        tile_kind, row_kind = sig.args[0], sig.args[3]
+        weights, out = items(builder, args[3], row_kind), []
+        element = row_kind.dtype.llvm.element
+        places = items(builder, args[1], sig.args[1])
+        for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
+            x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), target().lanes)
+            values = items(builder, sums, tile_kind.dtype)
+            values = [dot(builder, total, x, w) for w, total in zip(weights, values, strict=True)]
+            out.append(pack(context, builder, tile_kind.dtype, values))
+        return pack(context, builder, tile_kind, out)
+
+    return tile(tile, rows, types.int64, row), codegen
+
+
+@intrinsic
+def widen_bytes(typingctx: Any, source: Any, destination: Any) -> Any:
+    """widen_bytes(source, destination): a register of int16 from as many stored bytes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        count = target().bits // 16
+        value = load_vector(builder, args[0], ir.VectorType(I8, count))
+        wide = ir.VectorType(I16, count)
+        value = builder.zext(value, wide) if target().stored_unsigned else builder.sext(value, wide)
+        store_vector(builder, value, args[1])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def load_tile_bytes(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
+    """load_tile_bytes(rows, index, like): an int32 tile shaped as `like`; row m: stored values from byte `index` of rows[m]."""
+    result = row_of(row_of(i32v(), len(like.dtype)), len(like))
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind, lanes, out = sig.return_type, target().lanes, []
+        for place in items(builder, args[0], sig.args[0]):
+            start = builder.add(place, args[1])
+            loads = [load_vector(builder, start, ir.VectorType(I8, lanes), j * lanes) for j in range(len(kind.dtype))]
+            out.append(pack(context, builder, kind.dtype, [widen(builder, value) for value in loads]))
+        return pack(context, builder, kind, out)
+
+    return result(rows, types.int64, like), codegen
+
+
+def _join(builder: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
+    """One vector of the lanes of several of equal length."""
+    if len(values) == 1:
+        return values[0]
+    half = 1 << (len(values) - 1).bit_length() - 1
+    low, high = _join(builder, values[:half]), _join(builder, values[half:])
+    count, rest = low.type.count, high.type.count
+    if rest < count:
+        widened = list(range(rest)) + [0] * (count - rest)
+        high = builder.shuffle_vector(high, high, shuffle_mask(widened))
+    return builder.shuffle_vector(low, high, shuffle_mask(list(range(count + rest))))
+
+
+@intrinsic
+def store_tile_bytes(typingctx: Any, tile: Any, rows: Any, index: Any) -> Any:
+    """store_tile_bytes(tile, rows, index): the low bytes of an int32 tile, row m to byte `index` of rows[m]."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        for place, row in zip(items(builder, args[1], sig.args[1]), items(builder, args[0], sig.args[0]), strict=True):
+            value = _join(builder, items(builder, row, sig.args[0].dtype))
+            value = builder.trunc(value, ir.VectorType(I8, value.type.count))
+            store_vector(builder, value, builder.add(place, args[2]))
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, types.int64), codegen
+
+
+@intrinsic
+def store_tile_bytes_partial(typingctx: Any, tile: Any, rows: Any, index: Any, count: Any) -> Any:
+    """store_tile_bytes_partial(tile, rows, index, count): the low bytes of the first `count` elements of each row.
+
+    At least one element of a row's last vector is stored, and not all of them.
+    """
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        lanes = target().lanes
+        narrow = ir.VectorType(I8, lanes)
+        for place, row in zip(items(builder, args[1], sig.args[1]), items(builder, args[0], sig.args[0]), strict=True):
+            *full, last = items(builder, row, sig.args[0].dtype)
+            start = builder.add(place, args[2])
+            for j, value in enumerate(full):
+                store_vector(builder, builder.trunc(value, narrow), start, j * lanes)
+            done = I64(len(full) * lanes)
+            left = builder.sub(args[3], done)
+            store_first_bytes(builder, builder.trunc(last, narrow), builder.add(start, done), left)
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, types.int64, types.int64), codegen

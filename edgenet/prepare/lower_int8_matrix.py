@@ -1,0 +1,114 @@
+"""Lowering of int8 matrix products, and what int8 layers share: packed weights, zero points, the epilogue's slots."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgenet.errors import EngineError
+from edgenet.graph import Node
+from edgenet.kernels.table_int8 import gemm_tile, group_depth
+from edgenet.prepare.lowering import Lowering, activation_bounds
+from edgenet.prepare.plan import Value
+
+HARDSWISH = 1
+"""Activation code of the kernels' epilogue (see kernels.epilogue_int8)."""
+_SCRATCH_BYTES = 128 * 1024
+"""Widened pixels that a thread keeps at hand."""
+
+
+def folded_bias(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarray:
+    """int32 bias minus the input's zero point (as it lies in memory) times the sum of each filter [O, ...]."""
+    sums = weight.reshape(weight.shape[0], -1).astype(np.int64).sum(axis=1)
+    bias = lowering.constant(node.inputs["bias"]).astype(np.int64) - lowering.zero_point(node.inputs["x"]) * sums
+    return bias.astype(np.int32)
+
+
+def pack_panels(
+    matrix: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int, lanes: int, group: int
+) -> np.ndarray:
+    """Weights [O, K] as panels [bias][multiplier][K / group][width][group], bytes; `width` channels, fewer in the last.
+
+    Weights of a `group` of 4 are int8, others int16; K is filled up with zeros to a multiple of `group`.
+    """
+    channels, depth = matrix.shape
+    kind = np.int8 if group == 4 else np.int16
+    parts = []
+    for first in range(0, channels, width):
+        count = min(width, channels - first)
+        padded = -(-count // lanes) * lanes
+        head = np.zeros((2, padded), np.int32)
+        head[0, :count] = bias[first : first + count]
+        head[1, :count] = multiplier[first : first + count].astype(np.float32).view(np.int32)
+        body = np.zeros((padded, -(-depth // group) * group), kind)
+        body[:count, :depth] = matrix[first : first + count]
+        body = body.reshape(padded, -1, group).swapaxes(0, 1)
+        parts += [head.view(np.uint8).ravel(), np.ascontiguousarray(body).view(np.uint8).ravel()]
+    return np.concatenate(parts)
+
+
+def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
+    """Slots of the output, the residual, and what the kernels' epilogue does."""
+    a, activation = node.attributes, node.attributes["activation"]
+    as_float = lowering.dtype(node.output) == "float32"
+    residual = node.inputs.get("residual")
+    zero = 0 if as_float else lowering.zero_point(node.output)
+    low, high = activation_bounds(activation) if as_float else (a["q_min"], a["q_max"])
+    hardswish = activation is not None and activation["kind"] == "hardswish"
+    if not as_float:
+        low, high = lowering.stored(int(low)) - zero, lowering.stored(int(high)) - zero
+    scales = [1.0, *np.abs(lowering.constant(node.inputs["multiplier"]))]
+    if not np.isfinite(np.float32(max(scales)) * np.float32(2**31) ** 2) and (residual or hardswish):
+        raise EngineError(f"{node.name}: a multiplier is too large for float32 arithmetic.")
+    return {
+        "y": lowering.write(node.output),
+        "y_stride": channels * (4 if as_float else 1),
+        "residual": lowering.read(residual) if residual else 0,
+        "residual_stride": channels if residual else 0,
+        "low": low,
+        "high": high,
+        "zero": zero,
+        "residual_zero": lowering.zero_point(residual) if residual else 0,
+        "residual_multiplier": a["residual_multiplier"] if residual else 0.0,
+        "output_multiplier": a["output_multiplier"] if hardswish else 0.0,
+        "activation": HARDSWISH if hardswish else 0,
+        "as_float": int(as_float),
+    }
+
+
+def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
+    """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows."""
+    weight = node.inputs["weight"]
+    channels, depth = lowering.shape(weight)[0], lowering.shape(weight)[-1]
+    lanes, group = lowering.target.lanes, group_depth(lowering.target)
+    height, _, vectors = gemm_tile(lowering.target)
+    width = vectors * lanes
+
+    def make() -> np.ndarray:
+        matrix = lowering.constant(weight).reshape(channels, depth)
+        multiplier = lowering.constant(node.inputs["multiplier"])
+        return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lanes, group)
+
+    panels = -(-channels // width)
+    stride, span, block = 0, 1, max(height, min(-(-pixels // height) * height, 4 * height))
+    if group != 4:
+        stride = -(-depth // 32) * 64 + 64
+        most = max(1, _SCRATCH_BYTES // stride // height) * height
+        block = max(height, min(block, most))
+        span = max(1, min(panels, -(-panels * -(-pixels // block) // (4 * lowering.threads))))
+    key = ("s8_panels", node.name, weight, width, lanes, group)
+    lowering.step(
+        f"s8_pw_{height}x{width}",
+        units=-(-pixels // block) * -(-panels // span),
+        x=lowering.read(node.inputs["x"]),
+        x_stride=depth,
+        weights=lowering.packed(key, make),
+        scratch=lowering.scratch(stride * block) if stride else 0,
+        scratch_stride=stride,
+        pixels=pixels,
+        depth=depth,
+        groups=-(-depth // group),
+        channels=channels,
+        block=block,
+        span=span,
+        **epilogue(node, lowering, channels),
+    )
