@@ -11,12 +11,22 @@ from collections.abc import Callable
 from numba import njit
 
 from edgenet.kernels.simd import clamp, lane_count, load_f32, multiply, store_f32
-from edgenet.kernels.simd_bytes import load_bytes, store_bytes, store_bytes_partial
+from edgenet.kernels.simd_bytes import (
+    copy_chunk,
+    load_bytes,
+    load_i8,
+    store_bytes,
+    store_bytes_partial,
+    store_i8,
+    store_i8_partial,
+    store_row_bytes,
+    store_row_bytes_partial,
+)
 from edgenet.kernels.simd_convert import int_add, int_subtract, round_to_int, to_float, where_less
+from edgenet.kernels.simd_lookup import load_index, look_up_bytes, look_up_channels, lookup_lanes
 from edgenet.kernels.simd_masked import load_partial_f32, store_partial
+from edgenet.kernels.simd_shuffle import interleave, load_planes
 from edgenet.kernels.tuples import least
-
-_INFINITY = float("inf")
 
 
 @njit(inline="always")
@@ -63,6 +73,44 @@ def quantize() -> Callable[..., None]:
         if i < stop:
             value = multiply(load_partial_f32(x, i, stop - i), scale)
             store_bytes_partial(rounded_or_zero(value, zero, low, high), y, i, stop - i)
+
+    return kernel
+
+
+def quantize_interleaved(planes: int) -> Callable[..., None]:
+    """int8 of x * scale, y[r, i, p] = x[r, p, i]: a channels-first image of few channels becomes channels-last.
+
+    Unit: `block` pixels of an image of `length` pixels.
+    """
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        y: int,
+        length: int,
+        block: int,
+        scale: float,
+        zero: int,
+        low: float,
+        high: float,
+    ):
+        lanes = lane_count()
+        blocks = (length + block - 1) // block
+        for unit in range(begin, end):
+            image = (unit // blocks) * planes * length
+            i = (unit % blocks) * block
+            stop = least(i + block, length)
+            while i < stop:
+                left = least(lanes, stop - i)
+                values = interleave(load_planes(x + (image + i) * 4, length * 4, left, planes, 4))
+                stored = rounded_or_zero(multiply(values, scale), zero, low, high)
+                if left == lanes:
+                    store_row_bytes(stored, y + image + i * planes)
+                else:
+                    store_row_bytes_partial(stored, y + image + i * planes, left * planes)
+                i += lanes
 
     return kernel
 
@@ -127,5 +175,58 @@ def requantize() -> Callable[..., None]:
                 else:
                     store_bytes_partial(value, target, i, stop - i)
                 i += lanes
+
+    return kernel
+
+
+def table() -> Callable[..., None]:
+    """y = table[x], the table indexed by and holding bytes as they lie in memory. Unit: `block` elements."""
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        y: int,
+        table: int,
+        count: int,
+        block: int,
+    ):
+        lanes = lookup_lanes()
+        i = begin * block
+        stop = least(end * block, count)
+        while i + lanes <= stop:
+            store_i8(look_up_bytes(load_i8(x, i, 0), table), y, i)
+            i += lanes
+        if i < stop:
+            store_i8_partial(look_up_bytes(load_i8(x, i, 0), table), y, i, stop - i)
+
+    return kernel
+
+
+def channel_table() -> Callable[..., None]:
+    """y[p, c] = table[c, x[p, c]]. Unit: `block` pixels."""
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        y: int,
+        table: int,
+        pixels: int,
+        channels: int,
+        block: int,
+    ):
+        lanes = lane_count()
+        for pixel in range(begin * block, least(end * block, pixels)):
+            place = pixel * channels
+            c = 0
+            while c + lanes <= channels:
+                store_i8(look_up_channels(x + place + c, table + c * 256), y, place + c)
+                c += lanes
+            while c < channels:
+                copy_chunk(table + c * 256 + load_index(x, place + c), y + place + c, 1)
+                c += 1
 
     return kernel

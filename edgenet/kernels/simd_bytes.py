@@ -19,6 +19,7 @@ from edgenet.kernels.simd_types import (
     Vector,
     constant_int,
     i32v,
+    items,
     load_vector,
     pointer,
     shuffle_mask,
@@ -143,6 +144,33 @@ def store_bytes_partial(typingctx: Any, value: Any, address: Any, index: Any, co
         return context.get_dummy_value()
 
     return types.void(value, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_row_bytes(typingctx: Any, row: Any, address: Any) -> Any:
+    """store_row_bytes(row, address): the low bytes of a row of int32 vectors, contiguously."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        for j, value in enumerate(items(builder, args[0], sig.args[0])):
+            store_vector(builder, _narrow(builder, value), args[1], j * value.type.count)
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64), codegen
+
+
+@intrinsic
+def store_row_bytes_partial(typingctx: Any, row: Any, address: Any, count: Any) -> Any:
+    """store_row_bytes_partial(row, address, count): the first `count` low bytes of a row of int32 vectors."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        for j, value in enumerate(items(builder, args[0], sig.args[0])):
+            left = builder.sub(args[2], I64(j * value.type.count))
+            with builder.if_then(builder.icmp_signed(">", left, I64(0))):
+                place = builder.add(args[1], I64(j * value.type.count))
+                store_first_bytes(builder, _narrow(builder, value), place, left)
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64, types.int64), codegen
 
 
 @intrinsic(prefer_literal=True)

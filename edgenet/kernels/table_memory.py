@@ -34,6 +34,9 @@ def _elementwise() -> list[Kernel]:
         *(Kernel(f"f32_{name}", "binary", "binary_f32", (i,), name) for i, name in enumerate(BINARY)),
         *(Kernel(f"s8_{name}", "binary", "binary_int8", (i,), name, "int8") for i, name in enumerate(BINARY[:3])),
         Kernel("s8_quantize", "int8_arithmetic", "quantize", operation="quantize", dtype="int8"),
+        Kernel("s8_quantize_interleave3", "int8_arithmetic", "quantize_interleaved", (3,), "permute_quantize", "int8"),
+        Kernel("s8_table", "int8_arithmetic", "table", operation="table", dtype="int8"),
+        Kernel("s8_channel_table", "int8_arithmetic", "channel_table", operation="table", dtype="int8"),
         Kernel("s8_dequantize", "int8_arithmetic", "dequantize", operation="dequantize", dtype="int8"),
         Kernel("s8_requantize", "int8_arithmetic", "requantize", operation="requantize", dtype="int8"),
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgenet.errors import EngineError
 from edgenet.graph import Node
-from edgenet.prepare.lower_movement import Address, dense_strides
+from edgenet.prepare.lower_movement import Address, dense_strides, element_bytes, permute_array, strided_copy
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
 
 BLOCK = 4096
@@ -174,19 +174,51 @@ def prelu(node: Node, lowering: Lowering) -> None:
     )
 
 
-@lowers("quantize")
-def quantize(node: Node, lowering: Lowering) -> None:
-    """float32 to int8."""
-    count = lowering.size(node.output)
-    zero, low, high = int8_output(lowering, node.output, {})
+def quantize_flat(lowering: Lowering, x: Address, output: str, inverse_scale: float) -> None:
+    """Step that quantizes as many elements as `output` has."""
+    count = lowering.size(output)
+    zero, low, high = int8_output(lowering, output, {})
     lowering.step(
         "s8_quantize",
         -(-count // BLOCK),
-        x=float_operand(lowering, node.inputs["x"]),
-        y=lowering.write(node.output),
+        x=x,
+        y=lowering.write(output),
         count=count,
         block=BLOCK,
-        scale=np.float32(node.attributes["inverse_scale"]),
+        scale=np.float32(inverse_scale),
+        zero=zero,
+        low=low,
+        high=high,
+    )
+
+
+@lowers("quantize")
+def quantize(node: Node, lowering: Lowering) -> None:
+    """float32 to int8."""
+    x = float_operand(lowering, node.inputs["x"])
+    quantize_flat(lowering, x, node.output, node.attributes["inverse_scale"])
+
+
+@lowers("permute_quantize")
+def permute_quantize(node: Node, lowering: Lowering) -> None:
+    """quantize(permute(x)): in one pass for images of three channels, else by way of a permuted copy."""
+    x, order, scale = node.inputs["x"], list(node.attributes["order"]), node.attributes["inverse_scale"]
+    shape = lowering.shape(x)
+    if order != [0, 2, 3, 1] or shape[1] != 3:
+        permuted = lowering.temporary(lowering.size(x) * 4)
+        permute_array(lowering, lowering.read(x), lowering.write(permuted), shape, order, 4)
+        quantize_flat(lowering, lowering.read(permuted), node.output, scale)
+        return
+    length = shape[2] * shape[3]
+    zero, low, high = int8_output(lowering, node.output, {})
+    lowering.step(
+        "s8_quantize_interleave3",
+        shape[0] * -(-length // BLOCK),
+        x=lowering.read(x),
+        y=lowering.write(node.output),
+        length=length,
+        block=BLOCK,
+        scale=np.float32(scale),
         zero=zero,
         low=low,
         high=high,
@@ -240,3 +272,60 @@ def requantize_rows(
 def requantize(node: Node, lowering: Lowering) -> None:
     """int8 to int8 of another scale."""
     requantize_rows(lowering, node.inputs["x"], node.output, {}, node.attributes["multiplier"], 1)
+
+
+@lowers("table")
+def table(node: Node, lowering: Lowering) -> None:
+    """Lookup of stored bytes; the table is rearranged so that it maps bytes as they lie in memory."""
+    x, name = node.inputs["x"], node.inputs["table"]
+    array, shape = lowering.constant(name), lowering.shape(x)
+
+    def make() -> np.ndarray:
+        stored = (array.astype(np.int16) + lowering.stored(0)).astype(np.uint8)
+        return stored if lowering.stored(0) else np.roll(stored, 128, axis=-1)
+
+    address = lowering.packed(("table", name), make)
+    if array.ndim == 1:
+        count = lowering.size(x)
+        lowering.step(
+            "s8_table",
+            -(-count // BLOCK),
+            x=lowering.read(x),
+            y=lowering.write(node.output),
+            table=address,
+            count=count,
+            block=BLOCK,
+        )
+        return
+    pixels, channels = math.prod(shape[:-1]), shape[-1]
+    block = max(1, BLOCK // channels)
+    lowering.step(
+        "s8_channel_table",
+        -(-pixels // block),
+        x=lowering.read(x),
+        y=lowering.write(node.output),
+        table=address,
+        pixels=pixels,
+        channels=channels,
+        block=block,
+    )
+
+
+@lowers("concat")
+def concat(node: Node, lowering: Lowering) -> None:
+    """Each input into its place; int8 inputs of another quantization are rescaled on the way."""
+    out, axis = lowering.shape(node.output), node.attributes["axis"]
+    size = element_bytes(lowering, node.output)
+    rows, inner, place = math.prod(out[:axis]), math.prod(out[axis + 1 :]) * size, 0
+    multipliers = node.attributes["multipliers"] or [1.0] * len(node.inputs)
+    for name, multiplier in zip(node.inputs.values(), multipliers, strict=True):
+        length = lowering.shape(name)[axis] * inner
+        same = lowering.zero_point(name) == lowering.zero_point(node.output)
+        if size == 4 or (multiplier == 1.0 and same):
+            x = float_operand(lowering, name) if size == 4 else lowering.read(name)
+            y = lowering.write(node.output, place)
+            strides = [length, size], [out[axis] * inner, size]
+            strided_copy(lowering, x, y, (rows, length // size), *strides, size)
+        else:
+            requantize_rows(lowering, name, node.output, node.attributes, multiplier, rows, place)
+        place += length

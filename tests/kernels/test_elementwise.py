@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgenet import reference
+from edgenet.graph import Node, Quantization, Tensor
 from edgenet.ops.arithmetic import ACTIVATIONS
 from tests.kernels.harness import TARGETS, check, execute
 from tests.ops.builder import one_node
@@ -142,3 +143,47 @@ def test_quantize_dequantize_requantize(target, count):
 def test_quantize_special_values(target):
     x = np.tile(SPECIAL, 3)[None]
     check(one_node("quantize", {"x": x}, {"inverse_scale": 1.0}, output=(1.0, 100)), {"x": x}, target)
+
+
+@target_grid
+@pytest.mark.parametrize("count", [1, 15, 16, 33, 127, 128, 5001])
+def test_table(target, count):
+    arrays = {"x": bytes_((1, count), count), "table": bytes_(256, 5)}
+    options = {"quantization": {"x": (1.0, 4)}, "output": (1.0, 0), "constants": ("table",)}
+    check(one_node("table", arrays, **options), {"x": arrays["x"]}, target)
+
+
+@target_grid
+@pytest.mark.parametrize("channels", [1, 5, 16, 37])
+def test_table_of_each_channel(target, channels):
+    arrays = {"x": bytes_((2, 7, 9, channels), channels), "table": bytes_((channels, 256), 5)}
+    options = {"quantization": {"x": (1.0, 4)}, "output": (1.0, 0), "constants": ("table",)}
+    check(one_node("table", arrays, **options), {"x": arrays["x"]}, target)
+
+
+@target_grid
+@pytest.mark.parametrize(("shape", "axis"), [((2, 3, 5, 19), 3), ((2, 3, 5, 19), 1), ((1, 70, 90, 4), 1), ((3, 7), 1)])
+def test_concat(target, shape, axis):
+    arrays = {
+        f"x{i}": floats((*shape[:axis], size, *shape[axis + 1 :]), i) for i, size in enumerate((shape[axis], 1, 8))
+    }
+    check(one_node("concat", arrays, {"axis": axis}), arrays, target)
+    arrays = {role: bytes_(array.shape, i) for i, (role, array) in enumerate(arrays.items())}
+    attributes = {"axis": axis, "multipliers": [1.0, 0.75, 1.0], "q_min": -90, "q_max": 100}
+    quantization = {"x0": (0.5, 3), "x1": (0.2, -8), "x2": (0.5, 9)}
+    check(one_node("concat", arrays, attributes, quantization=quantization, output=(0.5, 3)), arrays, target)
+
+
+@target_grid
+@pytest.mark.parametrize("shape", [(1, 3, 33, 31), (2, 3, 80, 64), (2, 1, 5, 7), (1, 4, 9, 8), (1, 17, 3, 3)])
+def test_permute_and_quantize(target, shape):
+    x = floats(shape, 2, 50.0)
+    x[0, 0, 0, :2] = np.nan, 1e9
+    order = {"order": [0, 2, 3, 1]}
+    graph = one_node("permute", {"x": x}, order)
+    image = graph.tensors["y"].shape
+    graph.tensors["q"] = Tensor("q", image, "int8", Quantization((1.0,), -20))
+    graph.nodes.append(Node("quantize", "quantize", {"x": "y"}, "q", {"inverse_scale": 1.0}))
+    graph.outputs = ["q"]
+    plan = check(graph, {"x": x}, target)
+    assert (len(plan.steps) == 1) == (shape[1] == 3)
