@@ -119,7 +119,7 @@ def widen_bytes(typingctx: Any, source: Any, destination: Any) -> Any:
 
 @intrinsic
 def load_tile_bytes(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
-    """load_tile_bytes(rows, index, like): an int32 tile shaped as `like`; row m: stored values from byte `index` of rows[m]."""
+    """load_tile_bytes(rows, index, like): an int32 tile shaped as `like` of the stored bytes at rows[m] + index."""
     result = row_of(row_of(i32v(), len(like.dtype)), len(like))
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:

@@ -1,13 +1,16 @@
 """int8 matrix kernels against the oracle, bit for bit: sizes around the tiles, every epilogue, extreme values."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from edgenet.kernels.isa import InstructionSet
 from tests.kernels.harness import TARGETS, check
 from tests.ops.builder import one_node
 
 each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
-HARDSWISH = {"activation": {"kind": "hardswish"}, "output_multiplier": 0.11}
+HARDSWISH: dict[str, Any] = {"activation": {"kind": "hardswish"}, "output_multiplier": 0.11}
 
 
 def layer(rng, x, weight, x_zero=3, fill=None):
@@ -25,16 +28,16 @@ def layer(rng, x, weight, x_zero=3, fill=None):
 
 
 def run(
-    target,
-    x,
-    weight,
-    operation="linear",
-    residual=False,
-    output=(0.25, -7),
-    x_zero=3,
-    fill=None,
-    threads=1,
-    **attributes,
+    target: InstructionSet,
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    operation: str = "linear",
+    residual: bool = False,
+    output: tuple[float, int] | None = (0.25, -7),
+    x_zero: int = 3,
+    fill: tuple[int, int] | None = None,
+    threads: int = 1,
+    **attributes: Any,
 ):
     """Check one layer of random values. `output` None: float32."""
     rng = np.random.default_rng(sum(x) * 31 + sum(weight) + x_zero)
@@ -74,9 +77,10 @@ def test_depths(target, depth):
 @pytest.mark.parametrize("output", [(0.25, -7), (0.25, -128), (0.25, 127), None])
 @pytest.mark.parametrize("attributes", [{}, {"q_min": -7, "q_max": 90}, HARDSWISH, {"q_min": 5, "q_max": 5}])
 @pytest.mark.parametrize("channels", [32, 21])
-def test_epilogues(target, residual, output, attributes, channels):
+def test_epilogues(target, residual, output, attributes: dict[str, Any], channels):
     if output is None:
-        attributes = {"activation": {"kind": "clamp", "min": -3.1, "max": 55.5} if attributes else None}
+        clamp: Any = {"kind": "clamp", "min": -3.1, "max": 55.5} if attributes else None
+        attributes = {"activation": clamp}
     run(target, (17, 40), (channels, 40), residual=residual, output=output, **attributes)
 
 
