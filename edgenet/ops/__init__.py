@@ -131,7 +131,7 @@ def _check_number(name: str, declared: Attribute, value: Any) -> None:
 
 
 def _check_activation(name: str, value: Any) -> None:
-    if not isinstance(value, dict) or value.get("kind") not in ACTIVATIONS:
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or value["kind"] not in ACTIVATIONS:
         raise _fail(name, value)
     allowed = ACTIVATIONS[value["kind"]][0]
     if set(value) != {"kind", *allowed}:

@@ -59,6 +59,7 @@ TYPES = {"x": Tensor("x", (-1, 8, 8, 4)), "weight": Tensor("w", (6, 3, 3, 4))}
         {"activation": {"kind": "clamp", "min": float("nan"), "max": None}},
         {"activation": {"kind": "clamp", "min": 2.0, "max": 1.0}},
         {"activation": {"kind": "elu"}},
+        {"activation": {"kind": ["elu"], "alpha": 1.0}},
     ],
 )
 def test_bad_attributes_are_refused(attributes):
