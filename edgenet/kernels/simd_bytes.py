@@ -21,7 +21,9 @@ from edgenet.kernels.simd_types import (
     i32v,
     items,
     load_vector,
+    pack,
     pointer,
+    row_of,
     shuffle_mask,
     splat,
     store_vector,
@@ -95,6 +97,20 @@ def load_bytes(typingctx: Any, address: Any, index: Any) -> Any:
         return widen(builder, load_vector(builder, args[0], ir.VectorType(I8, target().lanes), args[1]))
 
     return i32v()(types.int64, types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_row_bytes(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
+    """load_row_bytes(address, index, columns): `columns` adjacent int32 vectors of bytes."""
+    count, vector = constant_int(columns), i32v()
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind = ir.VectorType(I8, vector.lanes)
+        place = builder.add(args[0], args[1])
+        values = [widen(builder, load_vector(builder, place, kind, j * vector.lanes)) for j in range(count)]
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(vector, count)(types.int64, types.int64, columns), codegen
 
 
 def store_first_bytes(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, count: ir.Value) -> None:
@@ -182,6 +198,17 @@ def load_i8(typingctx: Any, address: Any, index: Any, lanes: Any) -> Any:
         return load_vector(builder, args[0], vector.llvm, args[1])
 
     return vector(types.int64, types.int64, lanes), codegen
+
+
+@intrinsic
+def splat_i8(typingctx: Any, value: Any) -> Any:
+    """splat_i8(byte): a register with the byte in every lane."""
+    vector = Vector("i8", target().bits // 8)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return splat(builder, builder.trunc(args[0], I8), vector.lanes)
+
+    return vector(types.int64), codegen
 
 
 @intrinsic

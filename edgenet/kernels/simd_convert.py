@@ -9,7 +9,8 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from edgenet.kernels.simd import elementwise
-from edgenet.kernels.simd_types import F32, I32, call_intrinsic, shuffle_mask, target, vector_suffix
+from edgenet.kernels.simd_masked import lane_mask
+from edgenet.kernels.simd_types import F32, I32, call_intrinsic, shuffle_mask, splat, target, vector_suffix
 
 
 def _vector(element: ir.Type, like: ir.Value) -> ir.VectorType:
@@ -73,6 +74,17 @@ def _maximum_nan(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
 
 maximum_or_nan = elementwise("maximum_or_nan", 2, _maximum_nan)
 """The greater of two; NaN if one is NaN."""
+
+
+@intrinsic
+def first_lanes(typingctx: Any, vector: Any, count: Any, other: Any) -> Any:
+    """first_lanes(vector, count, other): the first `count` lanes of a float32 vector, `other` in the rest."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        lanes = args[0].type.count
+        return builder.select(lane_mask(builder, args[1], lanes), args[0], splat(builder, args[2], lanes))
+
+    return vector(vector, types.int64, types.float32), codegen
 
 
 def _reduction(name: str, combine: Any) -> Any:

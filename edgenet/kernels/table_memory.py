@@ -42,6 +42,26 @@ def _elementwise() -> list[Kernel]:
     ]
 
 
+def _pooling() -> list[Kernel]:
+    return [
+        Kernel("f32_max_pool", "pooling", "maximum_f32", operation="max_pool2d"),
+        Kernel("s8_max_pool", "pooling", "maximum_int8", operation="max_pool2d", dtype="int8"),
+        Kernel("f32_mean", "pooling", "mean_f32", operation="mean"),
+        Kernel("s8_mean", "pooling", "mean_int8", operation="mean", dtype="int8"),
+    ]
+
+
+def _normalization() -> list[Kernel]:
+    return [
+        Kernel("f32_softmax", "normalization", "softmax", (0,), "softmax"),
+        Kernel("f32_log_softmax", "normalization", "softmax", (1,), "log_softmax"),
+        Kernel("f32_layer_norm", "normalization", "layer_norm", operation="layer_norm"),
+        Kernel("f32_local_response_norm", "normalization", "local_response_norm", operation="local_response_norm"),
+        Kernel("f32_bilinear", "resize", "bilinear_f32", operation="resize"),
+        Kernel("s8_bilinear", "resize", "bilinear_int8", operation="resize", dtype="int8"),
+    ]
+
+
 def rows(target: InstructionSet) -> list[Kernel]:
     """The kernels of this family for an instruction set."""
-    return [*_movement(), *_elementwise()]
+    return [*_movement(), *_elementwise(), *_pooling(), *_normalization()]

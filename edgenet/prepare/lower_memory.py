@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgenet.prepare import lower_elementwise, lower_movement
+from edgenet.prepare import lower_elementwise, lower_movement, lower_normalization, lower_pooling
 
-_ = (lower_elementwise, lower_movement)
+_ = (lower_elementwise, lower_movement, lower_normalization, lower_pooling)

@@ -1,0 +1,197 @@
+"""Softmax, layer normalization and local response normalization over the last axis, float32. Unit: one row or pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numba import njit
+
+from edgenet.kernels.simd import (
+    add,
+    divide,
+    fma,
+    lane_count,
+    load_f32,
+    multiply,
+    splat_f32,
+    square_root,
+    store_f32,
+    subtract,
+)
+from edgenet.kernels.simd_convert import (
+    first_lanes,
+    greatest_lane,
+    maximum_or_nan,
+    sum_lanes,
+)
+from edgenet.kernels.simd_masked import load_partial_f32, store_partial
+from edgenet.kernels.vector_math import exponential, logarithm
+
+_LOWEST = -float("inf")
+
+
+@njit(inline="always")
+def _greatest(x, length):
+    """The greatest of `length` values; NaN if one is NaN."""
+    lanes = lane_count()
+    result = splat_f32(_LOWEST)
+    i = 0
+    while i + lanes <= length:
+        result = maximum_or_nan(result, load_f32(x, i))
+        i += lanes
+    if i < length:
+        left = length - i
+        result = maximum_or_nan(result, first_lanes(load_partial_f32(x, i, left), left, _LOWEST))
+    return greatest_lane(result)
+
+
+def softmax(logarithmic: int) -> Callable[..., None]:
+    """softmax, or its logarithm, of rows of `length` values."""
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        y: int,
+        length: int,
+    ):
+        lanes = lane_count()
+        for row in range(begin, end):
+            source = x + row * length * 4
+            out = y + row * length * 4
+            top = _greatest(source, length)
+            total = splat_f32(0.0)
+            i = 0
+            while i + lanes <= length:
+                value = exponential(subtract(load_f32(source, i), top))
+                if logarithmic == 0:
+                    store_f32(value, out, i)
+                total = add(total, value)
+                i += lanes
+            left = length - i
+            if left > 0:
+                value = exponential(subtract(load_partial_f32(source, i, left), top))
+                if logarithmic == 0:
+                    store_partial(value, out, i, left)
+                total = add(total, first_lanes(value, left, 0.0))
+            whole = splat_f32(sum_lanes(total))
+            i = 0
+            if logarithmic == 0:
+                factor = divide(1.0, whole)
+                while i + lanes <= length:
+                    store_f32(multiply(load_f32(out, i), factor), out, i)
+                    i += lanes
+                if left > 0:
+                    store_partial(multiply(load_partial_f32(out, i, left), factor), out, i, left)
+            else:
+                offset = logarithm(whole)
+                while i + lanes <= length:
+                    store_f32(subtract(subtract(load_f32(source, i), top), offset), out, i)
+                    i += lanes
+                if left > 0:
+                    value = subtract(subtract(load_partial_f32(source, i, left), top), offset)
+                    store_partial(value, out, i, left)
+
+    return kernel
+
+
+def layer_norm() -> Callable[..., None]:
+    """(x - mean) / sqrt(variance + epsilon) * weight + bias of rows of `length` values."""
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        y: int,
+        weight: int,
+        bias: int,
+        length: int,
+        epsilon: float,
+    ):
+        lanes = lane_count()
+        for row in range(begin, end):
+            source = x + row * length * 4
+            out = y + row * length * 4
+            total = splat_f32(0.0)
+            i = 0
+            while i + lanes <= length:
+                total = add(total, load_f32(source, i))
+                i += lanes
+            left = length - i
+            if left > 0:
+                total = add(total, load_partial_f32(source, i, left))
+            mean = divide(splat_f32(sum_lanes(total)), length)
+            total = splat_f32(0.0)
+            i = 0
+            while i + lanes <= length:
+                value = subtract(load_f32(source, i), mean)
+                total = fma(value, value, total)
+                i += lanes
+            if left > 0:
+                value = first_lanes(subtract(load_partial_f32(source, i, left), mean), left, 0.0)
+                total = fma(value, value, total)
+            variance = divide(splat_f32(sum_lanes(total)), length)
+            factor = divide(1.0, square_root(add(variance, epsilon)))
+            i = 0
+            while i + lanes <= length:
+                value = multiply(subtract(load_f32(source, i), mean), factor)
+                store_f32(fma(value, load_f32(weight, i), load_f32(bias, i)), out, i)
+                i += lanes
+            if left > 0:
+                value = multiply(subtract(load_partial_f32(source, i, left), mean), factor)
+                value = fma(value, load_partial_f32(weight, i, left), load_partial_f32(bias, i, left))
+                store_partial(value, out, i, left)
+
+    return kernel
+
+
+def local_response_norm() -> Callable[..., None]:
+    """x / (k + scale * sum of squares over `size` channels, `before` of them before each) ** beta.
+
+    `scratch` holds, for each thread, `scratch_bytes` bytes: the squares of a pixel between zeros.
+    """
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        y: int,
+        scratch: int,
+        scratch_bytes: int,
+        channels: int,
+        size: int,
+        before: int,
+        scale: float,
+        beta: float,
+        k: float,
+    ):
+        lanes = lane_count()
+        squares = scratch + thread * scratch_bytes
+        zero = splat_f32(0.0)
+        i = 0
+        while (i + lanes) * 4 <= scratch_bytes:
+            store_f32(zero, squares, i)
+            i += lanes
+        for pixel in range(begin, end):
+            source = x + pixel * channels * 4
+            out = y + pixel * channels * 4
+            i = 0
+            while i < channels:
+                value = load_partial_f32(source, i, channels - i)
+                store_f32(multiply(value, value), squares, before + i)
+                i += lanes
+            i = 0
+            while i < channels:
+                total = zero
+                for j in range(size):
+                    total = add(total, load_f32(squares, i + j))
+                base = fma(total, scale, k)
+                power = exponential(multiply(logarithm(base), -beta))
+                value = multiply(load_partial_f32(source, i, channels - i), power)
+                store_partial(value, out, i, channels - i)
+                i += lanes
+
+    return kernel

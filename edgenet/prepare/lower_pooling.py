@@ -1,0 +1,206 @@
+"""Lowerings of pooling and means: windows as tables of valid ranges, one table for rows and one for columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgenet.graph import Node
+from edgenet.prepare.lower_elementwise import int8_output
+from edgenet.prepare.lower_movement import Address, element_bytes, permute_array
+from edgenet.prepare.lowering import Lowering, lowers
+
+Windows = list[tuple[int, int, int]]
+"""First valid index, end index and count of each window along an axis."""
+UNIT_WORK = 16384
+"""Elements that a unit reads, about."""
+
+
+def strided_windows(
+    size: int, out: int, kernel: int, stride: int, before: int, after: int, include_pad: bool
+) -> Windows:
+    """Windows of average pooling along an axis, padding counted or not."""
+    found = []
+    for i in range(out):
+        start = i * stride - before
+        first, end = max(start, 0), min(start + kernel, size)
+        padded_end = min(start + kernel, size + after)
+        found.append((first, max(first, end), padded_end - start if include_pad else end - first))
+    return found
+
+
+def adaptive_windows(size: int, out: int) -> Windows:
+    """Windows floor(i * size / out) .. ceil((i + 1) * size / out)."""
+    found = []
+    for i in range(out):
+        first, end = i * size // out, -(-(i + 1) * size // out)
+        found.append((first, end, end - first))
+    return found
+
+
+def _table(lowering: Lowering, windows: Windows) -> Address:
+    return lowering.packed(("windows", *windows), lambda: np.array(windows, np.int64))
+
+
+def _channel_block(lowering: Lowering, channels: int, work: int) -> int:
+    """Channels of a unit that reads `work` elements for each."""
+    block = 4 * lowering.target.lanes
+    while block < channels and block * work < UNIT_WORK:
+        block *= 2
+    return block
+
+
+def mean_windows(
+    node: Node,
+    lowering: Lowering,
+    x: Address,
+    view: tuple[int, int, int, int],
+    rows: Windows,
+    columns: Windows,
+    divisor: int = 0,
+) -> None:
+    """Step that writes the mean of every window of x, seen as images of shape `view` (N, H, W, C)."""
+    images, height, width, channels = view
+    source, attributes = node.inputs["x"], node.attributes
+    integer = lowering.dtype(node.output) == "int8"
+    area = max(end - first for first, end, _ in rows) * sum(end - first for first, end, _ in columns)
+    block = _channel_block(lowering, channels, area)
+    slots = {}
+    if integer:
+        zero, low, high = int8_output(lowering, node.output, attributes)
+        slots = {
+            "x_zero": lowering.zero_point(source),
+            "zero": zero,
+            "multiplier": attributes["multiplier"],
+            "low": low,
+            "high": high,
+        }
+    lowering.step(
+        "s8_mean" if integer else "f32_mean",
+        images * len(rows) * -(-channels // block),
+        max(1, UNIT_WORK // (max(area, 1) * min(block, channels))),
+        x=x,
+        y=lowering.write(node.output),
+        rows=_table(lowering, rows),
+        columns=_table(lowering, columns),
+        height=height,
+        width=width,
+        out_height=len(rows),
+        out_width=len(columns),
+        channels=channels,
+        block=block,
+        divisor=divisor,
+        **slots,
+    )
+
+
+def image_shape(lowering: Lowering, name: str) -> tuple[int, int, int, int]:
+    """Shape of a tensor of rank 4."""
+    n, h, w, c = lowering.shape(name)
+    return n, h, w, c
+
+
+@lowers("avg_pool2d")
+def avg_pool2d(node: Node, lowering: Lowering) -> None:
+    """Mean of each window."""
+    a, x = node.attributes, node.inputs["x"]
+    shape, out = image_shape(lowering, x), lowering.shape(node.output)
+    tables = [
+        strided_windows(
+            shape[1 + axis],
+            out[1 + axis],
+            a["kernel"][axis],
+            a["stride"][axis],
+            a["padding"][2 * axis],
+            a["padding"][2 * axis + 1],
+            a["count_include_pad"],
+        )
+        for axis in (0, 1)
+    ]
+    mean_windows(node, lowering, lowering.read(x), shape, *tables, a["divisor"] or 0)
+
+
+@lowers("adaptive_avg_pool2d")
+def adaptive_avg_pool2d(node: Node, lowering: Lowering) -> None:
+    """Means over windows that divide the image."""
+    x, (out_h, out_w) = node.inputs["x"], node.attributes["output_size"]
+    shape = image_shape(lowering, x)
+    rows, columns = adaptive_windows(shape[1], out_h), adaptive_windows(shape[2], out_w)
+    mean_windows(node, lowering, lowering.read(x), shape, rows, columns)
+
+
+@lowers("mean")
+def mean(node: Node, lowering: Lowering) -> None:
+    """Mean over adjacent axes, in place; other axes are brought together by a permuted copy first."""
+    x, axes = node.inputs["x"], sorted(node.attributes["axes"])
+    shape = lowering.shape(x)
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    # A reduced axis of size 1 changes nothing, and the last kept axes are the channels.
+    order = [axis for axis in range(len(shape)) if shape[axis] != 1]
+    reduced = [axis for axis in order if axis in axes]
+    after = [axis for axis in order if reduced and axis not in axes and axis > reduced[0]]
+    adjacent = not reduced or all(axis in axes for axis in order if reduced[0] <= axis <= reduced[-1])
+    if adjacent and (after or not reduced):
+        channels = _size(shape, after)
+        count = _size(shape, reduced)
+        view = (_size(shape, range(len(shape))) // (channels * count), count, 1, channels)
+        mean_windows(node, lowering, lowering.read(x), view, [(0, count, count)], [(0, 1, 1)])
+        return
+    size = element_bytes(lowering, x)
+    permuted = lowering.temporary(lowering.size(x) * size)
+    permute_array(lowering, lowering.read(x), lowering.write(permuted), shape, axes + kept, size)
+    count = _size(shape, axes)
+    view = (1, count, 1, _size(shape, kept))
+    mean_windows(node, lowering, lowering.read(permuted), view, [(0, count, count)], [(0, 1, 1)])
+
+
+def _size(shape: Sequence[int], axes: Sequence[int]) -> int:
+    return math.prod(shape[axis] for axis in axes)
+
+
+def dilated_windows(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> Windows:
+    """First and last index inside the input of each window of max pooling; the count is not used."""
+    found = []
+    for i in range(out):
+        start = i * stride - before
+        first = start + -(start // dilation) * dilation if start < 0 else start
+        last = min(start + (kernel - 1) * dilation, first + (size - 1 - first) // dilation * dilation)
+        found.append((first, last + 1, 0))
+    return found
+
+
+@lowers("max_pool2d")
+def max_pool2d(node: Node, lowering: Lowering) -> None:
+    """The greatest value of each window."""
+    a, x = node.attributes, node.inputs["x"]
+    images, height, width, channels = image_shape(lowering, x)
+    _, out_h, out_w, _ = lowering.shape(node.output)
+    (kh, kw), (sh, sw), (dh, dw) = a["kernel"], a["stride"], a["dilation"]
+    top, _, left, _ = a["padding"]
+    work = kh * kw * out_w
+    units = images * out_h
+    slots = {}
+    if lowering.dtype(x) == "int8":
+        slots["lowest"] = lowering.stored(-128) & 0xFF
+    else:
+        slots["block"] = _channel_block(lowering, channels, work)
+        units *= -(-channels // slots["block"])
+    lowering.step(
+        "s8_max_pool" if lowering.dtype(x) == "int8" else "f32_max_pool",
+        units,
+        max(1, UNIT_WORK // (work * channels)),
+        x=lowering.read(x),
+        y=lowering.write(node.output),
+        rows=_table(lowering, dilated_windows(height, out_h, kh, sh, dh, top)),
+        columns=_table(lowering, dilated_windows(width, out_w, kw, sw, dw, left)),
+        height=height,
+        width=width,
+        out_height=out_h,
+        out_width=out_w,
+        channels=channels,
+        row_step=dh,
+        column_step=dw,
+        **slots,
+    )
