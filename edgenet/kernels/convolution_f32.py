@@ -35,7 +35,9 @@ def _tile(height_in_rows: int, columns: int) -> Any:
     @njit(inline="always")
     def tile(image, window, target, w, depth, pixel, last, channel, missing, count):
         x, image_stride, row_stride, pixel_stride, zeros, height, width = image
-        kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width = window
+        kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width = (
+            window
+        )
         y, y_stride, residual, residual_stride, low, high, activation = target
         step = depth * columns * lane_count() * 4
         pixels = each_minimum(sequence(pixel, 1, height_in_rows), last - 1)
@@ -61,7 +63,7 @@ def _tile(height_in_rows: int, columns: int) -> Any:
 
 
 def _panel(rows: int, columns: int) -> Any:
-    """The output pixels first..last-1 of one panel, in tiles of `rows`, or of `rows - 1` until `rows` divides the rest."""
+    """Output pixels first..last-1 of one panel in tiles of `rows`, or of `rows - 1` until `rows` divides the rest."""
     less = max(rows - 1, 1)
     tall, short = _tile(rows, columns), _tile(less, columns)
 
@@ -193,7 +195,7 @@ def _line(rows: int, columns: int) -> Any:
 def image_convolution(rows: int, columns: int) -> Callable[..., None]:
     """Convolution of an image with few channels whose padding is part of the input (see `pad_image`), without dilation.
 
-    A kernel row is `depth` = kernel_width * channels adjacent values; there are `taps` kernel rows. Unit: one output row.
+    A kernel row is `depth` = kernel_width * channels adjacent values; there are `taps` of them. Unit: one output row.
     """
     wide, single = _line(rows, columns), _line(rows, 1)
 

@@ -1,8 +1,9 @@
 """float32 depthwise convolution, vectorised over channels.
 
-One output row at a time, in tiles of `columns` outputs (or of one fewer, or small ones at the end); for each tile all channel
-blocks. Columns that touch the padding read a vector of zeros, rows outside the input are left out. The last channel block
-is moved back to end with the last channel. Weights are packed [block][bias, then kernel_height x kernel_width][lanes].
+One output row at a time, in tiles of `columns` outputs (or of one fewer, or small ones at the end); for each tile all
+channel blocks. Columns that touch the padding read a vector of zeros, rows outside the input are left out. The last
+channel block is moved back to end with the last channel. Weights are packed [block][bias, then kernel_height x
+kernel_width][lanes].
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool
 
 
 def depthwise(kernel_width: int, step: int, columns: int, partial: int) -> Callable[..., None]:
-    """Depthwise convolution of `kernel_width` columns and horizontal stride `step`, without dilation. Unit: one output row.
+    """Depthwise convolution of `kernel_width` columns, horizontal stride `step`, no dilation. Unit: one output row.
 
     `partial`: fewer channels than lanes; all accesses are masked.
     """
@@ -167,7 +168,7 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int) -> Calla
 
 
 def depthwise_general() -> Callable[..., None]:
-    """Depthwise convolution of any kernel, stride and dilation. Unit: one output row; masked accesses, one output at a time."""
+    """Depthwise convolution of any kernel, stride and dilation, one output at a time, masked. Unit: one output row."""
 
     def kernel(
         begin: int,
@@ -220,9 +221,7 @@ def depthwise_general() -> Callable[..., None]:
                                 if 0 <= in_x < width:
                                     place = image + in_y * row_stride + in_x * pixel_stride
                                     value = load_partial_f32(place, channel, count)
-                                    total = fma(
-                                        value, load_f32(w, (1 + tap_y * kernel_width + tap_x) * lanes), total
-                                    )
+                                    total = fma(value, load_f32(w, (1 + tap_y * kernel_width + tap_x) * lanes), total)
                     result = as_tile(repeat(total, 1))
                     places = sequence(y + pixel * y_stride, 0, 1)
                     if residual != 0:
@@ -231,4 +230,3 @@ def depthwise_general() -> Callable[..., None]:
                     store_tile_partial(activate(result, low, high, activation), places, channel, count)
 
     return kernel
-

@@ -22,7 +22,7 @@ def activate(tile, low, high, activation):
 
 @njit(inline="always")
 def finish(tile, y, residual, channel, missing, count, low, high, activation):
-    """Epilogue of a tile: residual, activation, store at `channel` of the rows y; `count` channels if some are missing."""
+    """Epilogue: residual, activation, store at `channel` of the rows y (`count` channels if some are missing)."""
     if missing:
         if residual[0] != 0:
             tile = add(tile, load_tile_partial(residual, channel, count, tile))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgenet.kernels.simd import lane_count, load_f32, load_scalar_f32, splat_f32, store_f32, store_scalar_f32
-from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 from edgenet.kernels.simd_interleave import load_planes_f32, store_interleaved_f32
+from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 
 
 def pad_image(channels: int) -> Callable[..., None]:
@@ -66,4 +66,3 @@ def pad_image(channels: int) -> Callable[..., None]:
                         column += 1
 
     return kernel
-

@@ -24,7 +24,7 @@ def _row(load: Any, sums: list[ir.Value], weights: list[ir.Value], columns: int,
 
 @intrinsic(prefer_literal=True)
 def convolve_row_f32(typingctx: Any, sums: Any, places: Any, weights: Any, step: Any) -> Any:
-    """convolve_row_f32(sums, places, weights, step): sums[t] += vector at places[t * step + k] * weights[k], for each tap k."""
+    """convolve_row_f32(sums, places, weights, step): sums[t] += vector at places[t * step + k] * weights[k], all k."""
     stride = constant_int(step)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:

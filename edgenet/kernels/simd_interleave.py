@@ -51,7 +51,7 @@ def concatenated(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
 
 @intrinsic
 def store_interleaved_f32(typingctx: Any, planes: Any, address: Any, index: Any) -> Any:
-    """store_interleaved_f32(planes, address, index): lane 0 of every plane, then lane 1, ..., from element `index` on."""
+    """store_interleaved_f32(planes, address, index): lane 0 of every plane, lane 1, ..., from element `index` on."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         vectors = items(builder, args[0], sig.args[0])
@@ -64,4 +64,3 @@ def store_interleaved_f32(typingctx: Any, planes: Any, address: Any, index: Any)
         return context.get_dummy_value()
 
     return types.void(planes, types.int64, types.int64), codegen
-

@@ -9,7 +9,6 @@ from edgenet.kernels.table_float import gemm_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
 
-
 HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_f32)."""
 
