@@ -28,7 +28,7 @@ MINOR: Final = 0
 PREAMBLE: Final = struct.Struct("<8sHHIQII")
 """Magic, major, minor, header bytes, file bytes, 0, CRC-32 of the file without these last four bytes."""
 CHECKSUM_AT: Final = PREAMBLE.size - 4
-MAX_HEADER: Final = 16 * 2**20
+MAX_HEADER: Final = 8 * 2**20
 
 _Path = str | os.PathLike[str]
 
@@ -101,7 +101,7 @@ def load(path: _Path, limits: Limits = DEFAULT_LIMITS) -> Graph:
     """
     name = os.fspath(path)
     try:
-        graph = _decode(_map(name))
+        graph = _decode(_map(name), limits)
         validate(graph, limits)
     except ModelFormatError as error:
         raise ModelFormatError(f"{name}: {error}") from None
@@ -123,7 +123,7 @@ def _map(path: str) -> mmap.mmap:
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def _decode(mapped: mmap.mmap) -> Graph:
+def _decode(mapped: mmap.mmap, limits: Limits) -> Graph:
     content = memoryview(mapped)
     magic, major, minor, header_size, file_size, reserved, checksum = PREAMBLE.unpack_from(content)
     if magic != MAGIC:
@@ -138,6 +138,8 @@ def _decode(mapped: mmap.mmap) -> Graph:
     if file_size != len(content):
         state = "truncated" if file_size > len(content) else "followed by other data"
         raise ModelFormatError(f"the file is {state}: it has {len(content)} bytes and should have {file_size}.")
+    if file_size > MAX_HEADER + limits.memory:
+        raise ModelFormatError(f"the file needs more than the {limits.memory} bytes that a model may use.")
     start = PREAMBLE.size + header_size
     if header_size > MAX_HEADER or start > len(content) or start % ALIGNMENT:
         raise ModelFormatError(f"the header cannot have {header_size} bytes.")

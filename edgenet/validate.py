@@ -17,7 +17,7 @@ from edgenet.graph import BATCH, DTYPES, Graph, Node, Quantization, Tensor
 from edgenet.ops import infer_shapes, node_types, operation, validate_node, with_defaults
 from edgenet.ops.base import OperationError, byte_count, element_count
 from edgenet.validate_metadata import check_metadata, golden_shapes
-from edgenet.validate_text import check_text, show
+from edgenet.validate_text import check_text, escaped, show
 
 MAX_RANK = 8
 MAX_SIZE = 2**31 - 1
@@ -33,7 +33,9 @@ LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model may ask for. `memory` is in bytes for one sample, `work` in FLOPs for one sample."""
+    """What a model may ask for: `memory`, the bytes of all constants, and of all activations for one sample; `work`,
+    the FLOPs for one sample; the number of `tensors` and `nodes`.
+    """
 
     memory: int = 4 * 2**30
     work: int = 10**14
@@ -69,7 +71,7 @@ def at_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]], limits: Limits
     try:
         resized = replace(graph, tensors={**graph.tensors, **infer_shapes(graph, shapes)})
     except OperationError as error:
-        raise ModelFormatError(f"node {str(error)[:300]}") from None
+        raise ModelFormatError(f"node {escaped(str(error))}") from None
     for name, tensor in resized.tensors.items():
         if name not in graph.constants:
             _check_tensor(name, tensor, False)
@@ -228,7 +230,7 @@ def _check_node(graph: Graph, node: Node) -> None:
         declared = operation(node)
         validate_node(node, node_types(graph, node), graph.tensors[node.output], graph.constants)
     except OperationError as error:
-        raise ModelFormatError(f"node {show(node.name)}: {str(error)[:300]}") from None
+        raise ModelFormatError(f"node {show(node.name)}: {escaped(str(error))}") from None
     movable = ("a", "b") if {"a", "b"} <= set(declared.required) else ()
     for role, name in node.inputs.items():
         if name in graph.constants and role not in declared.constants and role not in movable:
@@ -266,6 +268,8 @@ def _padded_elements(graph: Graph, node: Node) -> int:
 
 def _check_budget(graph: Graph, limits: Limits) -> None:
     """Memory of activations and padded arrays, and the work of one run, for one sample."""
+    if sum(array.nbytes for array in graph.constants.values()) > limits.memory:
+        _fail(f"the constants need more than the {limits.memory} bytes that a model may use.")
     total = work = 0
     for name, tensor in graph.tensors.items():
         if name not in graph.constants:

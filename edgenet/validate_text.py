@@ -20,6 +20,11 @@ def show(value: Any) -> str:
     return ascii(value)[:80]
 
 
+def escaped(text: str) -> str:
+    """`text`, at most 300 characters of it, with forbidden characters written as escapes."""
+    return FORBIDDEN.sub(lambda match: ascii(match[0])[1:-1], text[:300])
+
+
 def check_text(value: Any, what: str, longest: int, empty: bool = False) -> None:
     """ModelFormatError unless `value` is a string of at most `longest` permitted characters (and not empty)."""
     if not isinstance(value, str) or len(value) > longest or not (value or empty):

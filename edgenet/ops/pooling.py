@@ -68,6 +68,8 @@ class _Window(Operation):
         dilation, out = a.get("dilation", [1, 1]), []
         for axis, size in enumerate((height, width)):
             before, after = a["padding"][2 * axis : 2 * axis + 2]
+            if before + after and dilation[axis] > size:
+                raise OperationError(f"{node.operation} has windows that lie in the padding alone.")
             out.append(
                 pooled_size(size, a["kernel"][axis], a["stride"][axis], before, after, dilation[axis], a["ceil_mode"])
             )

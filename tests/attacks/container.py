@@ -27,7 +27,7 @@ def seal(content: bytes) -> bytes:
 
 
 def join(header: bytes | dict[str, Any], buffers: bytes, **preamble: Any) -> bytes:
-    """A file with this header (an object, or the bytes themselves) and these buffers; `preamble` overrides its fields."""
+    """A file with this header (an object, or its bytes) and these buffers; `preamble` overrides single fields."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     text += b" " * (-(32 + len(text)) % 64)
     fields = {

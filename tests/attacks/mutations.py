@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from typing import Any
@@ -11,15 +12,21 @@ from hypothesis import strategies as st
 from edgenet.graph import Node, Tensor
 from edgenet.header import DTYPE_OF
 from edgenet.ops import OPERATIONS, with_defaults
+from edgenet.ops.base import Attribute
 from tests.attacks.container import ITEM_SIZES, join, padded, seal, split
 
-NUMBERS = [0, 1, -1, 2, 3, 5, 8, 16, 64, -128, -129, 127, 128, 255, 1000, 65535, 65536, 2**20, 2**31 - 1, 2**31, -(2**31)]
-NUMBERS += [2**32, 2**53, 2**63 - 1, 2**63, -(2**63) - 1, 10**19, 0.0, -0.0, 0.5, -1.5, 1e-45, 1e-30, 1e30, 1e308, 5e-324]
-TEXTS = ["", "x", "a", "b", "x0", "x1", "weight", "bias", "multiplier", "input", "a\x1b[2J", "\u202e", "\ud800", "n" * 600]
-TEXTS += [*OPERATIONS, *ITEM_SIZES, "F64", "clamp", "hardswish", "exp", "elu", "nearest", "bilinear", "RGB", "L", "9.9.9"]
-OTHERS: list[Any] = [None, True, False, [], {}, [0], [1, 1], [0, 0, 0, 0], [-1], [[]], {"kind": "clamp", "min": 1, "max": 0}]
-OTHERS += [{"kind": "clamp", "min": None, "max": None}, {"kind": "elu", "alpha": 1e38}, {"offset": 0}, [1] * 2000]
-VALUES = st.sampled_from(NUMBERS + TEXTS + OTHERS) | st.integers(-300, 300) | st.floats(allow_nan=False)
+NUMBERS = [0, 1, -1, 2, 3, 5, 8, 16, 64, -128, -129, 127, 128, 255, 1000, 65535, 65536, 2**20, 2**31 - 1, 2**31]
+NUMBERS += [-(2**31), 2**32, 2**53, 2**63 - 1, 2**63, -(2**63) - 1, 10**19, 0.0, -0.0, 0.5, -1.5]
+NUMBERS += [1e-45, 1e-30, 1e30, 1e308, 5e-324]
+TEXTS = ["", "x", "a", "b", "x0", "x1", "weight", "bias", "multiplier", "input", "a\x1b[2J", "\u202e", "\ud800"]
+TEXTS += ["n" * 600, *OPERATIONS, *ITEM_SIZES, "F64", "clamp", "hardswish", "exp", "elu", "nearest", "bilinear", "RGB"]
+TEXTS += ["L", "9.9.9"]
+OTHERS: list[Any] = [None, True, False, [], {}, [0], [1, 1], [0, 0, 0, 0], [-1], [[]], [1] * 2000, {"offset": 0}]
+OTHERS += [{"kind": "clamp", "min": 1, "max": 0}, {"kind": "clamp", "min": None, "max": None}]
+OTHERS += [{"kind": "elu", "alpha": 1e38}, {"kind": []}]
+VALUES = (
+    st.sampled_from(NUMBERS + TEXTS + OTHERS).map(copy.deepcopy) | st.integers(-300, 300) | st.floats(allow_nan=False)
+)
 KEYS = [*{key for operation in OPERATIONS.values() for key in operation.attributes}, "x", "weight", "bias", "residual"]
 KEYS += ["zero_point", "axis", "scale", "offset", "shape", "labels", "preprocessing", "source", "extra"]
 
@@ -41,10 +48,10 @@ def mutate(draw: st.DrawFn, header: dict[str, Any]) -> None:
     """One change of a random place of the header."""
     everywhere = places(header)
     container, key = draw(st.sampled_from(everywhere))
-    action = draw(st.sampled_from(["replace", "replace", "nudge", "nudge", "graft", "delete", "repeat", "swap", "insert"]))
+    action = draw(st.sampled_from(["replace", "replace", "nudge", "nudge", "graft", "delete", "repeat", "swap", "add"]))
     if action == "nudge" and type(container[key]) in (int, float):
-        change = draw(st.sampled_from([lambda v: v + 1, lambda v: v - 1, lambda v: -v, lambda v: v * 2, lambda v: v // 2]))
-        container[key] = change(container[key])
+        value = container[key]
+        container[key] = draw(st.sampled_from([value + 1, value - 1, -value, value * 2, value // 2]))
     elif action == "delete":
         del container[key]
     elif action == "graft":
@@ -55,7 +62,7 @@ def mutate(draw: st.DrawFn, header: dict[str, Any]) -> None:
     elif action == "swap" and isinstance(container, list):
         other = draw(st.integers(0, len(container) - 1))
         container[key], container[other] = container[other], container[key]
-    elif action == "insert" and isinstance(container, dict):
+    elif action == "add" and isinstance(container, dict):
         container[draw(st.sampled_from(KEYS))] = draw(VALUES)
     else:
         container[key] = draw(VALUES)
@@ -84,7 +91,7 @@ def repair_buffers(header: dict[str, Any], buffers: bytes) -> bytes:
             raise ValueError("no buffer for this")
         start = owner["offset"] if type(owner["offset"]) is int and 0 <= owner["offset"] < len(buffers) else 0
         owner["offset"] = len(result)
-        result += padded((buffers[start : start + size] * size)[:size].ljust(size, b"\1"))
+        result += padded(buffers[start : start + size].ljust(size, b"\1"))
 
     for tensor in header["tensors"]:
         if "offset" in tensor:
@@ -92,6 +99,16 @@ def repair_buffers(header: dict[str, Any], buffers: bytes) -> bytes:
         if isinstance(tensor.get("scale"), dict):
             place(tensor["scale"], 4 * tensor["shape"][tensor["axis"]])
     return result
+
+
+def repaired(header: dict[str, Any], buffers: bytes, shapes: bool, sizes: bool) -> bytes:
+    """The buffers after the asked repairs. A header that is beyond repair goes out as it is."""
+    with contextlib.suppress(Exception):
+        if shapes:
+            repair_shapes(header)
+        if sizes:
+            return repair_buffers(header, buffers)
+    return buffers
 
 
 @st.composite
@@ -121,18 +138,7 @@ def mutated_headers(draw: st.DrawFn, content: bytes) -> bytes:
     header, buffers = split(content)
     for _ in range(draw(st.integers(1, 3))):
         mutate(draw, header)
-    for repair in (repair_shapes, None) if draw(st.booleans()) else (None,):
-        if repair is not None:
-            try:
-                repair(header)
-            except Exception:  # the header is beyond repair: it goes out as it is
-                break
-    if draw(st.booleans()):
-        try:
-            buffers = repair_buffers(header, buffers)
-        except Exception:  # as above
-            pass
-    return join(header, buffers)
+    return join(header, repaired(header, buffers, draw(st.booleans()), draw(st.booleans())))
 
 
 @st.composite
@@ -153,16 +159,11 @@ def mutated_nodes(draw: st.DrawFn, content: bytes) -> bytes:
             declared = OPERATIONS[entry["operation"]].attributes
             if declared:
                 name = draw(st.sampled_from(sorted(declared)))
-                entry.setdefault("attributes", {})[name] = draw(attribute_values(declared[name], len(header["tensors"])))
-    try:
-        repair_shapes(header)
-        buffers = repair_buffers(header, buffers)
-    except Exception:  # the header is beyond repair: it goes out as it is
-        pass
-    return join(header, buffers)
+                entry.setdefault("attributes", {})[name] = draw(attribute_values(declared[name]))
+    return join(header, repaired(header, buffers, True, True))
 
 
-def attribute_values(declared: Any, count: int) -> st.SearchStrategy[Any]:
+def attribute_values(declared: Attribute) -> st.SearchStrategy[Any]:
     """Values that mostly are what the attribute declares, at and beyond its bounds."""
     bounds = [b for b in (declared.minimum, declared.maximum) if b is not None]
     integers = st.integers(0, 8) | st.sampled_from([int(b) for b in bounds] + [255, 4096, 65535])
@@ -184,6 +185,6 @@ def attribute_values(declared: Any, count: int) -> st.SearchStrategy[Any]:
                 {"kind": "hardswish"},
                 {"kind": "exp"},
             ]
-        ),
+        ).map(copy.deepcopy),
     }
     return kinds[declared.kind] | st.none() | VALUES

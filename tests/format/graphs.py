@@ -7,6 +7,8 @@ import numpy as np
 from edgenet.graph import BATCH, Graph, Node, Preprocessing, Quantization, Tensor
 from edgenet.ops import infer_shapes
 
+from .many_operations import many_float_graph, many_int8_graph
+
 
 def activation(graph: Graph, name: str, shape: tuple[int, ...] = (), scale: tuple[float, int] | None = None) -> str:
     """Declare an activation, int8 where a scale is given."""
@@ -117,4 +119,10 @@ def two_inputs_graph() -> Graph:
     return finish(graph)
 
 
-GRAPHS = {"float": float_graph, "int8": int8_graph, "two_inputs": two_inputs_graph}
+GRAPHS = {
+    "float": float_graph,
+    "int8": int8_graph,
+    "two_inputs": two_inputs_graph,
+    "many_float": many_float_graph,
+    "many_int8": many_int8_graph,
+}

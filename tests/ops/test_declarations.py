@@ -108,6 +108,12 @@ def test_an_int8_average_that_could_overflow_is_refused(operation, attributes, x
     validate_node(node, {"x": Tensor("x", x)}, Tensor("y", y), {})
 
 
+def test_a_pooling_window_in_the_padding_alone_is_refused():
+    x, attributes = Tensor("x", (-1, 6, 1, 1)), {"kernel": [2, 1], "padding": [1, 1, 0, 0], "dilation": [7, 1]}
+    with pytest.raises(OperationError, match="padding alone"):
+        validate_node(Node("max_pool2d", "n", {"x": "x"}, "y", attributes), {"x": x}, Tensor("y", (-1, 1, 1, 1)), {})
+
+
 def test_concat_of_different_ranks_is_refused():
     node = Node("concat", "node", {"x0": "a", "x1": "b"}, "y", {"axis": 1})
     with pytest.raises(OperationError, match="needs equal other sizes"):
