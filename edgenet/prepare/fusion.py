@@ -51,7 +51,7 @@ def _read_planes(graph: Graph, tensors: dict[str, Tensor]) -> None:
     consumers = graph.consumers()
 
     def planar(node: Node) -> bool:
-        source = node.inputs["x"]
+        source = node.inputs.get("x", "")
         if node.operation != "permute" or list(node.attributes["order"]) != _NHWC or source not in graph.inputs:
             return False
         readers = consumers[node.output]
