@@ -125,7 +125,7 @@ def binary(node: Node, lowering: Lowering) -> None:
         low=low,
         high=high,
     )
-    if not clamped:
+    if act is not None and not clamped:
         apply_activation(lowering, lowering.read(node.output), node.output, lowering.size(node.output), act)
 
 
@@ -185,7 +185,7 @@ def quantize_flat(lowering: Lowering, x: Address, output: str, inverse_scale: fl
         y=lowering.write(output),
         count=count,
         block=BLOCK,
-        scale=np.float32(inverse_scale),
+        scale=inverse_scale,
         zero=zero,
         low=low,
         high=high,
@@ -218,7 +218,7 @@ def permute_quantize(node: Node, lowering: Lowering) -> None:
         y=lowering.write(node.output),
         length=length,
         block=BLOCK,
-        scale=np.float32(scale),
+        scale=scale,
         zero=zero,
         low=low,
         high=high,

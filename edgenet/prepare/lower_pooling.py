@@ -119,7 +119,7 @@ def avg_pool2d(node: Node, lowering: Lowering) -> None:
         )
         for axis in (0, 1)
     ]
-    mean_windows(node, lowering, lowering.read(x), shape, *tables, a["divisor"] or 0)
+    mean_windows(node, lowering, lowering.read(x), shape, tables[0], tables[1], a["divisor"] or 0)
 
 
 @lowers("adaptive_avg_pool2d")
