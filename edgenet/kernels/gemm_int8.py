@@ -50,15 +50,41 @@ def row_widener() -> Any:
     return widen_row
 
 
-def _panel(rows: int, second: int, columns: int) -> Any:
-    """The pixels first..last-1 of one panel, in tiles of `rows` and `second` pixels, or of single ones."""
-    accumulate = accumulator(columns)
+def over_pixels(tile: Any, rows: int, second: int) -> Any:
+    """Calls `tile(job, pixel, last, height)` until the pixels first..last-1 are done.
+
+    Heights are `rows`, `second` (half of `rows`, or one less) and 1; rows of a tile behind the last pixel repeat it.
+    """
     halves = rows == 2 * second
 
     @njit(inline="always")
-    def tile(source, target, output, w, groups, pixel, last, channel, missing, count, height):
-        x, x_stride, base = source
+    def panel(job, first, last):
+        pixel = first
+        while pixel < last:
+            left = last - pixel
+            if left % rows == 0 or (halves and left > rows):
+                tile(job, pixel, last, rows)
+                pixel += rows
+            elif left > 1:
+                tile(job, pixel, last, second)
+                pixel += second
+            else:
+                tile(job, pixel, last, 1)
+                pixel += 1
+
+    return panel
+
+
+def row_product(rows: int, second: int, columns: int) -> Any:
+    """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
+    accumulate = accumulator(columns)
+
+    @njit(inline="always")
+    def tile(job, pixel, last, height):
+        source, target, output, place = job
+        x, x_stride, base, groups = source
         y, y_stride, residual, residual_stride = target
+        w, channel, missing, count = place
         pixels = each_minimum(sequence(pixel, 1, height), last - 1)
         width = columns * lane_count()
         sums = repeat(load_row_i32(w, 0, columns), height)
@@ -68,22 +94,7 @@ def _panel(rows: int, second: int, columns: int) -> Any:
         before = residual_rows(residual, residual_stride, pixels)
         finish(sums, load_row_f32(w, width, columns), out, before, channel, missing, count, output)
 
-    @njit(inline="always")
-    def panel(source, target, output, w, groups, first, last, channel, missing, count):
-        pixel = first
-        while pixel < last:
-            left = last - pixel
-            if left % rows == 0 or (halves and left > rows):
-                tile(source, target, output, w, groups, pixel, last, channel, missing, count, rows)
-                pixel += rows
-            elif left > 1:
-                tile(source, target, output, w, groups, pixel, last, channel, missing, count, second)
-                pixel += second
-            else:
-                tile(source, target, output, w, groups, pixel, last, channel, missing, count, 1)
-                pixel += 1
-
-    return panel
+    return over_pixels(tile, rows, second)
 
 
 def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
@@ -91,8 +102,8 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
 
     Unit: `block` pixels of `span` panels. `groups` is the depth in groups, `scratch_stride` the bytes of a widened row.
     """
-    wide = _panel(rows, second, columns)
-    single = _panel(rows, second, 1)
+    wide = row_product(rows, second, columns)
+    single = row_product(rows, second, 1)
     widened = group != 4
     group_bytes = 4 if group != 1 else 2
     widen_row = row_widener()
@@ -141,18 +152,19 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
             if widened:
                 for pixel in range(first, last):
                     widen_row(x + pixel * x_stride, own + (pixel - first) * scratch_stride, depth)
-                source = (own, scratch_stride, first)
+                source = (own, scratch_stride, first, groups)
             else:
-                source = (x, x_stride, 0)
+                source = (x, x_stride, 0, groups)
             start = (unit % spans) * span
             for panel in range(start, least(start + span, panels)):
                 w = weights + panel * panel_bytes
                 channel = panel * width
                 count = channels - channel
                 missing = count % lanes != 0 and count < width
+                job = (source, target, output, (w, channel, missing, count))
                 if columns == 1 or count > lanes:
-                    wide(source, target, output, w, groups, first, last, channel, missing, count)
+                    wide(job, first, last)
                 else:
-                    single(source, target, output, w, groups, first, last, channel, missing, count)
+                    single(job, first, last)
 
     return kernel

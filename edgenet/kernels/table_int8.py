@@ -25,4 +25,7 @@ def rows(target: InstructionSet) -> list[Kernel]:
     height, second, vectors = gemm_tile(target)
     matrix = (height, second, vectors, group_depth(target))
     tile = f"{height}x{vectors * target.lanes}"
-    return [Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", matrix, "conv2d", "int8")]
+    return [
+        Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", matrix, "conv2d", "int8"),
+        Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", matrix, "conv2d", "int8"),
+    ]

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.prepare.lower_int8_matrix import matrix_product
+from edgenet.prepare.lower_int8_window import window_product
 from edgenet.prepare.lowering import Lowering
 
 
@@ -22,3 +23,5 @@ def convolution(node: Node, lowering: Lowering) -> None:
     pointwise = weight[1:3] == (1, 1) and a["groups"] == 1 and not any(a["padding"])
     if pointwise and list(a["stride"]) == [1, 1]:
         matrix_product(node, lowering, x[0] * x[1] * x[2])
+    else:
+        window_product(node, lowering)

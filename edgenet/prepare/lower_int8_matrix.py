@@ -98,7 +98,8 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     key = ("s8_panels", node.name, weight, width, lanes, group)
     lowering.step(
         f"s8_pw_{height}x{width}",
-        units=-(-pixels // block) * -(-panels // span),
+        -(-pixels // block) * -(-panels // span),
+        1,
         x=lowering.read(node.inputs["x"]),
         x_stride=depth,
         weights=lowering.packed(key, make),

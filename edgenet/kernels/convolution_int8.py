@@ -1,0 +1,191 @@
+"""int8 standard and grouped convolution as an implicit matrix product.
+
+The tile and the panels are those of `gemm_int8`; every group of channels begins with a panel of its own, and each tap's
+depth is filled up to whole groups of products. Where a group is four bytes the tile reads the input itself, another set
+of row addresses for each tap; else a unit first gathers its pixels' taps, widened to int16, in the thread's scratch.
+A tap outside of the input reads a row that holds the zero point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgenet.kernels.epilogue_int8 import finish
+from edgenet.kernels.gemm_int8 import accumulator, over_pixels, residual_rows, row_product, row_widener
+from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd_int8 import load_row_i32
+from edgenet.kernels.tuples import (
+    each_add,
+    each_and,
+    each_choose,
+    each_divide,
+    each_minimum,
+    each_multiply,
+    each_remainder,
+    each_within,
+    least,
+    sequence,
+)
+
+
+def _window_product(rows: int, second: int, columns: int) -> Any:
+    """The pixels first..last-1 of one panel, read from the image."""
+    accumulate = accumulator(columns)
+
+    @njit(inline="always")
+    def tile(job, pixel, last, height_in_rows):
+        image, window, target, output, place = job
+        x, image_stride, row_stride, pixel_stride, outside, height, width, groups = image
+        kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width = (
+            window
+        )
+        y, y_stride, residual, residual_stride = target
+        w, channel, missing, count = place
+        panel_width = columns * lane_count()
+        pixels = each_minimum(sequence(pixel, 1, height_in_rows), last - 1)
+        line = each_divide(pixels, out_width)
+        in_x = each_add(each_multiply(each_remainder(pixels, out_width), stride_x), -left)
+        in_y = each_add(each_multiply(each_remainder(line, out_height), stride_y), -top)
+        base = each_add(each_multiply(each_divide(line, out_height), image_stride), x)
+        base = each_add(base, each_add(each_multiply(in_y, row_stride), each_multiply(in_x, pixel_stride)))
+        sums = repeat(load_row_i32(w, 0, columns), height_in_rows)
+        tap = w + 8 * panel_width
+        for tap_y in range(kernel_height):
+            inside_y = each_within(each_add(in_y, tap_y * dilation_y), height)
+            for tap_x in range(kernel_width):
+                inside = each_and(inside_y, each_within(each_add(in_x, tap_x * dilation_x), width))
+                offset = tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
+                sums = accumulate(sums, each_choose(inside, each_add(base, offset), outside), groups, tap)
+                tap += groups * panel_width * 4
+        out = each_add(each_multiply(pixels, y_stride), y)
+        before = residual_rows(residual, residual_stride, pixels)
+        finish(sums, load_row_f32(w, panel_width, columns), out, before, channel, missing, count, output)
+
+    return over_pixels(tile, rows, second)
+
+
+def _gatherer() -> Any:
+    """Widens the taps of the pixels first..last-1 into rows of `own`, each tap's depth filled up to `tap_bytes`."""
+    widen_row = row_widener()
+
+    @njit(inline="always")
+    def gather(image, window, own, own_stride, depth, tap_bytes, first, last):
+        x, image_stride, row_stride, pixel_stride, outside, height, width, _ = image
+        kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width = (
+            window
+        )
+        for pixel in range(first, last):
+            line = pixel // out_width
+            in_x = (pixel % out_width) * stride_x - left
+            in_y = (line % out_height) * stride_y - top
+            base = x + (line // out_height) * image_stride + in_y * row_stride + in_x * pixel_stride
+            destination = own + (pixel - first) * own_stride
+            for tap_y in range(kernel_height):
+                inside_y = 0 <= in_y + tap_y * dilation_y < height
+                for tap_x in range(kernel_width):
+                    place = outside
+                    if inside_y and 0 <= in_x + tap_x * dilation_x < width:
+                        place = base + tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
+                    widen_row(place, destination, depth)
+                    destination += tap_bytes
+
+    return gather
+
+
+def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
+    """Convolution of any kernel, stride, padding, dilation and groups. Unit: `block` output pixels of `span` panels.
+
+    `depth` and `group_channels` are the input and output channels of one of the `conv_groups`; `groups` is a tap's
+    depth in groups of products. Pixels outside of the input are read from `outside`.
+    """
+    widened = group != 4
+    product = row_product if widened else _window_product
+    wide, single = product(rows, second, columns), product(rows, second, 1)
+    group_bytes = 4 if group != 1 else 2
+    gather = _gatherer()
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        image_stride: int,
+        row_stride: int,
+        pixel_stride: int,
+        outside: int,
+        height: int,
+        width: int,
+        kernel_height: int,
+        kernel_width: int,
+        stride_y: int,
+        stride_x: int,
+        dilation_y: int,
+        dilation_x: int,
+        top: int,
+        left: int,
+        out_height: int,
+        out_width: int,
+        y: int,
+        y_stride: int,
+        residual: int,
+        residual_stride: int,
+        weights: int,
+        scratch: int,
+        scratch_stride: int,
+        pixels: int,
+        depth: int,
+        groups: int,
+        group_channels: int,
+        packed_bytes: int,
+        conv_groups: int,
+        block: int,
+        span: int,
+        low: float,
+        high: float,
+        zero: int,
+        residual_zero: int,
+        residual_multiplier: float,
+        output_multiplier: float,
+        activation: int,
+        as_float: int,
+    ):
+        lanes = lane_count()
+        panel_width = columns * lanes
+        panels = (group_channels + panel_width - 1) // panel_width
+        spans = (panels + span - 1) // span
+        row_groups = groups * kernel_height * kernel_width
+        panel_bytes = panel_width * (8 + row_groups * group_bytes)
+        window = (
+            kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width,
+        )  # fmt: skip
+        target = (y, y_stride, residual, residual_stride)
+        output = (
+            low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+        )  # fmt: skip
+        own = scratch + thread * block * scratch_stride
+        for unit in range(begin, end):
+            first = (unit // (spans * conv_groups)) * block
+            last = least(first + block, pixels)
+            conv_group = (unit // spans) % conv_groups
+            image = (x + conv_group * depth, image_stride, row_stride, pixel_stride, outside, height, width, groups)
+            if widened:
+                gather(image, window, own, scratch_stride, depth, groups * group_bytes, first, last)
+            start = (unit % spans) * span
+            for panel in range(start, least(start + span, panels)):
+                count = group_channels - panel * panel_width
+                missing = count % lanes != 0 and count < panel_width
+                channel = conv_group * group_channels + panel * panel_width
+                place = (weights + conv_group * packed_bytes + panel * panel_bytes, channel, missing, count)
+                if widened:
+                    job = ((own, scratch_stride, first, row_groups), target, output, place)
+                else:
+                    job = (image, window, target, output, place)
+                if columns == 1 or count > lanes:
+                    wide(job, first, last)
+                else:
+                    single(job, first, last)
+
+    return kernel

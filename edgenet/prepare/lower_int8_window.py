@@ -1,0 +1,149 @@
+"""Lowering of int8 standard convolutions, grouped ones included."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgenet.graph import Node
+from edgenet.kernels.table_int8 import gemm_tile, group_depth
+from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels
+from edgenet.prepare.lowering import Lowering
+from edgenet.prepare.plan import Operand, Packed, Value
+
+IMAGE_CHANNELS = 4
+"""Up to so many input channels a convolution reads whole kernel rows of a padded copy of its input."""
+_SCRATCH_BYTES = 128 * 1024
+
+
+def zero_points(lowering: Lowering, name: str, count: int) -> Packed:
+    """`count` bytes (and a register more) that hold the zero point of a tensor."""
+    zero = lowering.zero_point(name) & 0xFF
+    size = -(-count // 64) * 64 + 64
+    return lowering.packed(("s8_zero_points", zero, size), lambda: np.full(size, zero, np.uint8))
+
+
+def geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
+    """Slots of the input image, the window and the output's size."""
+    _, height, width, channels = lowering.shape(node.inputs["x"])
+    _, out_height, out_width, _ = lowering.shape(node.output)
+    _, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
+    a = node.attributes
+    return {
+        "x": lowering.read(node.inputs["x"]),
+        "image_stride": height * width * channels,
+        "row_stride": width * channels,
+        "pixel_stride": channels,
+        "height": height,
+        "width": width,
+        "kernel_height": kernel_height,
+        "kernel_width": kernel_width,
+        "stride_y": a["stride"][0],
+        "stride_x": a["stride"][1],
+        "dilation_y": a["dilation"][0],
+        "dilation_x": a["dilation"][1],
+        "top": a["padding"][0],
+        "left": a["padding"][2],
+        "out_height": out_height,
+        "out_width": out_width,
+    }
+
+
+def _padded_image(node: Node, lowering: Lowering) -> dict[str, Value]:
+    """Slots that make each kernel row of an image of few channels a single tap; adds the step that pads the image."""
+    source, a = node.inputs["x"], node.attributes
+    batch, height, width, depth = lowering.shape(source)
+    _, out_height, out_width, _ = lowering.shape(node.output)
+    _, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
+    top, _, left, _ = a["padding"]
+    slots = geometry(node, lowering)
+    padded_height = max((out_height - 1) * a["stride"][0] + kernel_height, top + height)
+    padded_width = max((out_width - 1) * a["stride"][1] + kernel_width, left + width)
+    x: Operand | Packed = lowering.read(source)
+    if (padded_height, padded_width) != (height, width):
+        image = lowering.temporary(batch * padded_height * padded_width * depth)
+        zero = lowering.zero_point(source) & 0xFF
+        lowering.step(
+            "any_pad",
+            units=batch * padded_height,
+            grain=16,
+            x=x,
+            y=lowering.write(image),
+            n0=1,
+            n1=1,
+            n2=padded_height,
+            m0=1,
+            m1=1,
+            m2=height,
+            before0=0,
+            before1=0,
+            before2=top,
+            before=left * depth,
+            run=width * depth,
+            after=(padded_width - left - width) * depth,
+            pattern=zero * 0x01010101,
+        )
+        x = lowering.read(image)
+    return slots | {
+        "x": x,
+        "image_stride": padded_height * padded_width * depth,
+        "row_stride": padded_width * depth,
+        "height": padded_height,
+        "width": padded_width,
+        "kernel_width": 1,
+        "top": 0,
+        "left": 0,
+    }
+
+
+def window_product(node: Node, lowering: Lowering) -> None:
+    """Steps of a convolution of any kernel, stride, padding, dilation and groups."""
+    weight, conv_groups = node.inputs["weight"], node.attributes["groups"]
+    channels, kernel_height, kernel_width, depth = lowering.shape(weight)
+    group_channels = channels // conv_groups
+    lanes, group = lowering.target.lanes, group_depth(lowering.target)
+    height, _, vectors = gemm_tile(lowering.target)
+    width = vectors * lanes
+    image = depth <= IMAGE_CHANNELS and conv_groups == 1 and kernel_width > 1 and node.attributes["dilation"][1] == 1
+    slots = _padded_image(node, lowering) if image else geometry(node, lowering)
+    taps, tap_depth = (kernel_height, kernel_width * depth) if image else (kernel_height * kernel_width, depth)
+    groups = -(-tap_depth // group)
+
+    def make() -> np.ndarray:
+        filters = lowering.constant(weight).reshape(channels, taps, tap_depth)
+        full = np.zeros((channels, taps, groups * group), np.int8)
+        full[:, :, :tap_depth] = filters
+        matrix = full.reshape(conv_groups, group_channels, -1)
+        bias = folded_bias(node, lowering, filters).reshape(conv_groups, -1)
+        multiplier = lowering.constant(node.inputs["multiplier"]).reshape(conv_groups, -1)
+        parts = zip(matrix, bias, multiplier, strict=True)
+        return np.stack([pack_panels(m, b, s, width, lanes, group) for m, b, s in parts])
+
+    batch, out_height, out_width, _ = lowering.shape(node.output)
+    pixels = batch * out_height * out_width
+    packed = lowering.packed(("s8_window", node.name, weight, width, lanes, group, image), make)
+    panels = -(-group_channels // width)
+    tile_work = taps * groups * height * vectors
+    block = height * max(1, min(-(-pixels // height), 40_000 // max(1, tile_work)))
+    stride, span = 0, 1
+    if group != 4:
+        stride = -(-(taps * groups * group + 32) // 32) * 64 + 64
+        block = height * max(1, min(-(-pixels // height), _SCRATCH_BYTES // stride // height, 4))
+        units = -(-pixels // block) * conv_groups
+        span = max(1, min(panels, -(-panels * units // (4 * lowering.threads))))
+    slots |= {
+        "outside": zero_points(lowering, node.inputs["x"], depth),
+        "weights": packed,
+        "scratch": lowering.scratch(stride * block) if stride else 0,
+        "scratch_stride": stride,
+        "pixels": pixels,
+        "depth": tap_depth,
+        "groups": groups,
+        "group_channels": group_channels,
+        "packed_bytes": packed.array.nbytes // conv_groups,
+        "conv_groups": conv_groups,
+        "block": block,
+        "span": span,
+        **epilogue(node, lowering, channels),
+    }
+    units = -(-pixels // block) * conv_groups * -(-panels // span)
+    lowering.step(f"s8_conv_{height}x{width}", units, 1, **slots)
