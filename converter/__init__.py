@@ -5,6 +5,8 @@ Importing this package does not import torch; converting does.
 
 from __future__ import annotations
 
+from .compare import compare
+from .comparison import Comparison
 from .conversion import convert
 
-__all__ = ["convert"]
+__all__ = ["Comparison", "compare", "convert"]

@@ -101,3 +101,55 @@ def test_weights_with_nan_are_named():
         module.get_parameter("classifier.bias")[2] = float("nan")
     with pytest.raises(ConversionError, match=r"NaN or infinite values in classifier\.bias"):
         convert(module)
+
+
+def calibration() -> list[np.ndarray]:
+    random = np.random.default_rng(2)
+    return [random.standard_normal((3, 32, 32)).astype(np.float32) for _ in range(4)]
+
+
+@pytest.mark.parametrize("precision", ["int8", "weights_int8", "float16"])
+def test_precisions(precision, tmp_path):
+    module = zoo.randomize_batchnorm(zoo.build("tiny_separable"))
+    calls: list[str] = []
+    graph = convert(
+        module,
+        precision=precision,
+        calibration=calibration() if precision == "int8" else None,
+        labels=[str(i) for i in range(10)],
+        progress=lambda stage, done, total: calls.append(stage),
+    )
+    validate(graph)
+    assert graph.metadata.provenance["precision"] == precision
+    assert graph.metadata.labels is not None
+    assert graph.metadata.golden_outputs.keys() == set(graph.outputs)
+    assert ("calibrate" in calls) == (precision == "int8")
+    x = np.stack(calibration())
+    got = reference.run(graph, {graph.inputs[0]: x})[graph.outputs[0]]
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(x)).numpy()
+    assert (
+        np.corrcoef(got.ravel(), wanted.ravel())[0, 1]
+        > {"int8": 0.98, "weights_int8": 0.99, "float16": 0.9999}[precision]
+    )
+    graph.save(str(tmp_path / "m.edgenet"))
+    plain = convert(module)
+    plain.save(str(tmp_path / "plain.edgenet"))
+    assert (tmp_path / "m.edgenet").stat().st_size < 0.75 * (tmp_path / "plain.edgenet").stat().st_size
+
+
+def test_int8_conversions_are_reproducible():
+    first, second = (convert("tiny_separable", precision="int8", calibration=calibration()) for _ in range(2))
+    assert first.nodes == second.nodes
+    assert first.tensors == second.tensors
+    assert all(np.array_equal(array, second.constants[name]) for name, array in first.constants.items())
+
+
+def test_folders_of_images_calibrate_with_the_preprocessing_of_the_zoo(tmp_path):
+    from PIL import Image
+
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (40, 36, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    graph = convert("tiny_separable", precision="int8", calibration=tmp_path)
+    assert any(node.operation == "quantize" for node in graph.nodes)
