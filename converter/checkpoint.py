@@ -42,14 +42,15 @@ def open_checkpoint(source: Any, arch: str | None = None, example_inputs: Sequen
     """The checkpoint behind an nn.Module, an ExportedProgram, the path of a .pt2 file, a state dict (mapping or path of
     a .pth or .safetensors file) with `arch`, or the name of a zoo network.
 
-    `arch` is a zoo name or "package.module:factory", a function or class that needs no arguments and gives the module.
+    `arch` is a zoo name or "package.module:factory", a function or class that needs no arguments and gives the module;
+    beside a module or program it only names the network, and a zoo name brings its preprocessing.
     Without `example_inputs` the module's own `input_size` (as zoo networks have it) is used. Raises ConversionError.
     """
     example = None if example_inputs is None else _tensors(example_inputs)
     if isinstance(source, nn.Module):
-        return _from_module(source, example, type(source).__name__, type(source).__name__)
+        return _from_module(source, example, type(source).__name__, arch or type(source).__name__)
     if isinstance(source, ExportedProgram):
-        return Checkpoint(source, None, "ExportedProgram", "")
+        return Checkpoint(source, None, "ExportedProgram", arch or "", _preprocessing(arch))
     if isinstance(source, Mapping):
         return _from_weights(unwrap(source), "state dict", arch, example)
     if not isinstance(source, str | Path):
@@ -59,12 +60,12 @@ def open_checkpoint(source: Any, arch: str | None = None, example_inputs: Sequen
     path = Path(source)
     if path.is_file():
         if path.suffix == PROGRAM_SUFFIX:
-            return Checkpoint(path, None, path.name, arch or "")
+            return Checkpoint(path, None, path.name, arch or "", _preprocessing(arch))
         return _from_weights(read_weights(path), path.name, arch, example)
     if str(source) in ENTRIES:
         weights = zoo.find_weights(str(source))
         origin = weights.name if weights else "random weights"
-        return _from_zoo(str(source), zoo.build(str(source), weights=weights), example, origin)
+        return _from_module(zoo.build(str(source), weights=weights), example, origin, str(source))
     if path.is_dir():
         raise ConversionError(f"{path} is a folder. Pass the checkpoint file in it.")
     raise ConversionError(
@@ -100,23 +101,22 @@ def _tensors(example_inputs: Sequence[Any]) -> tuple[Tensor, ...]:
         ) from error
 
 
-def _from_module(
-    module: nn.Module,
-    example: tuple[Tensor, ...] | None,
-    source: str,
-    arch: str,
-    preprocessing: Preprocessing | None = None,
-) -> Checkpoint:
+def _preprocessing(arch: str | None, shape: Sequence[int] = ()) -> Preprocessing | None:
+    """What the zoo knows about network `arch`, for a picture input of `shape` (N, C, H, W) where that is given."""
+    if arch not in ENTRIES:
+        return None
+    if len(shape) != 4 or shape[2] != shape[3]:
+        return zoo.info(arch).preprocessing
+    return zoo.info(arch, in_channels=shape[1], resolution=shape[2]).preprocessing
+
+
+def _from_module(module: nn.Module, example: tuple[Tensor, ...] | None, source: str, arch: str) -> Checkpoint:
     if example is None:
         size = getattr(module, "input_size", None)
         if not isinstance(size, list | tuple) or not all(isinstance(n, int) for n in size):
             raise ConversionError("Pass example_inputs: a tuple of the tensors that the module's forward takes.")
         example = (torch.zeros(1, *size),)
-    return Checkpoint(module, example, source, arch, preprocessing)
-
-
-def _from_zoo(name: str, module: nn.Module, example: tuple[Tensor, ...] | None, source: str) -> Checkpoint:
-    return _from_module(module, example, source, name, zoo.info(name).preprocessing)
+    return Checkpoint(module, example, source, arch, _preprocessing(arch, example[0].shape if example else ()))
 
 
 def _from_weights(
@@ -129,7 +129,7 @@ def _from_weights(
         )
     if arch in ENTRIES:
         options = _head_options(arch, state)
-        return _from_zoo(arch, zoo.build(arch, weights=state, **options), example, source)
+        return _from_module(zoo.build(arch, weights=state, **options), example, source, arch)
     module = build_factory(arch)
     load_weights(module, state)
     return _from_module(module.eval(), example, source, arch)

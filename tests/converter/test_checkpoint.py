@@ -93,6 +93,23 @@ def test_other_numbers_of_classes_and_channels_are_taken_from_the_weights():
     assert checkpoint.exportable.state_dict()["classifier.1.weight"].shape == (7, 1280)
     assert checkpoint.example is not None
     assert tuple(checkpoint.example[0].shape) == (1, 1, 224, 224)
+    assert checkpoint.preprocessing is not None
+    assert checkpoint.preprocessing.color == "L"
+
+
+def test_preprocessing_of_the_zoo_follows_the_size_of_the_example():
+    checkpoint = open_checkpoint("mobilenet_v2", example_inputs=(torch.zeros(1, 3, 112, 112),))
+    assert checkpoint.preprocessing is not None
+    assert (checkpoint.preprocessing.resize, checkpoint.preprocessing.crop) == (128, 112)
+    module = open_checkpoint(zoo.build("mobilenet_v2"), "mobilenet_v2")
+    assert module.preprocessing == zoo.info("mobilenet_v2").preprocessing
+    assert open_checkpoint(zoo.build("mobilenet_v2")).preprocessing is None
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_programs_of_a_fixed_batch_take_any_number_of_samples(batch):
+    module = network()
+    agrees(convert(torch.export.export(module, (torch.randn(batch, 3, 8, 8),))), module, 3, 8, 8)
 
 
 def test_weights_with_a_factory_of_the_current_folder(tmp_path, monkeypatch):
