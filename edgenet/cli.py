@@ -18,6 +18,7 @@ COMMANDS = {
     "profile": "measure each step of a network",
     "inspect": "show what a file holds, what it costs, and verify it on this machine",
     "bench": "measure latency, or the saving of depthwise-separable convolution",
+    "compare": "compare a converted network with its checkpoint, layer by layer",
     "doctor": "check that edgenet works on this machine",
     "warmup": "compile every kernel of this CPU into the cache",
     "kernels": "list the kernels of this CPU",
