@@ -9,6 +9,9 @@ _GROUPS = {"vnni512": 4, "vnni": 4, "sdot": 4, "madd16": 2, "generic": 2, "smull
 _TILES = {"avx512": (14, 7, 2), "avx512_vnni": (14, 7, 2), "neon": (8, 4, 2), "neon_dotprod": (8, 4, 2)}
 _SMALL_FILE = (6, 5, 2)
 
+DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 2): 1}
+"""Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
+
 
 def group_depth(target: InstructionSet) -> int:
     """Values of the depth that one lane of the product instruction takes: bytes if 4, else int16."""
@@ -20,12 +23,28 @@ def gemm_tile(target: InstructionSet) -> tuple[int, int, int]:
     return _TILES.get(target.name, _SMALL_FILE)
 
 
+def group_bytes(target: InstructionSet) -> int:
+    """Bytes of one group of the depth."""
+    return 2 if target.dot == "smull" else 4
+
+
+def depthwise_columns(target: InstructionSet, band: int) -> int:
+    """Output columns of a depthwise tile of `band` rows."""
+    return (8 if target.registers == 16 else 16) // band
+
+
 def rows(target: InstructionSet) -> list[Kernel]:
     """The kernels of this family for an instruction set."""
     height, second, vectors = gemm_tile(target)
     matrix = (height, second, vectors, group_depth(target))
     tile = f"{height}x{vectors * target.lanes}"
-    return [
+    group, size = group_depth(target), group_bytes(target)
+    found = [
         Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", matrix, "conv2d", "int8"),
         Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", matrix, "conv2d", "int8"),
+        Kernel("s8_dw_any", "depthwise_int8", "depthwise_general", (4, group, size), "conv2d", "int8"),
     ]
+    for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
+        constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group, size)
+        found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))
+    return found

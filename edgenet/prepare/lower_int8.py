@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
+from edgenet.prepare.lower_int8_depthwise import depthwise
 from edgenet.prepare.lower_int8_matrix import matrix_product
 from edgenet.prepare.lower_int8_window import window_product
 from edgenet.prepare.lowering import Lowering
@@ -23,5 +24,7 @@ def convolution(node: Node, lowering: Lowering) -> None:
     pointwise = weight[1:3] == (1, 1) and a["groups"] == 1 and not any(a["padding"])
     if pointwise and list(a["stride"]) == [1, 1]:
         matrix_product(node, lowering, x[0] * x[1] * x[2])
+    elif a["groups"] > 1 and weight[3] == 1 and weight[0] == a["groups"]:
+        depthwise(node, lowering)
     else:
         window_product(node, lowering)

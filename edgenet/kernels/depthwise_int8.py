@@ -1,0 +1,259 @@
+"""int8 depthwise convolution, vectorised over channels: lanes are channels.
+
+For one block of channels and a band of output rows, the input rows are first interleaved, column by column, into the
+thread's scratch: a vector holds each channel's values of two or four rows (of one row for the Arm widening multiply),
+which one product instruction sums. Borders are filled with the zero point there, so that the sums need no bounds.
+Weights are packed [block][int32 bias][float32 multiplier][output row of the band][groups of rows][kernel column].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgenet.kernels.epilogue_int8 import finish
+from edgenet.kernels.gemm_int8 import residual_rows
+from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd_depthwise_int8 import depthwise_dot, interleave_rows, part, places_dot
+from edgenet.kernels.simd_int8 import load_row_i32
+from edgenet.kernels.simd_tuples import as_tile
+from edgenet.kernels.tuples import (
+    each_add,
+    each_choose,
+    each_minimum,
+    each_multiply,
+    each_within,
+    greatest,
+    least,
+    sequence,
+)
+
+
+def _interleaver(rows: int, group: int) -> Any:
+    """Interleaves input rows start_y, start_y + step_y, ... of the padded columns 0 .. columns - 1 into `own`."""
+
+    @njit(inline="always")
+    def interleave(image, own, column_bytes, start_y, step_y, left, columns):
+        x, row_stride, pixel_stride, outside, height, width = image
+        numbers = sequence(start_y, step_y, rows)
+        inside = each_within(numbers, height)
+        places = each_choose(inside, each_add(each_multiply(numbers, row_stride), x), repeat(outside, rows))
+        steps = each_multiply(inside, pixel_stride)
+        border = repeat(outside, rows)
+        first = least(left, columns)
+        last = least(left + width, columns)
+        for column in range(first):
+            interleave_rows(border, own + column * column_bytes, group)
+        for column in range(first, last):
+            interleave_rows(places, own + column * column_bytes, group)
+            places = each_add(places, steps)
+        for column in range(greatest(first, last), columns):
+            interleave_rows(border, own + column * column_bytes, group)
+
+    return interleave
+
+
+def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, columns: int, group: int) -> Any:
+    """`columns` outputs from `first` on of each row of the band; `valid` rows of the band exist."""
+    total = band * columns
+
+    @njit(inline="always")
+    def tile(own, column_bytes, w, target, output, place, first, valid):
+        y, y_row, y_stride, residual, residual_row, residual_stride = target
+        channel, missing, count = place
+        lanes = lane_count()
+        sums = repeat(load_row_i32(w, 0, 1)[0], total)
+        sums = depthwise_dot(
+            sums, own + first * step_x * column_bytes, w + 8 * lanes, columns, band, height, width, step_y,
+            step_x, group,
+        )  # fmt: skip
+        multiplier = load_row_f32(w, lanes, 1)
+        pixels = sequence(first, 1, columns)
+        out = each_add(each_multiply(pixels, y_stride), y)
+        before = residual_rows(residual, residual_stride, pixels)
+        finish(as_tile(part(sums, 0, columns)), multiplier, out, before, channel, missing, count, output)
+        if band > 1 and valid > 1:
+            out, before = each_add(out, y_row), each_add(before, residual_row)
+            finish(as_tile(part(sums, columns, columns)), multiplier, out, before, channel, missing, count, output)
+
+    return tile
+
+
+def depthwise(
+    height: int, width: int, step_y: int, step_x: int, band: int, columns: int, group: int, group_bytes: int
+) -> Callable[..., None]:
+    """Depthwise convolution of a `height` x `width` kernel and these strides, without dilation.
+
+    Unit: `band` (1 or 2) output rows, all channels.
+    """
+    groups = -(-((band - 1) * step_y + height) // group)
+    interleave = _interleaver(groups * group, group)
+    constants = (height, width, step_y, step_x, band)
+    wide = _band_tile(*constants, columns, group)
+    narrow = _band_tile(*constants, columns - 1, group)
+    single = _band_tile(*constants, 1, group)
+    less = columns - 1
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        image_stride: int,
+        row_stride: int,
+        pixel_stride: int,
+        outside: int,
+        height: int,
+        width: int,
+        top: int,
+        left: int,
+        out_height: int,
+        out_width: int,
+        y: int,
+        y_stride: int,
+        residual: int,
+        residual_stride: int,
+        weights: int,
+        packed_bytes: int,
+        scratch: int,
+        scratch_bytes: int,
+        in_columns: int,
+        channels: int,
+        low: float,
+        high: float,
+        zero: int,
+        residual_zero: int,
+        residual_multiplier: float,
+        output_multiplier: float,
+        activation: int,
+        as_float: int,
+    ):
+        lanes = lane_count()
+        bands = (out_height + band - 1) // band
+        output = (
+            low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+        )  # fmt: skip
+        own = scratch + thread * scratch_bytes
+        column_bytes = groups * lanes * group_bytes
+        for unit in range(begin, end):
+            out_y = (unit % bands) * band
+            valid = out_height - out_y
+            row = (unit // bands) * out_height + out_y
+            source = x + (unit // bands) * image_stride
+            residual_row = 0
+            start = residual
+            if residual != 0:
+                residual_row = out_width * residual_stride
+                start = residual + row * residual_row
+            target = (
+                y + row * out_width * y_stride, out_width * y_stride, y_stride, start, residual_row, residual_stride,
+            )  # fmt: skip
+            for channel in range(0, channels, lanes):
+                image = (source + channel, row_stride, pixel_stride, outside, height, width)
+                interleave(image, own, column_bytes, out_y * step_y - top, 1, left, in_columns)
+                w = weights + (channel // lanes) * packed_bytes
+                count = channels - channel
+                place = (channel, count < lanes, count)
+                first = 0
+                while first < out_width:
+                    left_over = out_width - first
+                    if left_over % columns == 0:
+                        wide(own, column_bytes, w, target, output, place, first, valid)
+                        first += columns
+                    elif left_over >= less:
+                        narrow(own, column_bytes, w, target, output, place, first, valid)
+                        first += less
+                    elif out_width >= less:
+                        narrow(own, column_bytes, w, target, output, place, out_width - less, valid)
+                        first = out_width
+                    else:
+                        single(own, column_bytes, w, target, output, place, first, valid)
+                        first += 1
+
+    return kernel
+
+
+def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..., None]:
+    """Depthwise convolution of any kernel, stride and dilation. Unit: one output row, all channels."""
+    interleave = _interleaver(group, group)
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        image_stride: int,
+        row_stride: int,
+        pixel_stride: int,
+        outside: int,
+        height: int,
+        width: int,
+        kernel_height: int,
+        kernel_width: int,
+        stride_y: int,
+        stride_x: int,
+        dilation_y: int,
+        dilation_x: int,
+        top: int,
+        left: int,
+        out_height: int,
+        out_width: int,
+        y: int,
+        y_stride: int,
+        residual: int,
+        residual_stride: int,
+        weights: int,
+        packed_bytes: int,
+        scratch: int,
+        scratch_bytes: int,
+        in_columns: int,
+        channels: int,
+        low: float,
+        high: float,
+        zero: int,
+        residual_zero: int,
+        residual_multiplier: float,
+        output_multiplier: float,
+        activation: int,
+        as_float: int,
+    ):
+        lanes = lane_count()
+        vector = lanes * group_bytes
+        groups = (kernel_height + group - 1) // group
+        column_bytes = groups * vector
+        output = (
+            low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+        )  # fmt: skip
+        own = scratch + thread * scratch_bytes
+        for unit in range(begin, end):
+            start_y = (unit % out_height) * stride_y - top
+            source = x + (unit // out_height) * image_stride
+            out_row = y + unit * out_width * y_stride
+            before_row = residual
+            if residual != 0:
+                before_row = residual + unit * out_width * residual_stride
+            for channel in range(0, channels, lanes):
+                image = (source + channel, row_stride, pixel_stride, outside, height, width)
+                for g in range(groups):
+                    from_y = start_y + g * group * dilation_y
+                    interleave(image, own + g * vector, column_bytes, from_y, dilation_y, left, in_columns)
+                w = weights + (channel // lanes) * packed_bytes
+                count = channels - channel
+                multiplier = load_row_f32(w, lanes, 1)
+                for first in range(0, out_width, columns):
+                    pixels = each_minimum(sequence(first, 1, columns), out_width - 1)
+                    places = each_add(each_multiply(pixels, stride_x * column_bytes), own)
+                    sums = repeat(load_row_i32(w, 0, 1)[0], columns)
+                    tap = w + 8 * lanes
+                    for g in range(groups):
+                        for k in range(kernel_width):
+                            at = each_add(places, g * vector + k * dilation_x * column_bytes)
+                            sums = places_dot(sums, at, tap)
+                            tap += vector
+                    out = each_add(each_multiply(pixels, y_stride), out_row)
+                    before = residual_rows(before_row, residual_stride, pixels)
+                    finish(as_tile(sums), multiplier, out, before, channel, count < lanes, count, output)
+
+    return kernel

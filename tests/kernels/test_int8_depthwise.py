@@ -1,0 +1,67 @@
+"""int8 depthwise convolutions against the oracle, bit for bit."""
+
+import pytest
+
+from tests.kernels.int8_layers import HARDSWISH, each_target, run
+
+
+@each_target
+@pytest.mark.parametrize("channels", [2, 3, 8, 15, 16, 17, 40])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad"), [(3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (3, 2, 0), (5, 1, 0)]
+)
+@pytest.mark.parametrize("size", [5, 8, 14])
+def test_square_kernels(target, channels, kernel, stride, pad, size):
+    run(
+        target, (2, size, size + 1, channels), (channels, kernel, kernel, 1), "conv2d", x_zero=-20, groups=channels,
+        stride=[stride, stride], padding=[pad] * 4,
+    )  # fmt: skip
+
+
+@each_target
+@pytest.mark.parametrize("width", range(1, 19))
+@pytest.mark.parametrize("height", [1, 2, 3])
+def test_small_images(target, width, height):
+    run(target, (1, height, width, 24), (24, 3, 3, 1), "conv2d", groups=24, padding=[1] * 4, residual=True)
+
+
+@each_target
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"),
+    [((2, 2), (1, 1), (1, 1)), ((3, 3), (1, 3), (2, 2)), ((1, 5), (2, 1), (1, 3)), ((7, 7), (1, 1), (1, 1)),
+     ((3, 3), (2, 1), (1, 1)), ((9, 1), (1, 2), (1, 1))],
+)  # fmt: skip
+def test_general(target, kernel, stride, dilation):
+    run(
+        target, (2, 9, 11, 21), (21, *kernel, 1), "conv2d", groups=21, stride=list(stride), dilation=list(dilation),
+        padding=[1, 0, 2, 1], residual=True, **HARDSWISH,
+    )  # fmt: skip
+
+
+@each_target
+@pytest.mark.parametrize("pads", [[5, 0, 0, 7], [0, 6, 9, 0]])
+def test_padding_wider_than_the_kernel(target, pads):
+    run(target, (1, 4, 4, 19), (19, 3, 3, 1), "conv2d", groups=19, padding=pads)
+    run(target, (1, 4, 4, 19), (19, 3, 3, 1), "conv2d", groups=19, padding=pads, stride=[2, 2], dilation=[1, 2])
+
+
+@each_target
+@pytest.mark.parametrize("output", [(0.25, -7), None])
+@pytest.mark.parametrize(("x", "weight"), [(-128, -127), (127, 127), (127, -127), (-128, 127)])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_extreme_values(target, output, x, weight, kernel):
+    run(
+        target, (1, 9, 9, 36), (36, kernel, kernel, 1), "conv2d", groups=36, padding=[kernel // 2] * 4,
+        fill=(x, weight), output=output, x_zero=-128, residual=True,
+    )  # fmt: skip
+
+
+@each_target
+@pytest.mark.parametrize("multiple", [2, 3])
+def test_channel_multiplier(target, multiple):
+    run(target, (1, 7, 8, 10), (10 * multiple, 3, 3, 1), "conv2d", groups=10, padding=[1] * 4)
+
+
+@each_target
+def test_threads_share_the_scratch(target):
+    run(target, (2, 15, 13, 70), (70, 3, 3, 1), "conv2d", groups=70, padding=[1] * 4, threads=3)
