@@ -36,7 +36,7 @@ class Drawn:
 
     def conv(self, name: str, x: str) -> str:
         kernel, pad = self.draw(st.sampled_from([(1, 0), (3, 1), (3, 0), (1, 1)]))
-        kernel = kernel if min(self.shape(x)[1:3]) + 2 * pad >= kernel else 1
+        kernel = kernel if min(self.shape(x)[1:3]) + pad >= kernel else 1
         filters, bias = self.draw(st.sampled_from([2, 4])), self.draw(st.booleans())
         return self.builder.conv(name, x, filters, kernel, bias, padding=[pad, pad, pad, 0])
 
