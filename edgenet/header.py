@@ -259,8 +259,9 @@ def _decode_metadata(value: dict[str, Any], named: Callable[[Any, str], str], ne
 
 def referenced(graph: Graph) -> Graph:
     """The graph with just the tensors it uses, in the file's order: inputs, then inputs and output of each node."""
+    nodes = [_ordered(node) for node in graph.nodes]
     order = dict.fromkeys(graph.inputs)
-    for node in graph.nodes:
+    for node in nodes:
         order.update(dict.fromkeys(node.inputs.values()))
         order[node.output] = None
     order.update(dict.fromkeys(graph.outputs))
@@ -268,7 +269,15 @@ def referenced(graph: Graph) -> Graph:
         order.update(dict.fromkeys(golden.values()))
     tensors = {name: graph.tensors[name] for name in order if name in graph.tensors}
     constants = {name: graph.constants[name] for name in tensors if name in graph.constants}
-    return replace(graph, tensors=tensors, constants=constants)
+    return replace(graph, tensors=tensors, constants=constants, nodes=nodes)
+
+
+def _ordered(node: Node) -> Node:
+    """The node with its roles in the order of the operation's declaration."""
+    known = OPERATIONS.get(node.operation)
+    order = (*known.required, *known.optional) if known else ()
+    ranked = sorted(node.inputs.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
+    return replace(node, inputs=dict(ranked))
 
 
 def encode(graph: Graph) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -317,17 +326,26 @@ def _encode_node(node: Node, index: Mapping[str, int]) -> dict[str, Any]:
         "inputs": {role: index[name] for role, name in node.inputs.items()},
         "output": index[node.output],
     }
-    declared = OPERATIONS[node.operation].attributes
-    attributes = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in sorted(node.attributes.items())
-        if declared[key].required or json.dumps(value) != json.dumps(declared[key].default)
-    }
+    attributes = {}
+    for key, value in sorted(node.attributes.items()):
+        declared = OPERATIONS[node.operation].attributes[key]
+        stored = _attribute(declared.kind, value)
+        if declared.required or json.dumps(stored) != json.dumps(_attribute(declared.kind, declared.default)):
+            attributes[key] = stored
     if attributes:
         entry["attributes"] = attributes
     if node.source:
         entry["source"] = node.source
     return entry
+
+
+def _attribute(kind: str, value: Any) -> Any:
+    """The one form in which an attribute's value is written: lists, sorted keys, floats where floats are declared."""
+    if isinstance(value, dict):
+        return {key: _attribute("float", entry) for key, entry in sorted(value.items())}
+    if isinstance(value, list | tuple):
+        return [_attribute(kind.removesuffix("s"), entry) for entry in value]
+    return float(value) if kind == "float" and isinstance(value, int) else value
 
 
 def _encode_metadata(metadata: Metadata, index: Mapping[str, int]) -> dict[str, Any]:

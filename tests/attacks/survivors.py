@@ -57,13 +57,13 @@ def judge(content: bytes, path: Path) -> str | None:
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """TimeoutError after SECONDS; MemoryError where more than BYTES are asked for (on Linux)."""
+    """TimeoutError after SECONDS of processor time; MemoryError where more than BYTES are asked for (on Linux)."""
 
     def late(number: int, frame: object) -> None:
         raise TimeoutError(f"the file took more than {SECONDS} seconds")
 
-    previous = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    previous = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if sys.platform == "linux":
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -72,5 +72,5 @@ def bounded() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
