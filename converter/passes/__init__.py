@@ -17,6 +17,7 @@ from .fold_batchnorm import fold_batchnorm
 from .fold_constants import fold_constants
 from .fold_permute import fold_permute
 from .fuse_activation import fuse_activation
+from .fuse_gate import fuse_gate
 from .fuse_pad import fuse_pad
 from .fuse_residual import fuse_residual
 from .fuse_shuffle import fuse_shuffle
@@ -29,6 +30,7 @@ Pass = Callable[[Graph], int]
 CLEANUP: tuple[Pass, ...] = (
     fold_constants,
     drop_identity,
+    fuse_gate,
     fuse_shuffle,
     sink_moves,
     merge_moves,
@@ -52,6 +54,7 @@ __all__ = [
     "fold_constants",
     "fold_permute",
     "fuse_activation",
+    "fuse_gate",
     "fuse_pad",
     "fuse_residual",
     "fuse_shuffle",
