@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
-from edgenet.engine.memory import aligned_words
+from edgenet.engine.memory import address_of, aligned_words
 from edgenet.errors import EngineError
 from edgenet.graph import DTYPES
 from edgenet.prepare.plan import Operand, Packed, Plan, Scratch, Step
@@ -30,6 +30,7 @@ class Context:
 
     def __init__(self, plan: Plan, kernels: Mapping[str, LoadedKernel]):
         self.plan = plan
+        self._results = [(name, plan.tensors[name].shape, DTYPES[plan.tensors[name].dtype]) for name in plan.outputs]
         self._team: Team | None = None
         self._record = aligned_words(0)
         arena = np.empty(plan.arena_bytes + 128, np.uint8)
@@ -91,17 +92,14 @@ class Context:
 
     def outputs(self) -> dict[str, np.ndarray]:
         """New arrays for the graph's outputs."""
-        return {
-            name: np.empty(self.plan.tensors[name].shape, DTYPES[self.plan.tensors[name].dtype])
-            for name in self.plan.outputs
-        }
+        return {name: np.empty(shape, dtype) for name, shape, dtype in self._results}
 
     def attach_all(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Let the steps read and write these arrays, which must stay alive until the run is over."""
         for name, array in inputs.items():
-            self.attach(name, array.ctypes.data)
+            self.attach(name, address_of(array))
         for name in reversed(tuple(outputs)):
-            self.attach(self.plan.root[name], outputs[name].ctypes.data)
+            self.attach(self.plan.root[name], address_of(outputs[name]))
 
     def copy_shared(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Fill outputs that are views of an input or of another output, which own no step."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel, libc_address
-from edgenet.engine.memory import aligned_words
+from edgenet.engine.memory import address_of, aligned_words
 from edgenet.kernels.isa import InstructionSet
 
 _LINE = 8
@@ -32,6 +32,7 @@ class Team:
         kernels = load_kernels(("execute", "serve"), target)
         self._execute, self._serve = kernels["execute"], kernels["serve"]
         self._entry = ENTRY_TYPE(self._execute.address)
+        self._threads_slot = list(self._execute.slots).index("threads")
         self._lock = threading.Lock()
         self._workers: list[threading.Thread] = []
         self._keep: list[np.ndarray] = []
@@ -94,8 +95,8 @@ class Team:
         return 1
 
     def _start(self, record: np.ndarray, threads: int) -> None:
-        record[list(self._execute.slots).index("threads")] = threads
-        address = record.ctypes.data
+        record[self._threads_slot] = threads
+        address = address_of(record)
         self._entry(address, address, 0, 0)
 
     def dismiss(self) -> None:

@@ -3,7 +3,8 @@
 The tile: `rows` pixels times `columns` vectors of output channels, kept in registers over the whole depth.
 Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is
 only as many vectors wide as it needs (see `edgenet.prepare.packing`). The epilogue adds the residual and applies the
-activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels.
+activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels; a last
+single pixel is a tile of its own.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ def _pointwise_rows(rows: int, columns: int) -> Any:
             if (last - pixel) % rows == 0:
                 tile(x, xs, y, ys, r, rs, w, depth, pixel, last, channel, missing, count, low, high, activation, rows)
                 pixel += rows
+            elif last - pixel == 1:
+                tile(x, xs, y, ys, r, rs, w, depth, pixel, last, channel, missing, count, low, high, activation, 1)
+                pixel += 1
             else:
                 tile(x, xs, y, ys, r, rs, w, depth, pixel, last, channel, missing, count, low, high, activation, less)
                 pixel += less
