@@ -55,7 +55,11 @@ def _read_planes(graph: Graph, tensors: dict[str, Tensor]) -> None:
         if node.operation != "permute" or list(node.attributes["order"]) != _NHWC or source not in graph.inputs:
             return False
         readers = consumers[node.output]
-        return node.output not in graph.outputs and bool(readers) and all(_takes_planes(r, node.output, tensors) for r in readers)
+        return (
+            node.output not in graph.outputs
+            and bool(readers)
+            and all(_takes_planes(r, node.output, tensors) for r in readers)
+        )
 
     _bypass(graph, planar, "planar_conv2d")
 
@@ -82,7 +86,9 @@ def _bypass(graph: Graph, removable: Callable[[Node], bool], operation: str) -> 
             continue
         if node.inputs.get("x") in gone:
             source = gone[node.inputs["x"]]
-            node = replace(node, operation=operation, inputs={**node.inputs, "x": source}, attributes=complete_attributes(node))
+            node = replace(
+                node, operation=operation, inputs={**node.inputs, "x": source}, attributes=complete_attributes(node)
+            )
         nodes.append(node)
     graph.nodes = nodes
 
@@ -127,7 +133,12 @@ def _stuff_zeros(graph: Graph, tensors: dict[str, Tensor]) -> None:
         tensors[flipped] = graph.tensors[flipped]
         source = node.inputs["x"]
         if (sh, sw) != (1, 1) or min(pads) < 0:
-            shape = (x[0], stuffed[0] + min(pads[0], 0) + min(pads[1], 0), stuffed[1] + min(pads[2], 0) + min(pads[3], 0), x[3])
+            shape = (
+                x[0],
+                stuffed[0] + min(pads[0], 0) + min(pads[1], 0),
+                stuffed[1] + min(pads[2], 0) + min(pads[3], 0),
+                x[3],
+            )
             source = _new_tensor(graph, tensors, f"{node.output}.stuffed", replace(tensors[source], shape=shape))
             attributes = {"stride": [sh, sw], "crop": [max(-pads[0], 0), max(-pads[2], 0)]}
             nodes.append(Node("zero_stuff", node.name, {"x": node.inputs["x"]}, source, attributes))

@@ -31,9 +31,7 @@ def separable(channels: int = 24, depth: int = 3, size: int = 12) -> Graph:
     for i in range(depth):
         wide = 2 * channels
         h = convolution(f"block{i}.expand", current, (wide, 1, 1, channels), activation=RELU6)
-        h = convolution(
-            f"block{i}.depthwise", h, (wide, 3, 3, 1), groups=wide, padding=[1, 1, 1, 1], activation=RELU6
-        )
+        h = convolution(f"block{i}.depthwise", h, (wide, 3, 3, 1), groups=wide, padding=[1, 1, 1, 1], activation=RELU6)
         current = convolution(f"block{i}.project", h, (channels, 1, 1, wide), residual=current)
     graph.outputs = [current]
     graph.tensors.update(infer_shapes(graph))

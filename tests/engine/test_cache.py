@@ -26,7 +26,7 @@ LOAD = f"from edgenet.engine.cache import *; print(load_kernels([{NAME!r}], host
 
 def test_a_damaged_file_is_compiled_anew(tmp_path):
     assert run(LOAD, EDGENET_CACHE=str(tmp_path)).stdout.strip() == "True"
-    (path,) = [p for p in tmp_path.rglob("*.kernel")]
+    (path,) = list(tmp_path.rglob("*.kernel"))
     good = path.read_bytes()
     for bad in (b"", good[:-1], good[:-1] + bytes([good[-1] ^ 1]), b"{}\n", good.replace(b"serve", b"servf")):
         path.write_bytes(bad)

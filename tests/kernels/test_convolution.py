@@ -50,7 +50,9 @@ def test_depthwise_small_images(target, size):
 
 
 @each_target
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), [((2, 2), (1, 1), (1, 1)), ((3, 3), (1, 3), (2, 2)), ((1, 5), (2, 1), (1, 3))])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"), [((2, 2), (1, 1), (1, 1)), ((3, 3), (1, 3), (2, 2)), ((1, 5), (2, 1), (1, 3))]
+)
 def test_depthwise_general(target, kernel, stride, dilation):
     convolve(
         target,
@@ -101,7 +103,10 @@ def test_grouped(target, groups, depth, per_group):
 
 @each_target
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize(("kernel", "stride", "pads"), [(3, 2, [1, 1, 1, 1]), (3, 2, [0, 1, 0, 1]), (7, 2, [3, 3, 3, 3]), (2, 1, [0, 0, 0, 0])])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads"),
+    [(3, 2, [1, 1, 1, 1]), (3, 2, [0, 1, 0, 1]), (7, 2, [3, 3, 3, 3]), (2, 1, [0, 0, 0, 0])],
+)
 def test_image(target, channels, kernel, stride, pads):
     convolve(target, (2, 19, 21, channels), (24, kernel, kernel, channels), stride=[stride, stride], padding=pads)
 

@@ -9,9 +9,7 @@ from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
 from tests.engine.networks import separable
 
-buffers = st.lists(
-    st.tuples(st.integers(1, 10_000), st.integers(0, 30), st.integers(0, 10)), min_size=1, max_size=40
-)
+buffers = st.lists(st.tuples(st.integers(1, 10_000), st.integers(0, 30), st.integers(0, 10)), min_size=1, max_size=40)
 
 
 def assert_disjoint(places):
