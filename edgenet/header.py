@@ -107,6 +107,7 @@ class Fields:
             _fail(f"{where} is not an object.")
         self.value: dict[str, Any] = value
         self.where = where
+        self.newer = newer
         unknown = value.keys() - set(known)
         if unknown and not newer:
             _fail(f"{where} has the unknown member {show(min(unknown))}.")
@@ -223,7 +224,7 @@ def _decode_tensor(graph: Graph, fields: Fields, read: Reader) -> Tensor:
     axis = fields.take("axis", int)
     if not 0 <= axis < len(shape):
         _fail(f"{fields.where} has scales along the axis {show(axis)}, which it does not have.")
-    offset = Fields(scale, f"scale of {fields.where}", ("offset",), False).take("offset", int)
+    offset = Fields(scale, f"scale of {fields.where}", ("offset",), fields.newer).take("offset", int)
     scales = cast("list[float]", read("float32", (shape[axis],), offset).tolist())
     return Tensor(name, shape, dtype, Quantization(tuple(scales), zero_point, axis))
 

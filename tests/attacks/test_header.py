@@ -330,6 +330,7 @@ def test_members_of_a_later_minor_version_are_ignored_and_its_operations_are_not
     header["sparsity"] = {"kind": "2:4"}
     header["tensors"][0]["layout"] = "NCHW"
     header["nodes"][0]["hint"] = [1]
+    find(header, "tensors", "fc.weight")["scale"]["kind"] = "float32"
     header["metadata"]["licence"] = "MIT"
     assert "unknown member" in str(judge(join(header, buffers), tmp_path / "m"))
     assert judge(join(header, buffers, minor=7, reserved=5), tmp_path / "m") is None
