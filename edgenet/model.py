@@ -41,11 +41,12 @@ class _Prepared:
 class Model:
     """A loaded network. Runs are thread-safe; pickling keeps the path (or the graph, if it came without one)."""
 
-    def __init__(self, graph: Graph, threads: int | None = None, path: str | None = None):
+    def __init__(self, graph: Graph, threads: int | None = None, path: str | None = None, winograd: bool = True):
         if threads is not None and threads < 1:
             raise InputError("threads must be at least 1.")
         self.graph = graph
         self.path = path
+        self.winograd = winograd
         self.threads = threads or usable_threads()
         self.target = host()
         self._packed: dict[Hashable, np.ndarray] = {}
@@ -53,7 +54,7 @@ class Model:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (load, (self.path if self.path is not None else self.graph, self.threads))
+        return (load, (self.path if self.path is not None else self.graph, self.threads, self.winograd))
 
     def run(self, *inputs: Any, progress: cache.Progress | None = None) -> Any:
         """Outputs for inputs in the PyTorch module's shapes; any batch. Arrays in order, or one dict by input name.
@@ -197,7 +198,7 @@ class Model:
         with self._lock:
             found = self._prepared.get(key)
             if found is None:
-                plan = prepare(self.graph, shapes, self.target, self.threads, self._packed)
+                plan = prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd)
                 kernels = cache.load_kernels({step.kernel for step in plan.steps}, self.target, progress)
                 found = self._prepared[key] = _Prepared(plan, kernels)
                 if len(self._prepared) > PLANS_KEPT:
@@ -207,8 +208,10 @@ class Model:
             return found
 
 
-def load(source: str | PathLike[str] | Graph, threads: int | None = None) -> Model:
+def load(source: str | PathLike[str] | Graph, threads: int | None = None, winograd: bool = True) -> Model:
     """A Model from an .edgenet file or a Graph. `threads` None: physical cores that this process may use, at most 4.
+
+    `winograd` False runs 3x3 convolutions directly, as a comparison of algorithms needs it.
 
     Raises ModelFormatError for a bad file, InputError for a missing one, EngineError when this CPU is not supported.
     """
@@ -217,8 +220,8 @@ def load(source: str | PathLike[str] | Graph, threads: int | None = None) -> Mod
 
     if isinstance(source, Graph):
         validate(source)
-        return Model(source, threads)
-    return Model(file_format.load(source), threads, str(source))
+        return Model(source, threads, None, winograd)
+    return Model(file_format.load(source), threads, str(source), winograd)
 
 
 __all__ = ["EngineError", "Model", "load"]

@@ -32,7 +32,7 @@ def accumulator(columns: int) -> Any:
     return accumulate
 
 
-def _pointwise_rows(rows: int, columns: int) -> Any:
+def pixel_rows(rows: int, columns: int) -> Any:
     """The pixels first..last-1 of one panel, in tiles of `rows`, or of `rows - 1` until `rows` divides what is left."""
     accumulate = accumulator(columns)
     less = max(rows - 1, 1)
@@ -67,9 +67,9 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
 
     Unit: `block` pixels of `group` panels.
     """
-    wide = _pointwise_rows(rows, columns)
-    narrow = _pointwise_rows(rows, max(columns - 1, 1))
-    single = _pointwise_rows(rows, 1)
+    wide = pixel_rows(rows, columns)
+    narrow = pixel_rows(rows, max(columns - 1, 1))
+    single = pixel_rows(rows, 1)
 
     def kernel(
         begin: int,

@@ -179,10 +179,14 @@ def local_response_norm() -> Callable[..., None]:
             source = x + pixel * channels * 4
             out = y + pixel * channels * 4
             i = 0
-            while i < channels:
-                value = load_partial_f32(source, i, channels - i)
+            while i + lanes <= channels:
+                value = load_f32(source, i)
                 store_f32(multiply(value, value), squares, before + i)
                 i += lanes
+            left = channels - i
+            if left > 0:
+                value = load_partial_f32(source, i, left)
+                store_f32(multiply(value, value), squares, before + i)
             i = 0
             while i < channels:
                 total = zero
@@ -190,8 +194,10 @@ def local_response_norm() -> Callable[..., None]:
                     total = add(total, load_f32(squares, i + j))
                 base = fma(total, scale, k)
                 power = exponential(multiply(logarithm(base), -beta))
-                value = multiply(load_partial_f32(source, i, channels - i), power)
-                store_partial(value, out, i, channels - i)
+                if i + lanes <= channels:
+                    store_f32(multiply(load_f32(source, i), power), out, i)
+                else:
+                    store_partial(multiply(load_partial_f32(source, i, left), power), out, i, left)
                 i += lanes
 
     return kernel

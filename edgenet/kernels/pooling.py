@@ -56,9 +56,10 @@ WINDOW_WORDS = 3
 
 
 def _reduce(load: Any, combine: Any) -> Any:
-    """Combines load(address, argument) over a window of an image with these strides in bytes.
+    """Combines load(address, argument) over a window of an image with these strides in bytes, row by row.
 
-    `dilation` is the distance between the rows and between the columns of the window that count.
+    `start` is neutral: the sums of rows are added up, which loses less than one long sum. `dilation` is the distance
+    between the rows and between the columns of the window that count.
     """
 
     @njit(inline="always")
@@ -70,11 +71,13 @@ def _reduce(load: Any, combine: Any) -> Any:
         i = top
         while i < bottom:
             source = image + i * row_stride + left * pixel_stride
+            row = start
             j = left
             while j < right:
-                value = combine(value, load(source, argument))
+                row = combine(row, load(source, argument))
                 source += column_step * pixel_stride
                 j += column_step
+            value = combine(value, row)
             i += row_step
         return value
 

@@ -14,11 +14,12 @@ from edgenet.kernels.simd import absolute, add, clamp, divide, fma, maximum, min
 from edgenet.kernels.simd_convert import (
     as_float,
     as_int,
-    int_add,
     int_and,
     int_or,
     int_subtract,
+    power_of_two,
     round_to_int,
+    scale_by_power,
     shift_left,
     shift_right,
     to_float,
@@ -31,11 +32,6 @@ _INFINITY, _NAN = math.inf, math.nan
 _TINY = 1.1754943508222875e-38
 _SIGN = -(2**31)
 _SQRT_HALF_BITS = 0x3F3504F3
-
-
-@njit(inline="always")
-def _power_of_two(n):
-    return as_float(shift_left(int_add(n, 127), 23))
 
 
 @njit(inline="always")
@@ -56,15 +52,14 @@ def _reduced(x):
 def exponential(x):
     """exp(x)."""
     n, p = _reduced(clamp(x, -110.0, 90.0))
-    half = shift_right(n, 1)
-    return multiply(multiply(add(p, 1.0), _power_of_two(half)), _power_of_two(int_subtract(n, half)))
+    return scale_by_power(add(p, 1.0), n)
 
 
 @njit(inline="always")
 def exponential_minus_one(x):
     """exp(x) - 1 for x <= 0."""
     n, p = _reduced(clamp(x, -80.0, 0.0))
-    scale = _power_of_two(n)
+    scale = power_of_two(n)
     return fma(p, scale, subtract(scale, 1.0))
 
 

@@ -8,6 +8,7 @@ from edgenet.graph import Node
 from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, gemm_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
+from edgenet.prepare.lower_winograd import suits_winograd, winograd
 from edgenet.prepare.lowering import Lowering, lowers
 from edgenet.prepare.plan import Value
 
@@ -34,6 +35,8 @@ def conv2d(node: Node, lowering: Lowering) -> None:
         matrix_product(node, lowering, x[0] * x[1] * x[2])
     elif depth <= IMAGE_CHANNELS and a["groups"] == 1 and list(a["dilation"]) == [1, 1]:
         image_convolution(node, lowering, planar=False)
+    elif suits_winograd(node, lowering):
+        winograd(node, lowering)
     else:
         _convolution(node, lowering)
 

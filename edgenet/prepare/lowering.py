@@ -38,7 +38,7 @@ def lowers(*operations: str) -> Callable[[LowerFunction], LowerFunction]:
 
 
 class Lowering:
-    """Collects the steps of a plan. `tensors` have concrete shapes."""
+    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows Winograd's algorithm."""
 
     def __init__(
         self,
@@ -47,8 +47,10 @@ class Lowering:
         target: InstructionSet,
         threads: int,
         packed: dict[Hashable, np.ndarray],
+        winograd: bool = True,
     ):
         self.graph, self.tensors, self.target, self.threads = graph, tensors, target, threads
+        self.winograd = winograd
         self.steps: list[Step] = []
         self.root: dict[str, str] = {}
         self._packed = packed

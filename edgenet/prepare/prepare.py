@@ -29,10 +29,12 @@ def prepare(
     target: InstructionSet,
     threads: int,
     packed: dict[Hashable, np.ndarray] | None = None,
+    winograd: bool = True,
 ) -> Plan:
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
-    `packed` keeps packed weights from one plan of a model to the next. Raises InputError when a shape does not fit the
+    `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithm for 3x3
+    convolutions of stride 1; without it they run as direct implicit matrix products. Raises InputError when a shape does not fit the
     network, EngineError when no kernel serves a node.
     """
     packed = {} if packed is None else packed
@@ -41,7 +43,7 @@ def prepare(
     except OperationError as error:
         raise InputError(f"The network does not take inputs of this shape: {error}") from None
     graph = fuse(graph, tensors, target)
-    lowering = Lowering(graph, dict(tensors), target, threads, packed)
+    lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd)
     for node in graph.nodes:
         before = len(lowering.steps)
         complete = with_defaults(node) if node.operation in OPERATIONS else node

@@ -1,0 +1,87 @@
+"""Vector operations of Winograd convolution: square windows of vectors, and their transposition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from edgenet.kernels.simd_types import I64, constant_int, f32v, items, load_vector, pack, row_of, store_vector
+
+
+@intrinsic(prefer_literal=True)
+def load_window_f32(typingctx: Any, rows: Any, columns: Any, inside: Any, zeros: Any, clipped: Any) -> Any:
+    """load_window_f32(rows, columns, inside, zeros, clipped): tile of the vectors at rows[i] + columns[j].
+
+    With `clipped`, where inside[0][i] or inside[1][j] is 0 the vector at `zeros` is read instead.
+    """
+    check = bool(constant_int(clipped))
+    vector = f32v()
+    row = row_of(vector, len(columns))
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        lines, offsets = items(builder, args[0], sig.args[0]), items(builder, args[1], sig.args[1])
+        inside_y, inside_x = (items(builder, v, sig.args[2].dtype) for v in items(builder, args[2], sig.args[2]))
+        out = []
+        for line, valid_y in zip(lines, inside_y, strict=True):
+            values = []
+            for offset, valid_x in zip(offsets, inside_x, strict=True):
+                place = builder.add(line, offset)
+                if check:
+                    valid = builder.icmp_signed("!=", builder.and_(valid_y, valid_x), I64(0))
+                    place = builder.select(valid, place, args[3])
+                values.append(load_vector(builder, place, vector.llvm))
+            out.append(pack(context, builder, row, values))
+        return pack(context, builder, sig.return_type, out)
+
+    return row_of(row, len(rows))(rows, columns, inside, types.int64, clipped), codegen
+
+
+@intrinsic
+def transpose(typingctx: Any, tile: Any) -> Any:
+    """transpose(tile): entry [j][i] is entry [i][j]; no data moves."""
+    height, width = len(tile), len(tile.dtype)
+    row = row_of(tile.dtype.dtype, height)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        cells = [items(builder, line, tile.dtype) for line in items(builder, args[0], tile)]
+        lines = [pack(context, builder, row, [cells[i][j] for i in range(height)]) for j in range(width)]
+        return pack(context, builder, sig.return_type, lines)
+
+    return row_of(row, width)(tile), codegen
+
+
+@intrinsic
+def store_spread_f32(typingctx: Any, tile: Any, address: Any, stride: Any) -> Any:
+    """store_spread_f32(tile, address, stride): entry number i in row-major order at address + i * stride bytes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        place = args[1]
+        for line in items(builder, args[0], sig.args[0]):
+            for value in items(builder, line, sig.args[0].dtype):
+                store_vector(builder, value, place)
+                place = builder.add(place, args[2])
+        return context.get_dummy_value()
+
+    return types.void(tile, types.int64, types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_spread_f32(typingctx: Any, address: Any, stride: Any, size: Any) -> Any:
+    """load_spread_f32(address, stride, size): the inverse of store_spread_f32 for a square tile."""
+    count, vector = constant_int(size), f32v()
+    row = row_of(vector, count)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        place, lines = args[0], []
+        for _ in range(count):
+            values = []
+            for _ in range(count):
+                values.append(load_vector(builder, place, vector.llvm))
+                place = builder.add(place, args[1])
+            lines.append(pack(context, builder, row, values))
+        return pack(context, builder, sig.return_type, lines)
+
+    return row_of(row, count)(types.int64, types.int64, size), codegen
