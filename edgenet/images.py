@@ -23,6 +23,9 @@ MAX_PIXELS: Final = 89_478_485
 INTERPOLATIONS: Final = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 """pillow's number of each interpolation."""
 
+TRANSPARENT: Final = ("LA", "La", "PA", "RGBA", "RGBa")
+"""pillow's modes with an alpha channel."""
+
 Picture = Any
 """A path, a PIL image, or an array [H, W, 3] of uint8."""
 
@@ -34,7 +37,7 @@ def load_image(source: Picture) -> Image.Image:
     Raises InputError for what cannot be read.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise InputError("reading pictures needs pillow; install it with: pip install 'edgenet[images]'.") from None
     if isinstance(source, np.ndarray):
@@ -50,7 +53,7 @@ def load_image(source: Picture) -> Image.Image:
         raise InputError(f"{name} is not a file.")
     try:
         image = Image.open(name)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise InputError(f"{name} is not a picture of a known kind.") from None
     except Image.DecompressionBombError:
         raise InputError(f"{name} has more than {MAX_PIXELS} pixels.") from None
@@ -101,8 +104,8 @@ def _as_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         return Image.fromarray((wide >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        above = image.convert("RGBA")
+    if image.mode in TRANSPARENT or "transparency" in image.info:
+        above = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB")
     return image.convert("RGB")
 

@@ -110,6 +110,14 @@ def test_cmyk(tmp_path):
     assert (abs(red - (255, 0, 0)) < 12).all()
 
 
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
+)
+def test_every_mode_of_pillow(mode):
+    rgb = load_image(Image.new(mode, (3, 2)))
+    assert (rgb.mode, rgb.size) == ("RGB", (3, 2))
+
+
 def test_floating_point_pixels_are_refused():
     with pytest.raises(InputError, match="floating-point"):
         load_image(Image.fromarray(np.zeros((2, 2), np.float32)))
