@@ -56,14 +56,14 @@ def judge(content: bytes, path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """TimeoutError after SECONDS of processor time; MemoryError where more than BYTES are asked for (on Linux)."""
+def bounded(seconds: float = SECONDS) -> Iterator[None]:
+    """TimeoutError after `seconds` of processor time; MemoryError where more than BYTES are asked for (on Linux)."""
 
     def late(number: int, frame: object) -> None:
-        raise TimeoutError(f"the file took more than {SECONDS} seconds")
+        raise TimeoutError(f"the file took more than {seconds} seconds")
 
     previous = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if sys.platform == "linux":
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
