@@ -131,11 +131,14 @@ def permute_array(lowering: Lowering, x: Address, y: Operand, shape: Shape, orde
 
 @lowers("permute")
 def permute(node: Node, lowering: Lowering) -> None:
-    """Axes in another order."""
-    x = node.inputs["x"]
-    size = element_bytes(lowering, x)
-    order = list(node.attributes["order"])
-    permute_array(lowering, lowering.read(x), lowering.write(node.output), lowering.shape(x), order, size)
+    """Axes in another order; the same memory when only axes of size 1 move."""
+    x, order = node.inputs["x"], list(node.attributes["order"])
+    size, shape = element_bytes(lowering, x), lowering.shape(x)
+    moved = [axis for axis in order if shape[axis] != 1]
+    if moved == sorted(moved) and node.output not in lowering.graph.outputs and not lowering.is_constant(x):
+        lowering.alias(node.output, x)
+        return
+    permute_array(lowering, lowering.read(x), lowering.write(node.output), shape, order, size)
 
 
 @lowers("channel_shuffle")

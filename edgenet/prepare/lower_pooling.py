@@ -143,17 +143,17 @@ def mean(node: Node, lowering: Lowering) -> None:
     after = [axis for axis in order if reduced and axis not in axes and axis > reduced[0]]
     adjacent = not reduced or all(axis in axes for axis in order if reduced[0] <= axis <= reduced[-1])
     if adjacent and (after or not reduced):
-        channels = _size(shape, after)
-        count = _size(shape, reduced)
-        view = (_size(shape, range(len(shape))) // (channels * count), count, 1, channels)
-        mean_windows(node, lowering, lowering.read(x), view, [(0, count, count)], [(0, 1, 1)])
-        return
-    size = element_bytes(lowering, x)
-    permuted = lowering.temporary(lowering.size(x) * size)
-    permute_array(lowering, lowering.read(x), lowering.write(permuted), shape, axes + kept, size)
-    count = _size(shape, axes)
-    view = (1, count, 1, _size(shape, kept))
-    mean_windows(node, lowering, lowering.read(permuted), view, [(0, count, count)], [(0, 1, 1)])
+        source, inner = lowering.read(x), after
+    else:
+        size = element_bytes(lowering, x)
+        permuted = lowering.temporary(lowering.size(x) * size)
+        permute_array(lowering, lowering.read(x), lowering.write(permuted), shape, axes + kept, size)
+        source, inner, reduced = lowering.read(permuted), kept, axes
+    channels, count = _size(shape, inner), _size(shape, reduced)
+    width = shape[reduced[-1]] if reduced else 1
+    height = count // width
+    view = (lowering.size(x) // (channels * count), height, width, channels)
+    mean_windows(node, lowering, source, view, [(0, height, height)], [(0, width, width)])
 
 
 def _size(shape: Sequence[int], axes: Sequence[int]) -> int:

@@ -100,3 +100,9 @@ def test_max_pool_keeps_nan(target):
     expected = reference.run(graph, {"x": x})["y"]
     assert np.isnan(expected).sum() == 40
     np.testing.assert_array_equal(execute(graph, {"x": x}, target)[0]["y"], expected)
+
+
+@target_grid
+def test_mean_of_many_equal_values_is_accurate(target):
+    x = np.full((1, 112, 112, 20), 0.1, np.float32)
+    check(one_node("mean", {"x": x}, {"axes": [1, 2]}), {"x": x}, target)
