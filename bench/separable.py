@@ -20,6 +20,8 @@ from .timing import Timing, describe, facts, interleave, summarize
 PRECISIONS = ("float32", "int8")
 SIDES = ("standard", "separable")
 NETWORKS = {"standard": "mobilenet_v1_std", "separable": "mobilenet_v1"}
+INPUT = (3, 224, 224)
+"""The networks' input: channels, height, width."""
 
 Progress = Callable[[str, int, int], None] | None
 
@@ -60,7 +62,7 @@ def network_study(threads: int | None = None, rounds: int = 9, progress: Progres
     from edgenet.converter import convert
 
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, 3, 224, 224)).astype(np.float32)
+    x = rng.standard_normal((1, *INPUT)).astype(np.float32)
     figures: dict[str, Any] = {"networks": NETWORKS, "rows": []}
     for precision in PRECISIONS:
         graphs = {}

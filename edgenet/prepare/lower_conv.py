@@ -82,7 +82,7 @@ def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
 
 
 def pack_depthwise(weight: np.ndarray, bias: np.ndarray, lanes: int, shifted: bool) -> np.ndarray:
-    """Weights [C, KH, KW, 1] and bias [C] as [block][bias, taps][lanes]; `shifted`: the last block ends with channel C."""
+    """Weights [C, KH, KW, 1] and bias [C] as [block][bias, taps][lanes]; `shifted`: the last block ends with C."""
     channels = weight.shape[0]
     rows = np.concatenate([bias[None], weight.reshape(channels, -1).T])
     if channels < lanes or not shifted:
