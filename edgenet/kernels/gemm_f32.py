@@ -3,8 +3,8 @@
 The tile: `rows` pixels times `columns` vectors of output channels, kept in registers over the whole depth.
 Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is
 only as many vectors wide as it needs (see `edgenet.prepare.packing`). The epilogue adds the residual and applies the
-activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels; a last
-single pixel is a tile of its own.
+activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels; a
+last single pixel is a tile of its own.
 """
 
 from __future__ import annotations
