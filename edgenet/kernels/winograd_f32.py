@@ -145,18 +145,20 @@ def products(rows: int, columns: int) -> Callable[..., None]:
             source, out = x + position * x_spread, y + position * y_spread
             if columns == 1 or count > width - lanes:
                 wide(
-                    source, depth * 4, out, filters * 4, 0, 0, w, depth, first, last, channel, missing, count, low, high, 0
+                    source, depth * 4, out, filters * 4, 0, 0, w, depth, first, last,
+                    channel, missing, count, low, high, 0,
                 )  # fmt: skip
             else:
                 single(
-                    source, depth * 4, out, filters * 4, 0, 0, w, depth, first, last, channel, missing, count, low, high, 0
+                    source, depth * 4, out, filters * 4, 0, 0, w, depth, first, last,
+                    channel, missing, count, low, high, 0,
                 )  # fmt: skip
 
     return kernel
 
 
 def transform_output() -> Callable[..., None]:
-    """y = activation(A^T M A + bias + residual). Unit: one row of tiles of one image. At least as many filters as lanes."""
+    """y = activation(A^T M A + bias + residual), at least as many filters as lanes. Unit: a row of tiles of an image."""
 
     def kernel(
         begin: int,

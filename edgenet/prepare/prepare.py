@@ -34,8 +34,8 @@ def prepare(
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
     `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithm for 3x3
-    convolutions of stride 1; without it they run as direct implicit matrix products. Raises InputError when a shape does not fit the
-    network, EngineError when no kernel serves a node.
+    convolutions of stride 1; without it they run as direct implicit matrix products. Raises InputError when a shape
+    does not fit the network, EngineError when no kernel serves a node.
     """
     packed = {} if packed is None else packed
     try:
