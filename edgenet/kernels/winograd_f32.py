@@ -14,7 +14,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import activate
-from edgenet.kernels.gemm_f32 import pixel_rows
+from edgenet.kernels.gemm_f32 import panel_product
 from edgenet.kernels.simd import add, fma, lane_count, load_f32, load_tile_f32, multiply, store_tile_f32, subtract
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.simd_winograd import load_spread_f32, load_window_f32, store_spread_f32, transpose
@@ -110,7 +110,7 @@ def transform_input() -> Callable[..., None]:
 
 def products(rows: int, columns: int) -> Callable[..., None]:
     """M[i] = V[i] @ U[i] for the 36 positions. Unit: `block` tiles of one panel of one position."""
-    wide, single = pixel_rows(rows, columns), pixel_rows(rows, 1)
+    product = panel_product(rows, columns)
 
     def kernel(
         begin: int,
@@ -129,8 +129,7 @@ def products(rows: int, columns: int) -> Callable[..., None]:
         low: float,
         high: float,
     ):
-        lanes = lane_count()
-        width = columns * lanes
+        width = columns * lane_count()
         panels = (filters + width - 1) // width
         blocks = (tiles + block - 1) // block
         for unit in range(begin, end):
@@ -140,19 +139,8 @@ def products(rows: int, columns: int) -> Callable[..., None]:
             position = unit // (blocks * panels)
             w = weights + position * weights_spread + panel * (depth + 1) * width * 4
             channel = panel * width
-            count = filters - channel
-            missing = count % lanes != 0 and count < width
-            source, out = x + position * x_spread, y + position * y_spread
-            if columns == 1 or count > width - lanes:
-                wide(
-                    source, depth * 4, out, filters * 4, 0, 0, w, depth, first, last,
-                    channel, missing, count, low, high, 0,
-                )  # fmt: skip
-            else:
-                single(
-                    source, depth * 4, out, filters * 4, 0, 0, w, depth, first, last,
-                    channel, missing, count, low, high, 0,
-                )  # fmt: skip
+            operands = (x + position * x_spread, depth * 4, y + position * y_spread, filters * 4, 0, 0)
+            product(operands, (low, high, 0), w, depth, first, last, channel, filters - channel)
 
     return kernel
 
