@@ -12,6 +12,8 @@ from torch.export import Dim, ExportedProgram
 
 from edgenet.errors import ConversionError
 
+from .program_file import check_program_file
+
 ALIASING = {"dropout", "feature_dropout", "alpha_dropout"}
 """Operators that return their input unchanged at inference although their schema does not say so."""
 
@@ -31,6 +33,7 @@ def export(module: nn.Module | ExportedProgram | str | Path, example_inputs: Seq
         path = Path(module)
         if not path.is_file():
             raise ConversionError(f"There is no file {path}. Pass an nn.Module, an ExportedProgram or a .pt2 file.")
+        check_program_file(path)
         try:
             program = torch.export.load(path)
         except Exception as error:
