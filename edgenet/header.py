@@ -267,7 +267,7 @@ def referenced(graph: Graph) -> Graph:
         order[node.output] = None
     order.update(dict.fromkeys(graph.outputs))
     for golden in (graph.metadata.golden_inputs, graph.metadata.golden_outputs):
-        order.update(dict.fromkeys(golden.values()))
+        order.update(dict.fromkeys(golden[name] for name in (*graph.inputs, *graph.outputs) if name in golden))
     tensors = {name: graph.tensors[name] for name in order if name in graph.tensors}
     constants = {name: graph.constants[name] for name in tensors if name in graph.constants}
     return replace(graph, tensors=tensors, constants=constants, nodes=nodes)

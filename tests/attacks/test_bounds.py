@@ -15,7 +15,7 @@ from tests.attacks.survivors import BYTES, bounded
 def test_memory_is_bounded():
     before = resource.getrlimit(resource.RLIMIT_AS)
     with pytest.raises(MemoryError), bounded():
-        np.empty(BYTES + 2**20, np.uint8)
+        np.empty(2 * BYTES, np.uint8)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
