@@ -32,44 +32,96 @@ def accumulator(columns: int) -> Any:
     return accumulate
 
 
-def pixel_rows(rows: int, columns: int) -> Any:
-    """The pixels first..last-1 of one panel, in tiles of `rows`, or of `rows - 1` until `rows` divides what is left."""
+def _tile(height: int, columns: int) -> Any:
     accumulate = accumulator(columns)
-    less = max(rows - 1, 1)
 
     @njit(inline="always")
-    def tile(x, xs, y, ys, r, rs, w, depth, pixel, last, channel, missing, count, low, high, activation, height):
+    def tile(operands, epilogue, w, depth, pixel, last, channel, missing, count):
+        x, x_stride, y, y_stride, residual, residual_stride = operands
+        low, high, activation = epilogue
         pixels = each_minimum(sequence(pixel, 1, height), last - 1)
         sums = repeat(load_row_f32(w, 0, columns), height)
-        sums = accumulate(sums, each_add(each_multiply(pixels, xs), x), depth, w + columns * lane_count() * 4)
-        out = each_add(each_multiply(pixels, ys), y)
-        finish(sums, out, residual_rows(r, rs, pixels), channel, missing, count, low, high, activation)
+        rows = each_add(each_multiply(pixels, x_stride), x)
+        sums = accumulate(sums, rows, depth, w + columns * lane_count() * 4)
+        out = each_add(each_multiply(pixels, y_stride), y)
+        before = residual_rows(residual, residual_stride, pixels)
+        finish(sums, out, before, channel, missing, count, low, high, activation)
+
+    return tile
+
+
+def pixel_rows(rows: int, columns: int) -> Any:
+    """The pixels first..last-1 of one panel, in tiles of `rows`, of `rows - 1` until `rows` divides what is left, or of 1.
+
+    operands: (x, x_stride, y, y_stride, residual, residual_stride); epilogue: (low, high, activation); `w`: the panel;
+    `count` output channels from `channel` on, `missing` if they do not fill the panel's vectors.
+    """
+    less = max(rows - 1, 1)
+    tall, short, single = _tile(rows, columns), _tile(less, columns), _tile(1, columns)
 
     @njit(inline="always")
-    def panel(x, xs, y, ys, r, rs, w, depth, first, last, channel, missing, count, low, high, activation):
+    def panel(operands, epilogue, w, depth, first, last, channel, missing, count):
         pixel = first
         while pixel < last:
             if (last - pixel) % rows == 0:
-                tile(x, xs, y, ys, r, rs, w, depth, pixel, last, channel, missing, count, low, high, activation, rows)
+                tall(operands, epilogue, w, depth, pixel, last, channel, missing, count)
                 pixel += rows
             elif last - pixel == 1:
-                tile(x, xs, y, ys, r, rs, w, depth, pixel, last, channel, missing, count, low, high, activation, 1)
+                single(operands, epilogue, w, depth, pixel, last, channel, missing, count)
                 pixel += 1
             else:
-                tile(x, xs, y, ys, r, rs, w, depth, pixel, last, channel, missing, count, low, high, activation, less)
+                short(operands, epilogue, w, depth, pixel, last, channel, missing, count)
                 pixel += less
 
     return panel
 
 
-def pointwise(rows: int, columns: int) -> Callable[..., None]:
-    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]).
+def panel_product(rows: int, columns: int) -> Any:
+    """One panel of up to `columns` vectors: `pixel_rows` of exactly as many vectors as it has channels for."""
+    four = pixel_rows(rows, 4) if columns >= 4 else None
+    three = pixel_rows(rows, 3) if columns >= 3 else None
+    two = pixel_rows(rows, 2) if columns >= 2 else None
+    one = pixel_rows(rows, 1)
 
-    Unit: `block` pixels of `group` panels.
-    """
-    wide = pixel_rows(rows, columns)
-    narrow = pixel_rows(rows, max(columns - 1, 1))
-    single = pixel_rows(rows, 1)
+    @njit(inline="always")
+    def narrow(operands, epilogue, w, depth, first, last, channel, missing, count, vectors):
+        if columns >= 2:
+            if vectors == 2:
+                two(operands, epilogue, w, depth, first, last, channel, missing, count)
+            else:
+                one(operands, epilogue, w, depth, first, last, channel, missing, count)
+        else:
+            one(operands, epilogue, w, depth, first, last, channel, missing, count)
+
+    if columns < 3:
+
+        @njit(inline="always")
+        def product(operands, epilogue, w, depth, first, last, channel, count):
+            lanes = lane_count()
+            vectors = least((count + lanes - 1) // lanes, columns)
+            missing = count < vectors * lanes
+            narrow(operands, epilogue, w, depth, first, last, channel, missing, count, vectors)
+
+    else:
+
+        @njit(inline="always")
+        def product(operands, epilogue, w, depth, first, last, channel, count):
+            lanes = lane_count()
+            vectors = least((count + lanes - 1) // lanes, columns)
+            missing = count < vectors * lanes
+            if vectors == 4:
+                four(operands, epilogue, w, depth, first, last, channel, missing, count)
+            elif vectors == 3:
+                three(operands, epilogue, w, depth, first, last, channel, missing, count)
+            else:
+                narrow(operands, epilogue, w, depth, first, last, channel, missing, count, vectors)
+
+    return product
+
+
+def pointwise(rows: int, columns: int) -> Callable[..., None]:
+    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: `block` pixels of `group` panels."""
+    product = panel_product(rows, columns)
 
     def kernel(
         begin: int,
@@ -91,10 +143,11 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
         high: float,
         activation: int,
     ):
-        lanes = lane_count()
-        width = columns * lanes
+        width = columns * lane_count()
         panels = (channels + width - 1) // width
         groups = (panels + group - 1) // group
+        operands = (x, x_stride, y, y_stride, residual, residual_stride)
+        epilogue = (low, high, activation)
         for unit in range(begin, end):
             first = (unit // groups) * block
             last = least(first + block, pixels)
@@ -102,22 +155,6 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
             for panel in range(start, least(start + group, panels)):
                 w = weights + panel * (depth + 1) * width * 4
                 channel = panel * width
-                count = channels - channel
-                missing = count % lanes != 0 and count < width
-                if columns == 1 or count > width - lanes:
-                    wide(
-                        x, x_stride, y, y_stride, residual, residual_stride, w, depth, first, last,
-                        channel, missing, count, low, high, activation,
-                    )  # fmt: skip
-                elif columns > 2 and count > lanes:
-                    narrow(
-                        x, x_stride, y, y_stride, residual, residual_stride, w, depth, first, last,
-                        channel, missing, count, low, high, activation,
-                    )  # fmt: skip
-                else:
-                    single(
-                        x, x_stride, y, y_stride, residual, residual_stride, w, depth, first, last,
-                        channel, missing, count, low, high, activation,
-                    )  # fmt: skip
+                product(operands, epilogue, w, depth, first, last, channel, channels - channel)
 
     return kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, gemm_tile
+from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, window_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
 from edgenet.prepare.lower_winograd import suits_winograd, winograd
@@ -136,7 +136,7 @@ def _convolution(node: Node, lowering: Lowering) -> None:
     channels, kernel_height, kernel_width, depth = lowering.shape(weight)
     groups = a["groups"]
     group_channels = channels // groups
-    height, vectors = gemm_tile(lowering.target)
+    height, vectors = window_tile(lowering.target)
     lanes = lowering.target.lanes
     width = vectors * lanes
 
@@ -184,7 +184,7 @@ def image_convolution(node: Node, lowering: Lowering, planar: bool) -> None:
     stride_y, stride_x = a["stride"]
     padded_height = max((out_height - 1) * stride_y + kernel_height, top + in_height)
     padded_width = max((out_width - 1) * stride_x + kernel_width, left + in_width)
-    height, vectors = gemm_tile(lowering.target)
+    height, vectors = window_tile(lowering.target)
     lanes = lowering.target.lanes
     width = vectors * lanes
     image = lowering.temporary(batch * padded_height * padded_width * depth * 4)
