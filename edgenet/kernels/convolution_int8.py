@@ -13,8 +13,8 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.gemm_int8 import accumulator, over_pixels, residual_rows, row_product, row_widener
+from edgenet.kernels.epilogue_int8 import SUMS_BYTES, settle
+from edgenet.kernels.gemm_int8 import accumulator, over_pixels, row_product, row_widener
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.tuples import (
@@ -37,13 +37,13 @@ def _window_product(rows: int, second: int, columns: int) -> Any:
 
     @njit(inline="always")
     def tile(job, pixel, last, height_in_rows):
-        image, window, target, output, place = job
+        source, target, output, place, buffer = job
+        image, window = source
         x, image_stride, row_stride, pixel_stride, outside, height, width, groups = image
         kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width = (
             window
         )
-        y, y_stride, residual, residual_stride = target
-        w, channel, missing, count = place
+        w = place[0]
         panel_width = columns * lane_count()
         pixels = each_minimum(sequence(pixel, 1, height_in_rows), last - 1)
         line = each_divide(pixels, out_width)
@@ -60,11 +60,10 @@ def _window_product(rows: int, second: int, columns: int) -> Any:
                 offset = tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
                 sums = accumulate(sums, each_choose(inside, each_add(base, offset), outside), groups, tap)
                 tap += groups * panel_width * 4
-        out = each_add(each_multiply(pixels, y_stride), y)
-        before = residual_rows(residual, residual_stride, pixels)
-        finish(sums, load_row_f32(w, panel_width, columns), out, before, channel, missing, count, output)
+        out = each_add(each_multiply(pixels, target[1]), target[0])
+        settle(sums, load_row_f32(w, panel_width, columns), out, place, output, buffer)
 
-    return over_pixels(tile, rows, second)
+    return over_pixels(tile, rows, second, columns)
 
 
 def _gatherer() -> Any:
@@ -143,6 +142,9 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
         conv_groups: int,
         block: int,
         span: int,
+        plain: int,
+        smallest: int,
+        greatest: int,
         low: float,
         high: float,
         zero: int,
@@ -162,10 +164,12 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
             kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width,
         )  # fmt: skip
         target = (y, y_stride, residual, residual_stride)
-        output = (
+        settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
-        own = scratch + thread * block * scratch_stride
+        output = (plain, (zero, smallest, greatest), settings)
+        buffer = scratch + thread * (block * scratch_stride + SUMS_BYTES)
+        own = buffer + SUMS_BYTES
         for unit in range(begin, end):
             first = (unit // (spans * conv_groups)) * block
             last = least(first + block, pixels)
@@ -180,9 +184,9 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
                 channel = conv_group * group_channels + panel * panel_width
                 place = (weights + conv_group * packed_bytes + panel * panel_bytes, channel, missing, count)
                 if widened:
-                    job = ((own, scratch_stride, first, row_groups), target, output, place)
+                    job = ((own, scratch_stride, first, row_groups), target, output, place, buffer)
                 else:
-                    job = (image, window, target, output, place)
+                    job = ((image, window), target, output, place, buffer)
                 if columns == 1 or count > lanes:
                     wide(job, first, last)
                 else:

@@ -13,8 +13,7 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.gemm_int8 import residual_rows
+from edgenet.kernels.epilogue_int8 import SUMS_BYTES, row_finisher, settle
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_depthwise_int8 import depthwise_dot, interleave_rows, part, places_dot
 from edgenet.kernels.simd_int8 import load_row_i32
@@ -58,11 +57,12 @@ def _interleaver(rows: int, group: int) -> Any:
 def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, columns: int, group: int) -> Any:
     """`columns` outputs from `first` on of each row of the band; `valid` rows of the band exist."""
     total = band * columns
+    tile_bytes = SUMS_BYTES // 2
 
     @njit(inline="always")
-    def tile(own, column_bytes, w, target, output, place, first, valid):
-        y, y_row, y_stride, residual, residual_row, residual_stride = target
-        channel, missing, count = place
+    def tile(own, column_bytes, target, output, place, buffer, first, valid):
+        y, y_row, y_stride = target
+        w = place[0]
         lanes = lane_count()
         sums = repeat(load_row_i32(w, 0, 1)[0], total)
         sums = depthwise_dot(
@@ -70,13 +70,11 @@ def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, col
             step_x, group,
         )  # fmt: skip
         multiplier = load_row_f32(w, lanes, 1)
-        pixels = sequence(first, 1, columns)
-        out = each_add(each_multiply(pixels, y_stride), y)
-        before = residual_rows(residual, residual_stride, pixels)
-        finish(as_tile(part(sums, 0, columns)), multiplier, out, before, channel, missing, count, output)
+        out = sequence(y + first * y_stride, y_stride, columns)
+        settle(as_tile(part(sums, 0, columns)), multiplier, out, place, output, buffer)
         if band > 1 and valid > 1:
-            out, before = each_add(out, y_row), each_add(before, residual_row)
-            finish(as_tile(part(sums, columns, columns)), multiplier, out, before, channel, missing, count, output)
+            out = each_add(out, y_row)
+            settle(as_tile(part(sums, columns, columns)), multiplier, out, place, output, buffer + tile_bytes)
 
     return tile
 
@@ -95,6 +93,8 @@ def depthwise(
     narrow = _band_tile(*constants, columns - 1, group)
     single = _band_tile(*constants, 1, group)
     less = columns - 1
+    finish_rows = row_finisher(1)
+    tile_bytes = SUMS_BYTES // 2
 
     def kernel(
         begin: int,
@@ -121,6 +121,9 @@ def depthwise(
         scratch_bytes: int,
         in_columns: int,
         channels: int,
+        plain: int,
+        smallest: int,
+        greatest: int,
         low: float,
         high: float,
         zero: int,
@@ -132,10 +135,12 @@ def depthwise(
     ):
         lanes = lane_count()
         bands = (out_height + band - 1) // band
-        output = (
+        settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
-        own = scratch + thread * scratch_bytes
+        output = (plain, (zero, smallest, greatest), settings)
+        buffer = scratch + thread * (scratch_bytes + SUMS_BYTES)
+        own = buffer + SUMS_BYTES
         column_bytes = groups * lanes * group_bytes
         for unit in range(begin, end):
             out_y = (unit % bands) * band
@@ -143,34 +148,42 @@ def depthwise(
             row = (unit // bands) * out_height + out_y
             source = x + (unit // bands) * image_stride
             residual_row = 0
-            start = residual
+            before = residual
             if residual != 0:
                 residual_row = out_width * residual_stride
-                start = residual + row * residual_row
-            target = (
-                y + row * out_width * y_stride, out_width * y_stride, y_stride, start, residual_row, residual_stride,
-            )  # fmt: skip
+                before = residual + row * residual_row
+            out = y + row * out_width * y_stride
+            target = (out, out_width * y_stride, y_stride)
             for channel in range(0, channels, lanes):
                 image = (source + channel, row_stride, pixel_stride, outside, height, width)
                 interleave(image, own, column_bytes, out_y * step_y - top, 1, left, in_columns)
                 w = weights + (channel // lanes) * packed_bytes
                 count = channels - channel
-                place = (channel, count < lanes, count)
+                place = (w, channel, count < lanes, count)
                 first = 0
                 while first < out_width:
                     left_over = out_width - first
+                    done = columns
                     if left_over % columns == 0:
-                        wide(own, column_bytes, w, target, output, place, first, valid)
-                        first += columns
-                    elif left_over >= less:
-                        narrow(own, column_bytes, w, target, output, place, first, valid)
-                        first += less
+                        wide(own, column_bytes, target, output, place, buffer, first, valid)
                     elif out_width >= less:
-                        narrow(own, column_bytes, w, target, output, place, out_width - less, valid)
-                        first = out_width
+                        first = least(first, out_width - less)
+                        narrow(own, column_bytes, target, output, place, buffer, first, valid)
+                        done = less
                     else:
-                        single(own, column_bytes, w, target, output, place, first, valid)
-                        first += 1
+                        single(own, column_bytes, target, output, place, buffer, first, valid)
+                        done = 1
+                    if plain == 0:
+                        for r in range(least(band, valid)):
+                            start = out + r * target[1] + first * y_stride
+                            source_row = before
+                            if residual != 0:
+                                source_row += r * residual_row + first * residual_stride
+                            finish_rows(
+                                buffer + r * tile_bytes, done, start, y_stride, source_row, residual_stride, place,
+                                output,
+                            )  # fmt: skip
+                    first += done
 
     return kernel
 
@@ -178,6 +191,7 @@ def depthwise(
 def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..., None]:
     """Depthwise convolution of any kernel, stride and dilation. Unit: one output row, all channels."""
     interleave = _interleaver(group, group)
+    finish_rows = row_finisher(1)
 
     def kernel(
         begin: int,
@@ -210,6 +224,9 @@ def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..
         scratch_bytes: int,
         in_columns: int,
         channels: int,
+        plain: int,
+        smallest: int,
+        greatest: int,
         low: float,
         high: float,
         zero: int,
@@ -223,10 +240,12 @@ def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..
         vector = lanes * group_bytes
         groups = (kernel_height + group - 1) // group
         column_bytes = groups * vector
-        output = (
+        settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
-        own = scratch + thread * scratch_bytes
+        output = (plain, (zero, smallest, greatest), settings)
+        buffer = scratch + thread * (scratch_bytes + SUMS_BYTES)
+        own = buffer + SUMS_BYTES
         for unit in range(begin, end):
             start_y = (unit % out_height) * stride_y - top
             source = x + (unit // out_height) * image_stride
@@ -241,6 +260,7 @@ def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..
                     interleave(image, own + g * vector, column_bytes, from_y, dilation_y, left, in_columns)
                 w = weights + (channel // lanes) * packed_bytes
                 count = channels - channel
+                place = (w, channel, count < lanes, count)
                 multiplier = load_row_f32(w, lanes, 1)
                 for first in range(0, out_width, columns):
                     pixels = each_minimum(sequence(first, 1, columns), out_width - 1)
@@ -253,7 +273,13 @@ def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..
                             sums = places_dot(sums, at, tap)
                             tap += vector
                     out = each_add(each_multiply(pixels, y_stride), out_row)
-                    before = residual_rows(before_row, residual_stride, pixels)
-                    finish(as_tile(sums), multiplier, out, before, channel, count < lanes, count, output)
+                    settle(as_tile(sums), multiplier, out, place, output, buffer)
+                    if plain == 0:
+                        before = before_row
+                        if residual != 0:
+                            before += first * residual_stride
+                        start = out_row + first * y_stride
+                        done = least(columns, out_width - first)
+                        finish_rows(buffer, done, start, y_stride, before, residual_stride, place, output)
 
     return kernel

@@ -13,17 +13,11 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_int8 import finish
+from edgenet.kernels.epilogue_int8 import SUMS_BYTES, row_finisher, settle
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, widen_bytes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
-
-
-@njit(inline="always")
-def residual_rows(residual, stride, pixels):
-    """Addresses of the residual's rows; all 0 when there is none."""
-    return each_add(each_multiply(pixels, stride), residual)
 
 
 def accumulator(columns: int) -> Any:
@@ -50,27 +44,36 @@ def row_widener() -> Any:
     return widen_row
 
 
-def over_pixels(tile: Any, rows: int, second: int) -> Any:
-    """Calls `tile(job, pixel, last, height)` until the pixels first..last-1 are done.
+def over_pixels(tile: Any, rows: int, second: int, columns: int) -> Any:
+    """Calls `tile(job, pixel, last, height)` until the pixels first..last-1 are done, and finishes what it leaves.
 
     Heights are `rows`, `second` (half of `rows`, or one less) and 1; rows of a tile behind the last pixel repeat it.
     """
     halves = rows == 2 * second
+    finish_rows = row_finisher(columns)
 
     @njit(inline="always")
     def panel(job, first, last):
+        _, target, output, place, buffer = job
+        y, y_stride, residual, residual_stride = target
         pixel = first
         while pixel < last:
             left = last - pixel
+            done = rows
             if left % rows == 0 or (halves and left > rows):
                 tile(job, pixel, last, rows)
-                pixel += rows
             elif left > 1:
                 tile(job, pixel, last, second)
-                pixel += second
+                done = least(second, left)
             else:
                 tile(job, pixel, last, 1)
-                pixel += 1
+                done = 1
+            if output[0] == 0:
+                before = residual
+                if residual != 0:
+                    before += pixel * residual_stride
+                finish_rows(buffer, done, y + pixel * y_stride, y_stride, before, residual_stride, place, output)
+            pixel += done
 
     return panel
 
@@ -81,20 +84,18 @@ def row_product(rows: int, second: int, columns: int) -> Any:
 
     @njit(inline="always")
     def tile(job, pixel, last, height):
-        source, target, output, place = job
+        source, target, output, place, buffer = job
         x, x_stride, base, groups = source
-        y, y_stride, residual, residual_stride = target
-        w, channel, missing, count = place
+        w = place[0]
         pixels = each_minimum(sequence(pixel, 1, height), last - 1)
         width = columns * lane_count()
         sums = repeat(load_row_i32(w, 0, columns), height)
         places = each_add(each_multiply(each_add(pixels, -base), x_stride), x)
         sums = accumulate(sums, places, groups, w + 8 * width)
-        out = each_add(each_multiply(pixels, y_stride), y)
-        before = residual_rows(residual, residual_stride, pixels)
-        finish(sums, load_row_f32(w, width, columns), out, before, channel, missing, count, output)
+        out = each_add(each_multiply(pixels, target[1]), target[0])
+        settle(sums, load_row_f32(w, width, columns), out, place, output, buffer)
 
-    return over_pixels(tile, rows, second)
+    return over_pixels(tile, rows, second, columns)
 
 
 def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
@@ -127,6 +128,9 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         channels: int,
         block: int,
         span: int,
+        plain: int,
+        smallest: int,
+        greatest: int,
         low: float,
         high: float,
         zero: int,
@@ -142,10 +146,12 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         spans = (panels + span - 1) // span
         panel_bytes = width * (8 + groups * group_bytes)
         target = (y, y_stride, residual, residual_stride)
-        output = (
+        settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
-        own = scratch + thread * block * scratch_stride
+        output = (plain, (zero, smallest, greatest), settings)
+        buffer = scratch + thread * (block * scratch_stride + SUMS_BYTES)
+        own = buffer + SUMS_BYTES
         for unit in range(begin, end):
             first = (unit // spans) * block
             last = least(first + block, pixels)
@@ -161,7 +167,7 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
                 channel = panel * width
                 count = channels - channel
                 missing = count % lanes != 0 and count < width
-                job = (source, target, output, (w, channel, missing, count))
+                job = (source, target, output, (w, channel, missing, count), buffer)
                 if columns == 1 or count > lanes:
                     wide(job, first, last)
                 else:

@@ -118,6 +118,21 @@ def widen_bytes(typingctx: Any, source: Any, destination: Any) -> Any:
 
 
 @intrinsic
+def store_sums(typingctx: Any, tile: Any, destination: Any) -> Any:
+    """store_sums(tile, destination): an int32 tile, its rows one behind the other."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        number = 0
+        for row in items(builder, args[0], sig.args[0]):
+            for value in items(builder, row, sig.args[0].dtype):
+                store_vector(builder, value, args[1], number * target().lanes)
+                number += 1
+        return context.get_dummy_value()
+
+    return types.void(tile, types.int64), codegen
+
+
+@intrinsic
 def load_tile_bytes(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
     """load_tile_bytes(rows, index, like): an int32 tile shaped as `like` of the stored bytes at rows[m] + index."""
     result = row_of(row_of(i32v(), len(like.dtype)), len(like))

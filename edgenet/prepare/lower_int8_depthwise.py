@@ -6,7 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import DEPTHWISE_BANDS, group_bytes, group_depth
-from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias
+from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
 
@@ -56,7 +56,7 @@ def depthwise(node: Node, lowering: Lowering) -> None:
         "outside": zero_points(lowering, node.inputs["x"], lanes),
         "weights": packed,
         "packed_bytes": packed.array.shape[1],
-        "scratch": lowering.scratch(scratch),
+        "scratch": lowering.scratch(scratch + SUMS_BYTES),
         "scratch_bytes": scratch,
         "in_columns": columns,
         "channels": channels,

@@ -12,6 +12,8 @@ from edgenet.prepare.plan import Value
 
 HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_int8)."""
+SUMS_BYTES = 2048
+"""Scratch for the sums of a tile (see kernels.epilogue_int8)."""
 _SCRATCH_BYTES = 128 * 1024
 """Widened pixels that a thread keeps at hand."""
 
@@ -56,14 +58,18 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
     hardswish = activation is not None and activation["kind"] == "hardswish"
     if not as_float:
         low, high = lowering.stored(int(low)) - zero, lowering.stored(int(high)) - zero
-    scales = [1.0, *np.abs(lowering.constant(node.inputs["multiplier"]))]
-    if not np.isfinite(np.float32(max(scales)) * np.float32(2**31) ** 2) and (residual or hardswish):
+    most = float(np.abs(lowering.constant(node.inputs["multiplier"])).max(initial=0.0))
+    plain = not (as_float or residual or hardswish) and most < 0.999
+    if (residual or hardswish) and not np.isfinite(np.float32(max(most, 1.0)) ** 2 * np.float32(2.0**64)):
         raise EngineError(f"{node.name}: a multiplier is too large for float32 arithmetic.")
     return {
         "y": lowering.write(node.output),
         "y_stride": channels * (4 if as_float else 1),
         "residual": lowering.read(residual) if residual else 0,
         "residual_stride": channels if residual else 0,
+        "plain": int(plain),
+        "smallest": lowering.stored(a["q_min"]),
+        "greatest": lowering.stored(a["q_max"]),
         "low": low,
         "high": high,
         "zero": zero,
@@ -103,7 +109,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         x=lowering.read(node.inputs["x"]),
         x_stride=depth,
         weights=lowering.packed(key, make),
-        scratch=lowering.scratch(stride * block) if stride else 0,
+        scratch=lowering.scratch(stride * block + SUMS_BYTES),
         scratch_stride=stride,
         pixels=pixels,
         depth=depth,

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import gemm_tile, group_depth
-from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels
+from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias, pack_panels
 from edgenet.prepare.lowering import Lowering
 from edgenet.prepare.plan import Operand, Packed, Value
 
@@ -133,7 +133,7 @@ def window_product(node: Node, lowering: Lowering) -> None:
     slots |= {
         "outside": zero_points(lowering, node.inputs["x"], depth),
         "weights": packed,
-        "scratch": lowering.scratch(stride * block) if stride else 0,
+        "scratch": lowering.scratch(stride * block + SUMS_BYTES),
         "scratch_stride": stride,
         "pixels": pixels,
         "depth": tap_depth,

@@ -1,0 +1,115 @@
+"""From int32 sums to stored bytes with saturating arithmetic: the common epilogue of int8 kernels, by four vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from edgenet.kernels.simd_bytes import store_first_bytes
+from edgenet.kernels.simd_convert import _round_to_int
+from edgenet.kernels.simd_types import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    call_intrinsic,
+    items,
+    shuffle_mask,
+    splat,
+    store_vector,
+    target,
+    vector_suffix,
+)
+
+
+def _join(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.shuffle_vector(a, b, shuffle_mask(list(range(2 * a.type.count))))
+
+
+def _narrow(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.IntType) -> ir.Value:
+    """Both vectors in elements of half the width, saturated (to stored bytes, or to int16).
+
+    On x86 the elements stay within their 128-bit lanes: each lane holds a's, then b's.
+    """
+    result = ir.VectorType(element, 2 * a.type.count)
+    if target().architecture == "aarch64":
+        half = ir.VectorType(element, a.type.count)
+        name = f"llvm.aarch64.neon.sqxtn.{vector_suffix(half)}"
+        return _join(builder, *(call_intrinsic(builder, name, half, [value]) for value in (a, b)))
+    operation = "packssdw" if element is I16 else "packuswb" if target().stored_unsigned else "packsswb"
+    name = {128: f"sse2.{operation}.128", 256: f"avx2.{operation}", 512: f"avx512.{operation}.512"}[target().bits]
+    return call_intrinsic(builder, f"llvm.x86.{name}", result, [a, b])
+
+
+def _bytes(builder: ir.IRBuilder, vectors: list[ir.Value], zero: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
+    """Stored bytes of four int32 vectors, in order: the zero point is added, then they are clamped to low .. high."""
+    words = [_narrow(builder, vectors[i], vectors[i + 1], I16) for i in (0, 2)]
+    kind = words[0].type
+    words = [call_intrinsic(builder, f"llvm.sadd.sat.{vector_suffix(kind)}", kind, [word, zero]) for word in words]
+    value = _narrow(builder, *words, I8)
+    compare = builder.icmp_unsigned if target().stored_unsigned else builder.icmp_signed
+    value = builder.select(compare("<", value, low), low, value)
+    value = builder.select(compare(">", value, high), high, value)
+    quarters = 1 if target().architecture == "aarch64" else target().bits // 128
+    if quarters == 1:
+        return value
+    count = value.type.count
+    lanes = builder.bitcast(value, ir.VectorType(I32, count // 4))
+    order = [4 * (i % quarters) + i // quarters for i in range(count // 4)]
+    return builder.bitcast(builder.shuffle_vector(lanes, lanes, shuffle_mask(order)), value.type)
+
+
+def _cut(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
+    return builder.shuffle_vector(value, value, shuffle_mask(list(range(first, first + count))))
+
+
+@intrinsic
+def store_requantized(
+    typingctx: Any, sums: Any, multiplier: Any, rows: Any, index: Any, bounds: Any, missing: Any, count: Any
+) -> Any:
+    """Stores round(float32(sums) * multiplier) + zero, clamped, as bytes; row m of the tile at rows[m] + index.
+
+    `bounds`: zero point, least and greatest value as they lie in memory. No product may reach 2**31. If `missing`, only
+    the first `count` elements of a row are stored: all but some of its last vector.
+    """
+    columns = len(sums.dtype)
+    per_group = 4 // columns
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        lanes = target().lanes
+        limits = items(builder, args[4], sig.args[4])
+        zero = splat(builder, builder.trunc(limits[0], I16), 2 * lanes)
+        low, high = (splat(builder, builder.trunc(limit, I8), 4 * lanes) for limit in limits[1:])
+        scales = items(builder, args[1], sig.args[1])
+        places = [builder.add(place, args[3]) for place in items(builder, args[2], sig.args[2])]
+        tile = [items(builder, row, sig.args[0].dtype) for row in items(builder, args[0], sig.args[0])]
+        floats = ir.VectorType(F32, lanes)
+        partial = builder.icmp_signed("!=", args[5], I64(0))
+        results = []
+        for first in range(0, len(tile), per_group):
+            vectors = []
+            for row in tile[first : first + per_group]:
+                for total, scale in zip(row, scales, strict=True):
+                    vectors.append(_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
+            vectors += [vectors[-1]] * (4 - len(vectors))
+            results.append(_bytes(builder, vectors, zero, low, high))
+        with builder.if_else(partial) as (some, all_of_them):
+            with some:
+                left = builder.sub(args[6], I64((columns - 1) * lanes))
+                for m, place in enumerate(places):
+                    value, start = results[m // per_group], m % per_group * columns * lanes
+                    for j in range(columns - 1):
+                        store_vector(builder, _cut(builder, value, start + j * lanes, lanes), place, j * lanes)
+                    last = _cut(builder, value, start + (columns - 1) * lanes, lanes)
+                    store_first_bytes(builder, last, builder.add(place, I64((columns - 1) * lanes)), left)
+            with all_of_them:
+                for m, place in enumerate(places):
+                    value, start = results[m // per_group], m % per_group * columns * lanes
+                    store_vector(builder, _cut(builder, value, start, columns * lanes), place)
+        return context.get_dummy_value()
+
+    return types.void(sums, multiplier, rows, types.int64, bounds, types.int64, types.int64), codegen
