@@ -35,14 +35,25 @@ def test_separable_layer(command: Callable) -> None:
     assert found["predicted"] == pytest.approx(1 / 32 + 1 / 9)
     assert [row["precision"] for row in found["rows"]] == ["float32", "int8"]
     for row in found["rows"]:
-        assert row["standard"]["flops"] > row["separable"]["flops"]
-        assert row["standard"]["vector"]
-        assert row["separable"]["vector"]
-        assert row["measured"] == pytest.approx(row["separable"]["median_ms"] / row["standard"]["median_ms"])
+        standard, pair = row["sides"]["standard"], row["sides"]["separable"]
+        assert standard["flops"] > pair["flops"]
+        assert standard["vector"]
+        assert pair["vector"]
+        assert row["measured"] == pytest.approx(pair["median_ms"] / standard["median_ms"])
         kind = {"float32": "f32_", "int8": "s8_"}[row["precision"]]
-        assert any(kernel.startswith(kind) for kernel in row["standard"]["kernels"])
-        assert len(row["separable"]["kernels"]) >= 2
+        assert any(kernel.startswith(kind) for kernel in standard["kernels"])
+        assert len(pair["kernels"]) >= 2
     assert "predicted 1/32 + 1/3^2 = 0.1424" in command(*arguments).out
+
+
+def test_winograd_stands_in_a_row_of_its_own() -> None:
+    """The standard side is the direct algorithm, whatever the engine would choose."""
+    found = separable.layer_study(Layer(16, 16, 32, 32), threads=1, rounds=1)
+    row = found["rows"][0]
+    assert list(row["sides"]) == ["standard", separable.WINOGRAD, "separable"]
+    assert not any("winograd" in kernel for kernel in row["sides"]["standard"]["kernels"])
+    assert any("winograd" in kernel for kernel in row["sides"][separable.WINOGRAD]["kernels"])
+    assert separable.WINOGRAD in separable.text(found)
 
 
 def test_networks_are_compared_as_wholes(monkeypatch: pytest.MonkeyPatch) -> None:
