@@ -123,7 +123,7 @@ def depthwise(
         channels: int,
         plain: int,
         smallest: int,
-        greatest: int,
+        largest: int,
         low: float,
         high: float,
         zero: int,
@@ -138,7 +138,7 @@ def depthwise(
         settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
-        output = (plain, (zero, smallest, greatest), settings)
+        output = (plain, (zero, smallest, largest), settings)
         buffer = scratch + thread * (scratch_bytes + SUMS_BYTES)
         own = buffer + SUMS_BYTES
         column_bytes = groups * lanes * group_bytes
@@ -226,7 +226,7 @@ def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..
         channels: int,
         plain: int,
         smallest: int,
-        greatest: int,
+        largest: int,
         low: float,
         high: float,
         zero: int,
@@ -243,7 +243,7 @@ def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..
         settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
-        output = (plain, (zero, smallest, greatest), settings)
+        output = (plain, (zero, smallest, largest), settings)
         buffer = scratch + thread * (scratch_bytes + SUMS_BYTES)
         own = buffer + SUMS_BYTES
         for unit in range(begin, end):

@@ -130,7 +130,7 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         span: int,
         plain: int,
         smallest: int,
-        greatest: int,
+        largest: int,
         low: float,
         high: float,
         zero: int,
@@ -149,7 +149,7 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
-        output = (plain, (zero, smallest, greatest), settings)
+        output = (plain, (zero, smallest, largest), settings)
         buffer = scratch + thread * (block * scratch_stride + SUMS_BYTES)
         own = buffer + SUMS_BYTES
         for unit in range(begin, end):

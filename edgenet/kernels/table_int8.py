@@ -33,6 +33,11 @@ def depthwise_columns(target: InstructionSet, band: int) -> int:
     return (8 if target.registers == 16 else 16) // band
 
 
+def depthwise_wide_columns(target: InstructionSet) -> int:
+    """Output columns of a depthwise tile that spans a block of channels."""
+    return 4 if target.registers == 16 else 8
+
+
 def rows(target: InstructionSet) -> list[Kernel]:
     """The kernels of this family for an instruction set."""
     height, second, vectors = gemm_tile(target)
@@ -47,4 +52,8 @@ def rows(target: InstructionSet) -> list[Kernel]:
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group, size)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))
+        if group > 1:
+            wide_constants = (high, wide, step_y, step_x, band, depthwise_wide_columns(target), group)
+            name = f"s8_dw{high}x{wide}s{step_y}_wide"
+            found.append(Kernel(name, "depthwise_wide_int8", "depthwise_wide", wide_constants, "conv2d", "int8"))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import DEPTHWISE_BANDS, group_bytes, group_depth
+from edgenet.kernels.table_int8 import DEPTHWISE_BANDS, depthwise_wide_columns, group_bytes, group_depth
 from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
@@ -32,8 +32,100 @@ def pack_depthwise(
     return np.concatenate(parts, axis=1)
 
 
+def pack_blocks(
+    weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, lanes: int, group: int, band: int, stride: int
+) -> np.ndarray:
+    """Weights [C, KH, KW] as [block][bias, multiplier][band rows][vector][groups of rows][KW][lanes][group], bytes.
+
+    A block is `group` vectors; lane 4 * q + j of its vector k holds channel 4 * (group * q + k) + j.
+    """
+    channels, height, width = weight.shape
+    blocks = channels // (lanes * group)
+    groups = -(-((band - 1) * stride + height) // group)
+    lane = np.arange(lanes)
+    order = 4 * (group * (lane // 4) + np.arange(group)[:, None]) + lane % 4
+    order = (np.arange(blocks)[:, None, None] * lanes * group + order).reshape(-1)
+    head = np.stack([bias[order], multiplier[order].astype(np.float32).view(np.int32)]).reshape(2, blocks, -1)
+    taps = np.zeros((channels, band, groups * group, width), np.int8 if group == 4 else np.int16)
+    for r in range(band):
+        taps[:, r, r * stride : r * stride + height] = weight[order]
+    taps = taps.reshape(blocks, group, lanes, band, groups, group, width).transpose(0, 3, 1, 4, 6, 2, 5)
+    parts = [np.ascontiguousarray(part).view(np.uint8).reshape(blocks, -1) for part in (head.swapaxes(0, 1), taps)]
+    return np.concatenate(parts, axis=1)
+
+
 def depthwise(node: Node, lowering: Lowering) -> None:
-    """Step of a depthwise convolution: as many filters as channels, each of one channel."""
+    """Steps of a depthwise convolution: as many filters as channels, each of one channel."""
+    a, target = node.attributes, lowering.target
+    channels, height, width, _ = lowering.shape(node.inputs["weight"])
+    size = (height, width, a["stride"][0], a["stride"][1])
+    first = 0
+    if size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1] and group_depth(target) > 1:
+        columns = depthwise_wide_columns(target)
+        if lowering.shape(node.output)[2] >= columns - 1 and epilogue(node, lowering, channels)["plain"]:
+            block = target.lanes * group_depth(target)
+            first = channels // block * block
+    if first:
+        _blocks(node, lowering, first)
+    if first < channels:
+        _lanes(node, lowering, first)
+
+
+def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Taps [C, KH, KW], bias and multiplier of the channels first..last-1."""
+    weight = lowering.constant(node.inputs["weight"])[..., 0]
+    bias = folded_bias(node, lowering, weight)
+    return weight[first:last], bias[first:last], lowering.constant(node.inputs["multiplier"])[first:last]
+
+
+def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
+    """Step for the first `channels` channels, whole blocks, of a layer that only requantizes."""
+    target, lanes, group = lowering.target, lowering.target.lanes, group_depth(lowering.target)
+    all_channels, height, width, _ = lowering.shape(node.inputs["weight"])
+    stride_y, stride_x = node.attributes["stride"]
+    band = DEPTHWISE_BANDS[height, width, stride_y, stride_x]
+
+    def make() -> np.ndarray:
+        return pack_blocks(*_constants(node, lowering, 0, channels), lanes, group, band, stride_y)
+
+    packed = lowering.packed(("s8_depthwise_blocks", node.name, node.inputs["weight"], lanes, group), make)
+    batch, out_height, out_width, _ = lowering.shape(node.output)
+    columns = (out_width - 1) * stride_x + width
+    groups = -(-((band - 1) * stride_y + height) // group)
+    scratch = -(-columns * groups * group * lanes * group_bytes(target) // 64) * 64
+    slots = geometry(node, lowering) | epilogue(node, lowering, all_channels)
+    names = (
+        "x",
+        "image_stride",
+        "row_stride",
+        "pixel_stride",
+        "height",
+        "width",
+        "top",
+        "left",
+        "out_height",
+        "out_width",
+    )
+    blocks = channels // (lanes * group)
+    units = batch * -(-out_height // band) * blocks
+    work = band * out_width * height * width * group
+    lowering.step(
+        f"s8_dw{height}x{width}s{stride_y}_wide",
+        units,
+        max(1, min(20_000 // max(1, work), -(-units // (4 * lowering.threads)))),
+        **{name: slots[name] for name in (*names, "y", "y_stride", "zero", "smallest", "largest")},
+        outside=zero_points(lowering, node.inputs["x"], lanes * group),
+        weights=packed,
+        packed_bytes=packed.array.shape[1],
+        scratch=lowering.scratch(scratch),
+        scratch_bytes=scratch,
+        in_columns=columns,
+        blocks=blocks,
+    )
+
+
+def _lanes(node: Node, lowering: Lowering, first: int) -> None:
+    """Step for the channels from `first` on, a vector at a time."""
     weight, a = node.inputs["weight"], node.attributes
     channels, height, width, _ = lowering.shape(weight)
     (stride_y, stride_x), (dilation_y, dilation_x) = a["stride"], a["dilation"]
@@ -42,11 +134,9 @@ def depthwise(node: Node, lowering: Lowering) -> None:
     band = DEPTHWISE_BANDS[height, width, stride_y, stride_x] if fast else 1
 
     def make() -> np.ndarray:
-        taps = lowering.constant(weight).reshape(channels, height, width)
-        bias = folded_bias(node, lowering, taps)
-        return pack_depthwise(taps, bias, lowering.constant(node.inputs["multiplier"]), lanes, group, band, stride_y)
+        return pack_depthwise(*_constants(node, lowering, first, channels), lanes, group, band, stride_y)
 
-    packed = lowering.packed(("s8_depthwise", node.name, weight, lanes, group, band), make)
+    packed = lowering.packed(("s8_depthwise", node.name, weight, lanes, group, band, first), make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     columns = (out_width - 1) * stride_x + (width - 1) * dilation_x + 1
     groups = -(-((band - 1) * stride_y + height) // group)
@@ -59,15 +149,17 @@ def depthwise(node: Node, lowering: Lowering) -> None:
         "scratch": lowering.scratch(scratch + SUMS_BYTES),
         "scratch_bytes": scratch,
         "in_columns": columns,
-        "channels": channels,
+        "channels": channels - first,
         **epilogue(node, lowering, channels),
     }
+    if first:
+        slots |= {"x": lowering.read(node.inputs["x"], first), "y": lowering.write(node.output, first)}
     name = "s8_dw_any"
     if fast:
         name = f"s8_dw{height}x{width}s{stride_y}"
         for known in ("kernel_height", "kernel_width", "stride_y", "stride_x", "dilation_y", "dilation_x"):
             del slots[known]
     units = batch * -(-out_height // band)
-    work = band * out_width * height * width * -(-channels // lanes)
+    work = band * out_width * height * width * -(-(channels - first) // lanes)
     grain = max(1, min(20_000 // max(1, work), -(-units // (4 * lowering.threads))))
     lowering.step(name, units, grain, **slots)

@@ -69,7 +69,7 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
         "residual_stride": channels if residual else 0,
         "plain": int(plain),
         "smallest": lowering.stored(a["q_min"]),
-        "greatest": lowering.stored(a["q_max"]),
+        "largest": lowering.stored(a["q_max"]),
         "low": low,
         "high": high,
         "zero": zero,

@@ -65,3 +65,22 @@ def test_channel_multiplier(target, multiple):
 @each_target
 def test_threads_share_the_scratch(target):
     run(target, (2, 15, 13, 70), (70, 3, 3, 1), "conv2d", groups=70, padding=[1] * 4, threads=3)
+
+
+@each_target
+@pytest.mark.parametrize("channels", [64, 72, 144])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad"), [(3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (3, 2, 0), (3, 1, 4)]
+)
+@pytest.mark.parametrize("width", [7, 9, 16, 29])
+def test_blocks_of_channels(target, channels, kernel, stride, pad, width):
+    run(
+        target, (2, 7, width, channels), (channels, kernel, kernel, 1), "conv2d", x_zero=30, groups=channels,
+        stride=[stride, stride], padding=[pad] * 4, q_min=-100, q_max=77, threads=2,
+    )  # fmt: skip
+
+
+@each_target
+@pytest.mark.parametrize(("x", "weight"), [(-128, -127), (127, 127), (127, -127), (-128, 127)])
+def test_extreme_values_in_blocks(target, x, weight):
+    run(target, (1, 9, 9, 64), (64, 5, 5, 1), "conv2d", groups=64, padding=[2] * 4, fill=(x, weight), x_zero=-128)

@@ -1,0 +1,151 @@
+"""Vector operations of the wide depthwise kernels: blocks of as many vectors of channels as a group has values.
+
+Bytes are interleaved within each 128-bit lane of the registers, which saves shuffles: lane q of a block's vector k holds
+the channels from 4 * (vectors * q + k) on. The saturating packs of the epilogue put them into order again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from edgenet.kernels.simd_convert import _round_to_int
+from edgenet.kernels.simd_int8 import dot, group_vector
+from edgenet.kernels.simd_requantize import _cut, _narrow
+from edgenet.kernels.simd_types import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    call_intrinsic,
+    constant_int,
+    items,
+    load_vector,
+    shuffle_mask,
+    splat,
+    store_vector,
+    target,
+    vector_suffix,
+)
+
+
+def _unpack(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
+    """The elements of a and b in turn, from the lower and from the upper halves of the 128-bit lanes."""
+    count = a.type.count
+    per_lane = 128 // a.type.element.width
+    halves = []
+    for start in (0, per_lane // 2):
+        places = [q + start + i for q in range(0, count, per_lane) for i in range(per_lane // 2)]
+        halves.append(builder.shuffle_vector(a, b, shuffle_mask([p + count * side for p in places for side in (0, 1)])))
+    return halves
+
+
+def _block(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Vectors of groups from the bytes of two or four rows."""
+    if len(rows) == 2:
+        wide = ir.VectorType(I16, rows[0].type.count)
+        extend = builder.zext if target().stored_unsigned else builder.sext
+        return _unpack(builder, *(extend(row, wide) for row in rows))
+    words = ir.VectorType(I16, rows[0].type.count // 2)
+    pairs = [[builder.bitcast(half, words) for half in _unpack(builder, rows[i], rows[i + 1])] for i in (0, 2)]
+    return [vector for low, high in zip(*pairs, strict=True) for vector in _unpack(builder, low, high)]
+
+
+@intrinsic(prefer_literal=True)
+def interleave_block(typingctx: Any, places: Any, destination: Any, group: Any) -> Any:
+    """interleave_block(places, destination, group): a block's vectors of groups for each `group` rows, one by one."""
+    size = constant_int(group)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        lanes, vector = target().lanes, group_vector().llvm
+        kind = ir.VectorType(I8, size * lanes)
+        rows = [load_vector(builder, place, kind) for place in items(builder, args[0], sig.args[0])]
+        number = 0
+        for first in range(0, len(rows), size):
+            for value in _block(builder, rows[first : first + size]):
+                store_vector(builder, builder.bitcast(value, vector), args[1], number * lanes)
+                number += 1
+        return context.get_dummy_value()
+
+    return types.void(places, types.int64, group), codegen
+
+
+def _store_pixels(
+    builder: ir.IRBuilder, pixels: list[list[ir.Value]], y: ir.Value, stride: ir.Value, limits: list[ir.Value]
+) -> None:
+    """Stores the bytes of each pixel's vectors, from the address y on, `stride` bytes apart."""
+    lanes = target().lanes
+    zero = splat(builder, builder.trunc(limits[0], I16), 2 * lanes)
+    low, high = (splat(builder, builder.trunc(limit, I8), 4 * lanes) for limit in limits[1:])
+    compare = builder.icmp_unsigned if target().stored_unsigned else builder.icmp_signed
+    places = [builder.add(y, builder.mul(stride, I64(c))) for c in range(len(pixels))]
+    words = []
+    for vectors in pixels:
+        for i in range(0, len(vectors), 2):
+            word = _narrow(builder, vectors[i], vectors[i + 1], I16)
+            words.append(call_intrinsic(builder, f"llvm.sadd.sat.{vector_suffix(word.type)}", word.type, [word, zero]))
+    per_pixel = len(words) // len(pixels)
+    if len(words) % 2:
+        words.append(words[-1])
+    for i in range(0, len(words), 2):
+        value = _narrow(builder, words[i], words[i + 1], I8)
+        value = builder.select(compare("<", value, low), low, value)
+        value = builder.select(compare(">", value, high), high, value)
+        if per_pixel == 2:
+            store_vector(builder, value, places[i // 2])
+            continue
+        if target().architecture != "aarch64" and target().bits > 128:
+            halves = builder.bitcast(value, ir.VectorType(I64, value.type.count // 8))
+            order = [*range(0, halves.type.count, 2), *range(1, halves.type.count, 2)]
+            value = builder.bitcast(builder.shuffle_vector(halves, halves, shuffle_mask(order)), value.type)
+        for side in (0, 1):
+            if i + side < len(pixels):
+                store_vector(builder, _cut(builder, value, side * 2 * lanes, 2 * lanes), places[i + side])
+
+
+@intrinsic(prefer_literal=True)
+def depthwise_pixels(
+    typingctx: Any, x: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any, columns: Any, groups: Any,
+    wide: Any, along: Any, group: Any,
+) -> Any:  # fmt: skip
+    """Computes and stores `columns` adjacent output pixels of one block of channels.
+
+    x: interleaved columns, `groups` groups of rows each; head: the block's bias and multiplier; taps: its weights
+    [vector][groups of rows][kernel column]; y: address of the first pixel, the next `stride` bytes on; bounds: zero
+    point, least and greatest value as they lie in memory. Constants: kernel width `wide`, horizontal stride `along`.
+    """
+    count, row_groups, width, step, size = (constant_int(value) for value in (columns, groups, wide, along, group))
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        vector, lanes = group_vector().llvm, target().lanes
+        integers, floats = ir.VectorType(I32, lanes), ir.VectorType(F32, lanes)
+        pixels: list[list[ir.Value]] = [[] for _ in range(count)]
+        for k in range(size):
+            bias = load_vector(builder, args[1], integers, k * lanes)
+            scale = load_vector(builder, args[1], floats, (size + k) * lanes)
+            filters = [
+                [
+                    load_vector(builder, args[2], vector, ((k * row_groups + g) * width + t) * lanes)
+                    for t in range(width)
+                ]
+                for g in range(row_groups)
+            ]
+            totals = [bias] * count
+            for column in range((count - 1) * step + width):
+                for g in range(row_groups):
+                    value = load_vector(builder, args[0], vector, ((column * row_groups + g) * size + k) * lanes)
+                    for t in range(width):
+                        output, remainder = divmod(column - t, step)
+                        if remainder == 0 and 0 <= output < count:
+                            totals[output] = dot(builder, totals[output], value, filters[g][t])
+            for pixel, total in zip(pixels, totals, strict=True):
+                pixel.append(_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
+        _store_pixels(builder, pixels, args[3], args[4], items(builder, args[5], sig.args[5]))
+        return context.get_dummy_value()
+
+    given = [types.int64] * 5
+    return types.void(*given, bounds, columns, groups, wide, along, group), codegen
