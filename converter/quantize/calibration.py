@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgenet.errors import ConversionError, InputError
+from edgenet.errors import InputError
 from edgenet.graph import BATCH, Graph
 
 from .executor import Executor
@@ -46,26 +46,19 @@ def sample_inputs(graph: Graph, sample: Any) -> dict[str, np.ndarray]:
 
 def collect(
     graph: Graph,
-    samples: Iterable[Any],
+    samples: Iterable[Mapping[str, np.ndarray]],
     histograms: Mapping[str, Histogram],
     progress: Progress | None = None,
     total: int = 0,
-) -> int:
-    """Add what flows through the tensors of `histograms` for every sample; returns the number of samples run.
-
-    Raises ConversionError when there is none.
-    """
-    executor, done = Executor(graph), 0
+) -> None:
+    """Add what flows through the tensors of `histograms` for every sample (inputs by name)."""
+    executor = Executor(graph)
 
     def observe(name: str, value: torch.Tensor) -> None:
         if name in histograms:
             histograms[name].add(value)
 
-    for sample in samples:
-        executor.run(sample_inputs(graph, sample), observe)
-        done += 1
+    for done, sample in enumerate(samples, start=1):
+        executor.run(sample, observe)
         if progress:
             progress("calibrate", done, total)
-    if not done:
-        raise ConversionError("Quantization needs at least one calibration sample; there is none.")
-    return done

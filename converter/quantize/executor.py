@@ -20,6 +20,14 @@ Observer = Callable[[str, torch.Tensor], None]
 """Called with the name and value of each activation (stored layout) as soon as it is computed."""
 
 
+def run_call(call: Call) -> torch.Tensor:
+    """The result of one node."""
+    if call.node.operation == "quantize":
+        return quantize_handler(call)
+    first = next(iter(call.types.values()))
+    return (INT8 if first.dtype == "int8" else FLOAT)[call.node.operation](call)
+
+
 class Executor:
     """A graph prepared for torch. float32 results agree with the oracle within rounding, int8 results to the bit
     while integer sums stay below 2**24.
@@ -38,31 +46,54 @@ class Executor:
 
     def run(self, inputs: Mapping[str, np.ndarray], observe: Observer | None = None) -> dict[str, np.ndarray]:
         """Outputs by name. `observe` sees every graph input and every node's output."""
-        types = self._shapes(inputs)
-        values: dict[str, torch.Tensor] = {}
-        for name in self.graph.inputs:
-            values[name] = torch.from_numpy(np.ascontiguousarray(inputs[name], DTYPES[types[name].dtype]))
-            if observe:
-                observe(name, values[name])
-        with torch.inference_mode():
-            for node, released in zip(self._nodes, self._released, strict=True):
-                int8 = types[next(iter(node.inputs.values()))].dtype == "int8"
-                arrays, roles = {}, {}
-                for role, name in node.inputs.items():
-                    constant = name in self.graph.constants
-                    arrays[role] = self._constant(name, int8) if constant else values[name]
-                    roles[role] = types[name] if int8 or not constant else replace(types[name], dtype="float32")
-                handler = (
-                    quantize_handler if node.operation == "quantize" else (INT8 if int8 else FLOAT)[node.operation]
-                )
-                values[node.output] = handler(Call(node, arrays, roles, types[node.output]))
-                if observe:
-                    observe(node.output, values[node.output])
-                for name in released:
-                    values.pop(name, None)
-        return {name: values[name].numpy() for name in self.graph.outputs}
+        with torch.no_grad():
+            return {name: value.numpy() for name, value in self.trace(inputs, observe).items()}
 
-    def _shapes(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    def trace(self, inputs: Mapping[str, np.ndarray], observe: Observer | None = None) -> dict[str, torch.Tensor]:
+        """As `run`, under torch's current gradient mode; `observe` may ask for gradients of a float32 graph."""
+        values = self.start(inputs)
+        if observe:
+            for name in self.graph.inputs:
+                observe(name, values[name])
+        types = self.types(inputs)
+        for index, node in enumerate(self._nodes):
+            values[node.output] = run_call(self.call(index, values, types))
+            if observe:
+                observe(node.output, values[node.output])
+            self.release(index, values)
+        return {name: values[name] for name in self.graph.outputs}
+
+    def start(self, inputs: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """Values by tensor name before the first node."""
+        tensors = self.graph.tensors
+        return {
+            name: torch.from_numpy(np.array(inputs[name], DTYPES[tensors[name].dtype])) for name in self.graph.inputs
+        }
+
+    def call(self, index: int, values: Mapping[str, torch.Tensor], types: Mapping[str, Tensor]) -> Call:
+        """The node at `index` with its inputs."""
+        node = self._nodes[index]
+        int8 = types[next(iter(node.inputs.values()))].dtype == "int8"
+        arrays, roles = {}, {}
+        for role, name in node.inputs.items():
+            constant = name in self.graph.constants
+            arrays[role] = self._constant(name, int8) if constant else values[name]
+            roles[role] = types[name] if int8 or not constant else replace(types[name], dtype="float32")
+        return Call(node, arrays, roles, types[node.output])
+
+    def release(self, index: int, values: dict[str, torch.Tensor]) -> None:
+        """Drop the values that no node after `index` reads."""
+        for name in self._released[index]:
+            values.pop(name, None)
+
+    def set_constant(self, name: str, array: np.ndarray) -> None:
+        """Give a constant of the graph another value of the same type."""
+        self.graph.constants[name] = array
+        self._constants.pop((name, True), None)
+        self._constants.pop((name, False), None)
+
+    def types(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """All tensors with the shapes that follow from the inputs'."""
         shapes = {name: tuple(inputs[name].shape) for name in self.graph.inputs}
         key = tuple(shapes.values())
         if key not in self._types:

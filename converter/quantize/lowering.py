@@ -14,6 +14,7 @@ from edgenet.ops.arithmetic import activate, build_table, quantize_array
 
 from .placement import KEEPS_QUANTIZATION, LAYERS, Placement, activations, by_channel, keeps_quantization
 from .ranges import quantization as quantization_of
+from .rounding import Moments
 from .weights import quantize_weights
 
 Attributes = dict[str, Any]
@@ -27,6 +28,7 @@ class Lowering:
     placement: Placement
     quantizations: Mapping[str, Quantization]
     graph: Graph
+    moments: Mapping[str, Moments]
 
     def __post_init__(self) -> None:
         self.int8: dict[str, str] = {}
@@ -124,7 +126,7 @@ def lower_layer(low: Lowering, node: Node) -> None:
     activation = attributes["activation"]
     x, name = node.inputs["x"], node.inputs["weight"]
     bias = low.constant(node.inputs["bias"]) if "bias" in node.inputs else None
-    integers = quantize_weights(low.constant(name), bias, low.scale(x))
+    integers = quantize_weights(low.constant(name), bias, low.scale(x), low.moments.get(node.name))
     int8 = node.output in low.placement.wanted_int8
     swish = activation is not None and activation["kind"] == "hardswish"
     step = 1.0 if swish or not int8 else low.scale(node.output)
@@ -262,8 +264,15 @@ def lower_node(low: Lowering, node: Node) -> None:
         lower_rescaling(low, node)
 
 
-def lower(source: Graph, placement: Placement, quantizations: Mapping[str, Quantization]) -> Graph:
-    """The graph in which the nodes of `placement.int8` run in int8. `quantizations` holds one for each group."""
+def lower(
+    source: Graph,
+    placement: Placement,
+    quantizations: Mapping[str, Quantization],
+    moments: Mapping[str, Moments] | None = None,
+) -> Graph:
+    """The graph in which the nodes of `placement.int8` run in int8. `quantizations` holds one for each group, `moments`
+    those of the inputs of layers whose weights are to be rounded for the least error of their output, by node name.
+    """
     graph = Graph(
         {name: source.tensors[name] for name in source.inputs},
         {},
@@ -272,7 +281,7 @@ def lower(source: Graph, placement: Placement, quantizations: Mapping[str, Quant
         list(source.outputs),
         source.metadata,
     )
-    low = Lowering(source, placement, quantizations, graph)
+    low = Lowering(source, placement, quantizations, graph, moments or {})
     for name in source.inputs:
         low.float32[name] = name
         low.present(name, "float32")

@@ -17,10 +17,12 @@ class Histogram:
     """Histogram around zero whose bins double in width when a value falls outside, and the exact extremes.
 
     The width is a power of two, so that doubling merges whole bins and the order of samples does not matter much.
+    `weights` says how much a value counts, for each index of the last axis (None: all the same).
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, weights: np.ndarray | None = None):
         self.name = name
+        self.weights = None if weights is None else torch.from_numpy(weights)
         self.counts = torch.zeros(2 * HALF, dtype=torch.float64)
         self.width = 0.0
         self.low, self.high = math.inf, -math.inf
@@ -35,7 +37,7 @@ class Histogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
         peak = max(-low, high)
         if peak == 0 and self.width == 0:
-            self.counts[HALF] += values.numel()
+            self.counts[HALF] += float(self._weight(values).sum())
             return
         if self.width == 0:
             self.width = 2.0 ** (math.floor(math.log2(peak / HALF)) + 1)
@@ -44,11 +46,15 @@ class Histogram:
             self.counts.zero_()
             self.counts[HALF // 2 : HALF // 2 + HALF] = merged
             self.width *= 2
-        edge = self.width * HALF
-        self.counts += torch.histc(values.reshape(-1), 2 * HALF, -edge, edge)
+        bins = (values.reshape(-1) / self.width).floor_().add_(HALF).clamp_(0, 2 * HALF - 1).int()
+        self.counts += torch.bincount(bins, self._weight(values).reshape(-1), 2 * HALF)
+
+    def _weight(self, values: torch.Tensor) -> torch.Tensor:
+        weights = torch.ones(1, dtype=torch.float64) if self.weights is None else self.weights
+        return weights.expand(values.shape)
 
     def occupied(self) -> tuple[np.ndarray, np.ndarray]:
-        """(centres, counts) of the bins that hold values, ascending. Centres lie within the extremes seen."""
+        """(centres, counts) of the bins with weight, ascending. Centres lie within the extremes seen."""
         counts = self.counts.numpy()
         found = np.flatnonzero(counts)
         centres = (found - HALF + 0.5) * self.width

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain, islice
 from typing import Any
 
+import numpy as np
+
+from edgenet.errors import ConversionError
 from edgenet.graph import Graph, Quantization
 
-from .calibration import Progress, collect
+from .bias_correction import correct_biases
+from .calibration import Progress, collect, sample_inputs
+from .equalization import equalize
 from .lowering import lower
 from .observers import Histogram
 from .options import QuantizationOptions
-from .placement import Placement, place
+from .placement import LAYERS, Placement, place
 from .ranges import choose
+from .rounding import Moments, collect_moments
+from .sensitivity import channel_sensitivity
 from .split import split_activations
 
 SATURATION: dict[str, tuple[float | None, float | None]] = {
@@ -45,19 +53,37 @@ def quantize(
     """
     options = options or QuantizationOptions()
     total = len(samples) if hasattr(samples, "__len__") else 0  # type: ignore[arg-type]  # checked
+    stream = (sample_inputs(graph, sample) for sample in samples)
+    head = list(islice(stream, options.head))
+    if not head:
+        raise ConversionError("Quantization needs at least one calibration sample; there is none.")
     source = split_activations(graph)
+    sensitivity: dict[str, np.ndarray] = {}
+    if options.weighted or options.equalize:
+        sensitivity = channel_sensitivity(source, head)
+    if options.equalize:
+        source, factors = equalize(source, head, sensitivity)
+        sensitivity = {name: value / factors.get(name, 1.0) ** 2 for name, value in sensitivity.items()}
     source.metadata.golden_inputs, source.metadata.golden_outputs = {}, {}
     placement = place(source)
     groups = {placement.group[name] for name in placement.group if is_stored(source, placement, name)}
-    histograms = {name: Histogram(name) for name in sorted(groups)}
-    collect(source, samples, histograms, progress, total)
+    weights = sensitivity if options.weighted else {}
+    histograms = {name: Histogram(name, weights.get(name)) for name in sorted(groups)}
+    collect(source, chain(head, stream), histograms, progress, total)
     bounds = saturation(source)
     quantizations: dict[str, Quantization] = {}
     for done, (name, histogram) in enumerate(histograms.items(), start=1):
         quantizations[name] = choose(histogram, options, bounds.get(name, (None, None)))
         if progress:
             progress("ranges", done, len(histograms))
-    return lower(source, placement, quantizations)
+    moments: dict[str, Moments] = {}
+    if options.rounding == "output":
+        layers = [node for node in source.nodes if node.operation in LAYERS and node.name in placement.int8]
+        moments = collect_moments(source, head, layers)
+    result = lower(source, placement, quantizations, moments)
+    if options.correct_bias:
+        correct_biases(result, source, head)
+    return result
 
 
 def is_stored(graph: Graph, placement: Placement, name: str) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .rounding import Moments, round_weights
+
 LARGEST_BIAS = 2**30 - 1
 """The int32 accumulator keeps this much room for the bias."""
 SMALLEST_SCALE = 2.0**-80
@@ -46,10 +48,19 @@ def symmetric(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(np.rint(weight / _spread(scale, weight.ndim)), -127, 127).astype(np.int8), scale
 
 
-def quantize_weights(weight: np.ndarray, bias: np.ndarray | None, input_scale: float) -> IntegerWeights:
-    """Round `weight` [O, ...] to int8 per output channel and `bias` [O] (None: zeros) to int32."""
+def quantize_weights(
+    weight: np.ndarray, bias: np.ndarray | None, input_scale: float, moments: Moments | None = None
+) -> IntegerWeights:
+    """Round `weight` [O, ...] to int8 per output channel and `bias` [O] (None: zeros) to int32.
+
+    With the moments of the layer's input, so that the error of the output is least, else each weight to nearest.
+    """
     real = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
     scale = weight_scales(weight, real, input_scale)
-    stored = np.clip(np.rint(weight / _spread(scale, weight.ndim)), -127, 127).astype(np.int8)
+    if moments is None:
+        stored = np.clip(np.rint(weight / _spread(scale, weight.ndim)), -127, 127).astype(np.int8)
+    else:
+        stored, shift = round_weights(weight, scale, moments, input_scale)
+        real = real + shift
     whole = np.clip(np.rint(real / (input_scale * scale)), -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
     return IntegerWeights(stored, whole, scale)
