@@ -14,7 +14,7 @@ from edgenet.engine import cache
 from edgenet.engine.profile import Profile, measure
 from edgenet.engine.program import Context
 from edgenet.engine.team import team, usable_threads
-from edgenet.errors import EngineError, InputError
+from edgenet.errors import EngineError, InputError, ModelFormatError
 from edgenet.graph import BATCH, DTYPES, Graph
 from edgenet.kernels.isa import host
 from edgenet.prepare.plan import Plan
@@ -193,11 +193,21 @@ class Model:
             raise InputError(f"Input {name} contains NaN.")
         return array
 
+    def _check_sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """InputError unless the network can take inputs of these sizes within the limits that a file is held to."""
+        from edgenet.validate import at_sizes
+
+        try:
+            at_sizes(self.graph, shapes)
+        except ModelFormatError as error:
+            raise InputError(f"The network does not take inputs of this shape: {error}") from None
+
     def _plan(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None = None) -> _Prepared:
         key = tuple(shapes.values())
         with self._lock:
             found = self._prepared.get(key)
             if found is None:
+                self._check_sizes(shapes)
                 plan = prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd)
                 kernels = cache.load_kernels({step.kernel for step in plan.steps}, self.target, progress)
                 found = self._prepared[key] = _Prepared(plan, kernels)

@@ -1,4 +1,4 @@
-"""`edgenet warmup`: compile every kernel into the cache, so that no later run waits for the compiler."""
+"""`edgenet warmup`: compile every kernel into the cache, or into a bundle for other machines."""
 
 from __future__ import annotations
 
@@ -9,18 +9,32 @@ from edgenet.commands.console import add_json, emit, progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="NAME",
+        help="instruction set or CPU to compile for (avx2, neon, x86-64-v3, cortex-a72, cortex-a76, ...); may be repeated",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write a kernel bundle, for machines without numba (see EDGENET_KERNELS)"
+    )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from edgenet.engine import cache
-    from edgenet.kernels.isa import host
+    from edgenet.kernels.isa import by_name, host
 
-    target = host()
+    targets = list(dict.fromkeys(by_name(name) for name in arguments.target or ())) or [host()]
     started = time.perf_counter()
     with progress() as report:
-        count = cache.warmup(report, target)
+        if arguments.output:
+            count = cache.make_bundle(arguments.output, targets, report)
+        else:
+            count = sum(cache.warmup(report, target) for target in targets)
     seconds = time.perf_counter() - started
-    figures = {"kernels": count, "seconds": seconds, "isa": target.name, "folder": str(cache.folder())}
-    emit(arguments, figures, f"{count} kernels for {target.name} are in {cache.folder()} ({seconds:.1f} s).")
+    place = arguments.output or str(cache.folder())
+    names = [target.name for target in targets]
+    figures = {"kernels": count, "seconds": seconds, "isa": names[0], "targets": names, "folder": place}
+    emit(arguments, figures, f"{count} kernels for {', '.join(names)} are in {place} ({seconds:.1f} s).")
     return 0

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
-from edgenet.engine import loader
+from edgenet.engine import bundle, loader
 from edgenet.engine.loader import LoadedKernel
 from edgenet.errors import EngineError
 from edgenet.kernels.isa import InstructionSet, host
@@ -68,14 +69,24 @@ def _warn(error: OSError) -> None:
         )
 
 
-def _from_disk(name: str, target: InstructionSet) -> LoadedKernel | None:
+def _stored(name: str, target: InstructionSet) -> bytes | None:
+    """The block of a kernel from a bundle, or from the cache if it is whole and ours."""
+    bundled = bundle.find(name, target)
+    try:
+        if bundled is not None:
+            loader.parse(bundled, name, target.name)
+            return bundled
+    except (ValueError, KeyError):
+        raise EngineError(f"The kernel {name} in the kernel bundle is damaged; make the bundle anew.") from None
     try:
         path = path_of(name, target)
         if hasattr(os, "getuid") and path.stat().st_uid not in (os.getuid(), 0):
             return None
-        return loader.load(path.read_bytes(), name, target.name)
+        block = path.read_bytes()
+        loader.parse(block, name, target.name)
     except (OSError, ValueError, KeyError):
         return None
+    return block
 
 
 def _to_disk(block: bytes, name: str, target: InstructionSet) -> None:
@@ -122,34 +133,50 @@ def _build(names: list[str], target: InstructionSet, built: Callable[[str, bytes
         drain.join()
 
 
-def load_kernels(
-    names: Iterable[str], target: InstructionSet, progress: Progress | None = None
-) -> dict[str, LoadedKernel]:
-    """Kernels by name in executable memory: from this process, else from the cache, else compiled now (and cached).
+def blocks(names: Iterable[str], target: InstructionSet, progress: Progress | None = None) -> dict[str, bytes]:
+    """Blocks of kernels by name: from a bundle, else from the cache, else compiled now (and cached).
 
     `progress(stage, done, total)` is called while kernels are compiled. Raises EngineError.
     """
+    found: dict[str, bytes] = {}
+    missing = []
+    for name in names:
+        block = _stored(name, target)
+        if block is None:
+            missing.append(name)
+        else:
+            found[name] = block
+    if missing:
+        _compile_missing(missing, target, found, progress)
+    return found
+
+
+def load_kernels(
+    names: Iterable[str], target: InstructionSet, progress: Progress | None = None
+) -> dict[str, LoadedKernel]:
+    """Kernels by name in executable memory, loaded once in a process (see `blocks`). Raises EngineError."""
     names = list(dict.fromkeys(names))
     with _lock:
-        missing = []
-        for name in names:
-            if (target.name, name) not in _loaded:
-                found = _from_disk(name, target)
-                if found is None:
-                    missing.append(name)
-                else:
-                    _loaded[target.name, name] = found
-        if missing:
-            _compile_missing(missing, target, progress)
+        new = [name for name in names if (target.name, name) not in _loaded]
+        for name, block in blocks(new, target, progress).items():
+            _loaded[target.name, name] = loader.load(block, name, target.name)
         return {name: _loaded[target.name, name] for name in names}
 
 
-def _compile_missing(missing: list[str], target: InstructionSet, progress: Progress | None) -> None:
+def _compile_missing(
+    missing: list[str], target: InstructionSet, found: dict[str, bytes], progress: Progress | None
+) -> None:
+    if find_spec("numba") is None:
+        raise EngineError(
+            f"The kernels for {target.name} are not compiled, and numba is not installed. Install numba, or make a kernel "
+            f"bundle on another machine with `edgenet warmup --target {target.name} -o kernels.bundle`, copy it here and "
+            "set EDGENET_KERNELS to its path."
+        )
     done = 0
 
     def built(name: str, block: bytes) -> None:
         nonlocal done
-        _loaded[target.name, name] = loader.load(block, name, target.name)
+        found[name] = block
         _to_disk(block, name, target)
         done += 1
         if progress:
@@ -163,9 +190,14 @@ def _compile_missing(missing: list[str], target: InstructionSet, progress: Progr
             result.result()
 
 
+def make_bundle(
+    path: str | os.PathLike[str], targets: Iterable[InstructionSet], progress: Progress | None = None
+) -> int:
+    """Write every kernel of `targets` into one file (see `edgenet.engine.bundle`); returns how many. Raises EngineError."""
+    return bundle.write(path, {target: blocks(kernels(target), target, progress) for target in targets})
+
+
 def warmup(progress: Progress | None = None, target: InstructionSet | None = None) -> int:
     """Compile every kernel of the instruction set (default: this CPU's) into the cache. Returns how many there are."""
     target = target or host()
-    names = list(kernels(target))
-    load_kernels(names, target, progress)
-    return len(names)
+    return len(blocks(kernels(target), target, progress))

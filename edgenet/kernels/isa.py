@@ -114,10 +114,21 @@ def available() -> list[InstructionSet]:
     return found
 
 
+CPU_NAMES: Final = {
+    "x86-64": "portable",
+    "x86-64-v3": "avx2",
+    "x86-64-v4": "avx512",
+    "cortex-a53": "neon",
+    "cortex-a72": "neon",
+    "cortex-a76": "neon_dotprod",
+}
+"""Compilers' names of CPUs (Raspberry Pi 3: cortex-a53, 4: cortex-a72, 5: cortex-a76) by the instruction set that serves them."""
+
+
 def by_name(name: str) -> InstructionSet:
-    """The instruction set called `name`. Raises EngineError when there is none."""
+    """The instruction set called `name`, or that of a CPU (see CPU_NAMES). Raises EngineError when there is none."""
     try:
-        return INSTRUCTION_SETS[name]
+        return INSTRUCTION_SETS[CPU_NAMES.get(name, name)]
     except KeyError:
         raise EngineError(f"Unknown instruction set {name!r}; choose one of {', '.join(INSTRUCTION_SETS)}.") from None
 
