@@ -1,7 +1,7 @@
 """Vector operations of the wide depthwise kernels: blocks of as many vectors of channels as a group has values.
 
-Bytes are interleaved within each 128-bit lane of the registers, which saves shuffles: lane q of a block's vector k holds
-the channels from 4 * (vectors * q + k) on. The saturating packs of the epilogue put them into order again.
+Bytes are interleaved within each 128-bit lane of the registers, which saves shuffles: lane q of a block's vector k
+holds the channels from 4 * (vectors * q + k) on. The saturating packs of the epilogue put them into order again.
 """
 
 from __future__ import annotations
