@@ -17,7 +17,7 @@ from edgenet.converter.quantize.executor import Executor
 from edgenet.images import preprocess
 
 CALIBRATION = ["motorcycle_left.png", "horse.png", "color.png", "grass.png"]
-PHOTOGRAPHS = ["coffee.png", "chelsea.png"]
+PHOTOGRAPHS = ["coffee.png", "astronaut.png"]
 LIMITS = {"mobilenet_v2": 3.7e6, "efficientnet_lite0": 4.9e6}
 
 
