@@ -1,4 +1,4 @@
-"""`python -m edgenet.bench models`: the README's table of networks."""
+"""`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from edgenet.errors import EdgenetError
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["peers"]:
+        from .peers.__main__ import main as peers
+
+        return peers(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m edgenet.bench", description=__doc__)
     studies = parser.add_subparsers(dest="study", required=True)
     models = studies.add_parser("models", help="every network of the zoo: PyTorch, float32, int8")

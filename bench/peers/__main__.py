@@ -1,0 +1,81 @@
+"""`python -m edgenet.bench peers`: edgenet beside other runtimes on the same networks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from edgenet.bench.timing import facts
+from edgenet.commands.console import positive, progress, writable_target
+from edgenet.errors import ConversionError, EdgenetError
+
+from . import comparison, environments, network, registry, report
+
+EXPLANATION = """Peers that cannot be imported are reported with the reason. Timings of a machine that does other work
+mean nothing: leave it alone while this runs."""
+
+
+def arguments_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(prog="python -m edgenet.bench peers", description=__doc__, epilog=EXPLANATION)
+    add = parser.add_argument
+    add("--networks", nargs="+", default=network.NAMES, metavar="NAME", help="zoo networks (default: seven)")
+    add("--peers", nargs="+", default=registry.NAMES, choices=registry.NAMES, metavar="PEER", help="default: all")
+    add("--threads", nargs="+", type=positive, default=[1, 2], metavar="N", help="thread counts (default: 1 2)")
+    add("--precision", nargs="+", default=["float32", "int8"], choices=["float32", "int8"], help="default: both")
+    add("--rounds", type=positive, default=9, metavar="N", help="turns of each peer (default 9)")
+    add("--seconds", type=float, default=0.2, metavar="S", help="length of a turn, 3 runs at least (default 0.2)")
+    add("--limit", type=float, default=900, metavar="S", help="seconds that a conversion may take (default 900)")
+    add("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    add("--models", type=Path, metavar="FOLDER", help="keep the converted models here (default: a temporary folder)")
+    add("--venv", nargs="+", type=Path, default=[], metavar="PATH", help="virtual environments that hold peers")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status."""
+    arguments = arguments_parser().parse_args(argv)
+    try:
+        _run(arguments)
+    except EdgenetError as error:
+        print(f"edgenet.bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        writable_target(str(arguments.json))
+    try:
+        from edgenet.converter import zoo
+    except ImportError:
+        raise ConversionError("The comparison starts from PyTorch: pip install 'edgenet[convert]'.") from None
+    for name in arguments.networks:
+        zoo.info(name)  # raises ConversionError for an unknown one
+    options = comparison.Options(
+        arguments.networks,
+        arguments.peers,
+        arguments.threads,
+        arguments.precision,
+        arguments.rounds,
+        arguments.seconds,
+        arguments.limit,
+    )
+    found = environments.environments(arguments.venv)
+    with ExitStack() as stack:
+        folder = arguments.models or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenet-peers-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = comparison.compare(found, options, folder.resolve(), stack.enter_context(progress()))
+    content = report.figures(rows, facts(max(arguments.threads)), asdict(options))
+    if arguments.json:
+        report.write_json(arguments.json, content)
+    print(report.text(content))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

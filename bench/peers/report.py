@@ -1,0 +1,154 @@
+"""Ratios, tables and JSON of a comparison."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgenet.bench.timing import describe
+from edgenet.commands.console import table
+
+from .comparison import AGREES
+
+HEADERS = (
+    "peer",
+    "variant",
+    "median ms",
+    "min",
+    "p90",
+    "edgenet / it",
+    "cosine",
+    "max error",
+    "cold start ms",
+    "RSS MB",
+    "file MB",
+)
+
+Row = dict[str, Any]
+
+
+def usable(row: Row) -> bool:
+    """Whether a row has figures and, in float32, PyTorch's output."""
+    return "median_ms" in row and (row["precision"] != "float32" or row["cosine"] >= AGREES)
+
+
+def groups(rows: Sequence[Row]) -> dict[tuple[str, str, int], list[Row]]:
+    """Rows by network, precision and threads, in order of appearance."""
+    found: dict[tuple[str, str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["network"], row["precision"], row["threads"]), []).append(row)
+    return found
+
+
+def ratios(rows: Sequence[Row]) -> list[Row]:
+    """For each network, precision and thread count: edgenet's median, the best peer's, and their ratio."""
+    cells = []
+    for (network, precision, threads), members in groups(rows).items():
+        own = next((row for row in members if row["peer"] == "edgenet" and usable(row)), None)
+        others = [row for row in members if row["peer"] != "edgenet" and usable(row)]
+        if own is None or not others:
+            continue
+        best = min(others, key=lambda row: row["median_ms"])
+        cells.append(
+            {
+                "network": network,
+                "precision": precision,
+                "threads": threads,
+                "edgenet_ms": own["median_ms"],
+                "best_peer": best["peer"],
+                "best_variant": best["variant"],
+                "best_ms": best["median_ms"],
+                "ratio": own["median_ms"] / best["median_ms"],
+                "edgenet_cosine": own["cosine"],
+                "best_cosine": best["cosine"],
+            }
+        )
+    return cells
+
+
+def geometric_means(cells: Sequence[Row]) -> list[Row]:
+    """The geometric mean of the ratios for each precision and thread count."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for cell in cells:
+        found.setdefault((cell["precision"], cell["threads"]), []).append(cell["ratio"])
+    return [
+        {"precision": precision, "threads": threads, "networks": len(values), "ratio": _geometric_mean(values)}
+        for (precision, threads), values in found.items()
+    ]
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def cells_of(row: Row, own: Row | None) -> list[str]:
+    """A row of a table as text."""
+    if "median_ms" not in row:
+        return [row["peer"], row["variant"], *["-"] * (len(HEADERS) - 2)]
+    ratio = "-" if own is None or row is own else f"{own['median_ms'] / row['median_ms']:.2f}"
+    return [
+        row["peer"],
+        row["variant"],
+        *(f"{row[key]:.3f}" for key in ("median_ms", "minimum_ms", "p90_ms")),
+        ratio,
+        f"{row['cosine']:.5f}" + ("" if usable(row) else " differs"),
+        f"{row['relative_error']:.1e}",
+        f"{row['cold_start_ms']:.0f}",
+        f"{row['rss_bytes'] / 1e6:.0f}",
+        f"{row['file_bytes'] / 1e6:.2f}",
+    ]
+
+
+def text(figures: Row) -> str:
+    """All tables for a terminal."""
+    parts = []
+    for (network, precision, threads), members in groups(figures["rows"]).items():
+        own = next((row for row in members if row["peer"] == "edgenet" and usable(row)), None)
+        ordered = sorted(members, key=lambda row: row.get("median_ms", math.inf))
+        title = f"{network}, {precision}, {threads} thread{'s' if threads > 1 else ''}"
+        lines = [title, table(HEADERS, [cells_of(row, own) for row in ordered])]
+        lines += [f"{row['peer']} {row['variant']}: {row['failure']}" for row in members if row["failure"]]
+        parts.append("\n".join(lines))
+    if figures["ratios"]:
+        headers = ("network", "precision", "threads", "edgenet ms", "best peer", "its ms", "ratio", "cosines")
+        parts.append("edgenet / best peer\n" + table(headers, [_ratio_cells(cell) for cell in figures["ratios"]]))
+    parts += [
+        f"geometric mean of {mean['networks']} networks, {mean['precision']}, threads {mean['threads']}: {mean['ratio']:.3f}"
+        for mean in figures["geometric_means"]
+    ]
+    notes = {f"{row['peer']} {row['variant']}: {row['note']}" for row in figures["rows"] if row["note"]}
+    parts.append("\n".join([*sorted(notes), describe(figures["machine"])]))
+    return "\n\n".join(parts)
+
+
+def _ratio_cells(cell: Row) -> list[str]:
+    return [
+        cell["network"],
+        cell["precision"],
+        str(cell["threads"]),
+        f"{cell['edgenet_ms']:.3f}",
+        f"{cell['best_peer']} {cell['best_variant']}",
+        f"{cell['best_ms']:.3f}",
+        f"{cell['ratio']:.3f}",
+        f"{cell['edgenet_cosine']:.5f} / {cell['best_cosine']:.5f}",
+    ]
+
+
+def figures(rows: Sequence[Row], machine: Row, options: Row) -> Row:
+    """What is printed and saved."""
+    cells = ratios(rows)
+    return {
+        "machine": machine,
+        "options": options,
+        "rows": list(rows),
+        "ratios": cells,
+        "geometric_means": geometric_means(cells),
+    }
+
+
+def write_json(path: Path, content: Row) -> None:
+    """Write the figures as JSON."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Runs in a peer's environment, as a script: converts a network, or serves one loaded model.
+
+Speaks JSON, one object a line, on the standard input and output it was started with; whatever the peer prints goes to
+standard error. The first line is the request, its answer {"error": ...} where it failed. A server then answers
+
+    {"command": "run", "seconds": s}    {"times_ms": [...]}      at least 3 runs after 2 unmeasured ones
+    {"command": "output"}               {"output": [...]}
+    {"command": "memory"}               {"rss_bytes": n, "peak_rss_bytes": n}
+
+until its input ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "edgenet_peers"
+"""Name under which this script imports the adapters beside it: the environment need not have edgenet."""
+
+MOST_RUNS = 500
+
+
+def adapters(name: str) -> Any:
+    """The module `name` of this folder."""
+    if PACKAGE not in sys.modules:
+        folder = Path(__file__).parent
+        spec = importlib.util.spec_from_file_location(
+            PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[PACKAGE] = module
+        spec.loader.exec_module(module)
+    return importlib.import_module(f"{PACKAGE}.{name}")
+
+
+def milliseconds(started: float) -> float:
+    return (time.perf_counter() - started) * 1e3
+
+
+def convert(request: dict[str, Any]) -> dict[str, Any]:
+    """Convert, and the path and size of what was written."""
+    peer = adapters(request["module"])
+    job = adapters("job").Job(Path(request["folder"]))
+    variant = request["variant"]
+    path = peer.convert(job, variant, job.output_folder(peer.NAME, variant))
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return {"path": str(path), "file_bytes": sum(file.stat().st_size for file in files)}
+
+
+def rss_bytes() -> int:
+    """Resident memory now; the peak where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return peak_rss_bytes()
+
+
+def peak_rss_bytes() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def measure(run: Any, x: Any, seconds: float) -> list[float]:
+    """Times of single runs in ms."""
+    for _ in range(2):
+        run(x)
+    times: list[float] = []
+    ends = time.perf_counter() + seconds
+    while len(times) < 3 or (time.perf_counter() < ends and len(times) < MOST_RUNS):
+        started = time.perf_counter()
+        run(x)
+        times.append(milliseconds(started))
+    return times
+
+
+def serve(request: dict[str, Any], replies: Any) -> None:
+    """Load the model, answer with the parts of the cold start, then answer commands."""
+    import numpy as np
+
+    peer = adapters(request["module"])
+    x = np.load(request["input"])
+    started = time.perf_counter()
+    for module in peer.RUNTIME:
+        importlib.import_module(module)
+    import_ms, started = milliseconds(started), time.perf_counter()
+    run = peer.load(Path(request["path"]), request["variant"], request["threads"])
+    load_ms, started = milliseconds(started), time.perf_counter()
+    run(x)
+    answer(replies, {"import_ms": import_ms, "load_ms": load_ms, "first_ms": milliseconds(started)})
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command["command"] == "run":
+            answer(replies, {"times_ms": measure(run, x, command["seconds"])})
+        elif command["command"] == "output":
+            answer(replies, {"output": np.asarray(run(x), np.float32).ravel().tolist()})
+        else:
+            answer(replies, {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes()})
+
+
+def answer(replies: Any, content: dict[str, Any]) -> None:
+    replies.write(json.dumps(content) + "\n")
+    replies.flush()
+
+
+def main() -> int:
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).parent]
+    request = json.loads(sys.stdin.readline())
+    try:
+        if request.get("cpus") and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, request["cpus"])
+        if request["mode"] == "convert":
+            answer(replies, convert(request))
+        else:
+            serve(request, replies)
+    except Exception as error:
+        answer(replies, {"error": f"{type(error).__name__}: {error}"})
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
