@@ -24,28 +24,16 @@ MEMBERS = re.compile(
 NUMBERS = re.compile(r"-?\d+(\.\d*)?(e-?\d+)?")
 NAMES = re.compile(r"[A-Za-z]\w*")
 FUNCTIONS = {
-    *(
-        "Symbol",
-        "Integer",
-        "Float",
-        "Rational",
-        "Add",
-        "Mul",
-        "Pow",
-        "Mod",
-        "Abs",
-        "Max",
-        "Min",
-        "Eq",
-        "Ne",
-        "Equality",
-    ),
-    *("Unequality", "StrictGreaterThan", "GreaterThan", "StrictLessThan", "LessThan", "And", "Or", "Not", "floor"),
-    *("ceiling", "FloorDiv", "ModularIndexing", "Where", "PythonMod", "CleanDiv", "CeilToInt", "FloorToInt"),
+    *("Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Mod", "Abs", "Max", "Min", "Eq", "Ne", "And"),
+    *("Equality", "Unequality", "StrictGreaterThan", "GreaterThan", "StrictLessThan", "LessThan", "Or", "Not"),
+    *("floor", "ceiling", "FloorDiv", "ModularIndexing", "Where", "PythonMod", "CleanDiv", "CeilToInt", "FloorToInt"),
     *("CeilDiv", "LShift", "RShift", "PowByNatural", "FloatPow", "FloatTrueDiv", "IntTrueDiv", "IsNonOverlapping"),
     *("TruncToFloat", "TruncToInt", "RoundToInt", "RoundDecimal", "ToFloat", "Identity"),
 }
 """Functions that symbolic sizes are made of. torch evaluates their text as Python."""
+
+SIZES = {"size", "dim", "stride", "storage_offset", "numel"}
+"""Methods of an input that a guard may ask."""
 
 
 def check_program_file(path: Path) -> None:
@@ -90,11 +78,13 @@ def _is_plain_pickle(content: bytes) -> bool:
 
 
 def _is_plain_json(content: Any) -> bool:
-    """No pickled tensors, and no symbolic size beyond arithmetic."""
+    """No pickled tensors, no symbolic size beyond arithmetic, no guard beyond comparing sizes of inputs."""
     if isinstance(content, dict):
         if content.get("use_pickle"):
             return False
         if "expr_str" in content and not is_arithmetic(content["expr_str"]):
+            return False
+        if not all(is_guard(guard) for guard in content.get("guards_code") or []):
             return False
         return all(_is_plain_json(value) for value in content.values())
     return not isinstance(content, list) or all(_is_plain_json(value) for value in content)
@@ -110,6 +100,40 @@ def is_arithmetic(expression: Any) -> bool:
         return isinstance(expression, str) and _allowed(ast.parse(expression, mode="eval").body)
     except SyntaxError:
         return False
+
+
+def is_guard(text: Any) -> bool:
+    """Whether a guard, which torch runs as Python, only compares numbers and sizes of inputs.
+
+    >>> is_guard("2 <= L['x'].size()[0]"), is_guard("L['x'].resize_(9)")
+    (True, False)
+    """
+    if not isinstance(text, str) or any(character in text for character in "#\\\n\r"):
+        return False
+    try:
+        return _compares(ast.parse(text, mode="eval").body)
+    except SyntaxError:
+        return False
+
+
+def _compares(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant):
+        return node.value is None or isinstance(node.value, bool | int | float)
+    if isinstance(node, ast.BoolOp):
+        return all(map(_compares, node.values))
+    if isinstance(node, ast.Compare):
+        return all(map(_compares, [node.left, *node.comparators]))
+    if isinstance(node, ast.BinOp):
+        return _compares(node.left) and _compares(node.right)
+    if isinstance(node, ast.UnaryOp):
+        return _compares(node.operand)
+    if isinstance(node, ast.Subscript):
+        inputs = isinstance(node.value, ast.Name) and node.value.id == "L"
+        return isinstance(node.slice, ast.Constant) and (inputs or _compares(node.value))
+    if isinstance(node, ast.Call):
+        function, bare = node.func, not node.args and not node.keywords
+        return bare and isinstance(function, ast.Attribute) and function.attr in SIZES and _compares(function.value)
+    return False
 
 
 def _allowed(node: ast.AST) -> bool:

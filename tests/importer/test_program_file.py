@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgenet.converter.importer import import_module
-from edgenet.converter.importer.program_file import is_arithmetic
+from edgenet.converter.importer.program_file import is_arithmetic, is_guard
 from edgenet.errors import ConversionError
 from tests.importer.agreement import agreement
 from tests.importer.modules import One
@@ -115,7 +115,17 @@ def attack_library(program: Path, mark: Path) -> Path:
     return rewritten(program, {}, {"data/aotinductor/model/model.so": b"\x7fELF"})
 
 
-@pytest.mark.parametrize("attack", [attack_inputs, attack_constants, attack_weights, attack_sizes, attack_library])
+def with_guards(program: Path, *guards: str) -> Path:
+    return rewritten(program, {"models/model.json": in_json(lambda parsed: parsed.update(guards_code=list(guards)))})
+
+
+def attack_guards(program: Path, mark: Path) -> Path:
+    return with_guards(program, f"open({str(mark)!r}, 'w')")
+
+
+@pytest.mark.parametrize(
+    "attack", [attack_inputs, attack_constants, attack_weights, attack_sizes, attack_library, attack_guards]
+)
 def test_code_is_refused_and_not_run(program, tmp_path, attack):
     mark = tmp_path / "ran"
     with pytest.raises(ConversionError, match="runs no code from a checkpoint"):
@@ -123,14 +133,27 @@ def test_code_is_refused_and_not_run(program, tmp_path, attack):
     assert not mark.exists()
 
 
-def test_guards_are_not_run(program, tmp_path):
-    mark = tmp_path / "ran"
+def test_guards_on_sizes_are_taken(program):
+    import_module(with_guards(program, "2 <= L['x'].size()[0] and L['x'].size()[0] % 1 == 0", "L['x'].dim() == 2"))
 
-    def edit(parsed: dict[str, Any]) -> None:
-        parsed["guards_code"] = [f"open({str(mark)!r}, 'w')"]
 
-    import_module(rewritten(program, {"models/model.json": in_json(edit)}))
-    assert not mark.exists()
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "L['x'].resize_(9)",
+        "L['x'].size(open(1))",
+        "L[open(1)]",
+        "L",
+        "x",
+        "(1 # comment\n)",
+        "1; 2",
+        "[1]",
+        "L['x'].size.__self__",
+        1,
+    ],
+)
+def test_other_guards_are_not(guard):
+    assert not is_guard(guard)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "twice", "json"])
