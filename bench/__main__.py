@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from edgenet.commands.console import positive, progress
+from edgenet.commands.console import positive, progress, writable_target
 from edgenet.errors import EdgenetError
 
 
@@ -35,11 +35,15 @@ def main() -> int:
 def _models(arguments: argparse.Namespace) -> None:
     from . import models
 
-    with progress() as report:
-        rows = models.study(arguments.networks, arguments.threads, arguments.rounds, report)
-    print(models.text(rows))
     if arguments.json:
-        models.write_json(arguments.json, rows)
+        writable_target(str(arguments.json))
+    rows = []
+    with progress() as report:
+        for row in models.study(arguments.networks, arguments.threads, arguments.rounds, report):
+            rows.append(row)
+            if arguments.json:  # after each network: what was measured outlives what stops the next
+                models.write_json(arguments.json, rows)
+    print(models.text(rows))
     if arguments.readme:
         command = " ".join(["python -m edgenet.bench", *(word for word in sys.argv[1:])])
         models.update_readme(arguments.readme, models.markdown(rows, command))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -76,20 +76,20 @@ def file_size(graph: Graph) -> int:
         return path.stat().st_size
 
 
-def study(names: Sequence[str], threads: int | None, rounds: int, progress: Progress = None) -> list[dict[str, Any]]:
-    """`measure` for each network; all of the zoo when `names` is empty. Raises InputError for unknown names."""
+def study(
+    names: Sequence[str], threads: int | None, rounds: int, progress: Progress = None
+) -> Iterator[dict[str, Any]]:
+    """`measure` of each network in turn (empty `names`: all of the zoo). Raises InputError for unknown names."""
     from edgenet.converter import zoo
 
     unknown = [name for name in names if name not in zoo.names()]
     if unknown:
         raise InputError(f"There is no network {', '.join(unknown)}. Choose among {', '.join(zoo.names())}.")
-    rows = []
     chosen = list(names or zoo.names())
     for done, name in enumerate(chosen):
         if progress:
             progress("networks", done, len(chosen))
-        rows.append(measure(name, threads, rounds, progress))
-    return rows
+        yield measure(name, threads, rounds, progress)
 
 
 HEADERS = (

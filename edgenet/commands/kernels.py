@@ -8,7 +8,7 @@ from edgenet.commands.console import add_json, emit, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--isa", metavar="NAME", help="an instruction set (default: what this CPU uses)")
+    parser.add_argument("--target", metavar="NAME", help="instruction set or CPU (default: what this CPU uses)")
     add_json(parser)
 
 
@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edgenet.kernels.isa import by_name, host
     from edgenet.kernels.table import kernels
 
-    target = by_name(arguments.isa) if arguments.isa else host()
+    target = by_name(arguments.target) if arguments.target else host()
     rows = [
         {
             "name": kernel.name,

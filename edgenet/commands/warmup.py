@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         action="append",
         metavar="NAME",
-        help="instruction set or CPU to compile for (avx2, neon, x86-64-v3, cortex-a72, cortex-a76, ...); may be repeated",
+        help="instruction set or CPU to compile for (avx2, neon, x86-64-v3, cortex-a72, ...); may be repeated",
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="write a kernel bundle, for machines without numba (see EDGENET_KERNELS)"

@@ -137,7 +137,7 @@ def test_table_of_networks(tmp_path: Path) -> None:
 
 def test_table_of_unknown_networks() -> None:
     with pytest.raises(InputError, match="perceptron"):
-        model_table.study(["perceptron"], 1, 1)
+        next(model_table.study(["perceptron"], 1, 1))
 
 
 def test_readme_without_marks(tmp_path: Path) -> None:

@@ -67,11 +67,11 @@ def test_kernels_lists_the_table(command: Callable) -> None:
     found = command("kernels", "--json").json
     assert found["isa"] == host().name
     assert [row["name"] for row in found["kernels"]] == list(kernels(host()))
-    assert "scalar" in command("kernels", "--isa", "portable").out or "vector" in command("kernels").out
+    assert "scalar" in command("kernels", "--target", "portable").out or "vector" in command("kernels").out
 
 
 def test_kernels_of_an_unknown_instruction_set(refused: Callable) -> None:
-    assert "avx9" in refused("kernels", "--isa", "avx9")
+    assert "avx9" in refused("kernels", "--target", "avx9")
 
 
 def test_warmup_reports_the_cache(command: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
