@@ -30,7 +30,6 @@ def pictures() -> Path:
 
 @pytest.mark.parametrize("name", sorted(LIMITS))
 def test_trained_network_in_int8(name, tmp_path):
-    torch.set_num_threads(1)
     weights, folder = zoo.find_weights(name), pictures()
     if weights is None:
         pytest.skip(f"no installed package carries the weights of {name}")
