@@ -128,11 +128,21 @@ def _from_weights(
             "or package.module:factory."
         )
     if arch in ENTRIES:
-        options = _head_options(arch, state)
-        return _from_module(zoo.build(arch, weights=state, **options), example, source, arch)
+        return _from_module(_zoo_network(arch, state), example, source, arch)
     module = build_factory(arch)
     load_weights(module, state)
     return _from_module(module.eval(), example, source, arch)
+
+
+def _zoo_network(name: str, state: Mapping[str, Tensor]) -> nn.Module:
+    """Zoo network `name` with the weights in `state`, with as many classes and input channels as they have."""
+    try:
+        return zoo.build(name, weights=state)
+    except ConversionError:
+        options = _head_options(name, state)
+        if not options:
+            raise
+    return zoo.build(name, weights=state, **options)
 
 
 def _head_options(name: str, state: Mapping[str, Tensor]) -> dict[str, int]:

@@ -36,7 +36,8 @@ def convert(
     """The graph of a trained network, folded, fused and in the wanted precision, with a golden pair and provenance.
 
     `source`: an nn.Module (with `example_inputs`, the tensors its forward takes, batch first), an ExportedProgram, the
-    path of a .pt2 file, weights (path of a .pth or .safetensors file, or a state dict) with `arch`, or a zoo name.
+    path of a .pt2 file, weights (path of a .pth or .safetensors file, or a state dict) with `arch`, or a zoo name (with
+    the weights of an installed package, or else random ones, as the provenance says).
     `arch`: a zoo name or "package.module:factory". `precision`: "float32", "int8" (needs `calibration`), or compact
     float32 files with "weights_int8" or "float16" storage. `calibration`: a folder of images, a list of images or of
     inputs, or an iterable of tensors. `preprocessing` and `labels` go into the file; zoo networks know their

@@ -166,7 +166,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"weight": Attack()}))
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"weight": Attack()}, protocol=2))
     with pytest.raises(ConversionError, match="runs no code"):
         convert(tmp_path / "evil.pth", arch="tiny_separable")
     assert not (tmp_path / "ran").exists()
