@@ -77,6 +77,21 @@ def test_binary(target, operation, a, b):
     check(one_node(operation, arrays, {"activation": act}), arrays, target)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_broadcast_of_any_shapes(data):
+    rank = data.draw(st.integers(1, 4))
+    out = [data.draw(st.sampled_from([1, 2, 3, 17])) for _ in range(rank)]
+    shapes = [tuple(data.draw(st.sampled_from([1, n])) for n in out) for _ in "ab"]
+    shapes[1] = shapes[1][data.draw(st.integers(0, rank - 1)) :]
+    arrays = {"a": floats(shapes[0], 1), "b": floats(shapes[1], 2)}
+    stored = {"a": bytes_(shapes[0], 1), "b": bytes_(shapes[1], 2)}
+    quantized = {"quantization": {"a": (0.1, 5), "b": (0.1, -128)}, "output": (0.2, -7)}
+    for target in TARGETS:
+        check(one_node("sub", arrays), arrays, target)
+        check(one_node("mul", stored, {"multiplier": 0.013}, **quantized), stored, target)
+
+
 @target_grid
 @pytest.mark.parametrize("kind", ["silu", "leaky_relu"])
 def test_binary_with_another_activation(target, kind):
@@ -87,7 +102,9 @@ def test_binary_with_another_activation(target, kind):
 @target_grid
 def test_binary_with_a_compressed_constant(target):
     arrays = {"a": floats((2, 5, 3, 19), 1), "b": floats((19,), 2).astype(np.float16)}
-    graph = one_node("mul", {"a": arrays["a"], "b": arrays["b"].astype(np.float32)}, constants=("b",))
+    check(one_node("mul", arrays, constants=("b",)), {"a": arrays["a"]}, target)
+    arrays["b"] = bytes_((19,), 2)
+    graph = one_node("mul", arrays, constants=("b",), quantization={"b": (0.05, 3)})
     check(graph, {"a": arrays["a"]}, target)
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.kernels.harness import TARGETS, check
 from tests.ops.builder import one_node
@@ -47,6 +49,17 @@ def run(operation, shape, dtype, target, attributes):
 )
 def test_permute(target, dtype, shape, order):
     run("permute", shape, dtype, target, {"order": order})
+
+
+@dtype_grid
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_permute_any_order(dtype, data):
+    rank = data.draw(st.integers(2, 5))
+    shape = tuple(data.draw(st.integers(1, 20 if rank < 4 else 6)) for _ in range(rank))
+    order = [0, *data.draw(st.permutations(range(1, rank)))]
+    for target in TARGETS:
+        run("permute", shape, dtype, target, {"order": order})
 
 
 @target_grid
@@ -96,3 +109,20 @@ def test_pad(target, dtype, shape, pads):
 def test_reshape(target, dtype, shape, to):
     run("reshape", shape, dtype, target, {"shape": to})
     run("flatten", shape, dtype, target, {"start_axis": 1})
+
+
+@target_grid
+@dtype_grid
+def test_constants_are_operands_too(target, dtype):
+    q = (0.1, -3)
+    arrays = {"x0": sample((2, 5, 7), dtype), "x1": sample((2, 5, 30), dtype)}
+    options = {"quantization": {"x0": q, "x1": q}, "output": q} if dtype == "int8" else {}
+    attributes = {"axis": 2, "multipliers": [1.0, 1.0]}
+    check(one_node("concat", arrays, attributes, constants=("x1",), **options), {"x0": arrays["x0"]}, target)
+    options = {"quantization": {"x": q}, "output": q} if dtype == "int8" else {}
+    for operation, attributes in (
+        ("slice", {"axis": 2, "start": 1, "step": 3}),
+        ("reshape", {"shape": [0, -1]}),
+        ("permute", {"order": [0, 2, 1]}),
+    ):
+        check(one_node(operation, {"x": arrays["x1"]}, attributes, constants=("x",), **options), {}, target)
