@@ -1,4 +1,7 @@
-"""`edgenet bench MODEL`: latency of a file. `edgenet bench separable`: the saving of separable convolution."""
+"""`edgenet bench MODEL`: latency of a file. `edgenet bench separable`: the saving of separable convolution.
+
+`edgenet bench machine`: the limits of the CPU, by which `edgenet profile` judges each step from then on.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from edgenet.errors import ConversionError, InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="MODEL|separable", help="an .edgenet file, or the word separable")
+    parser.add_argument(
+        "target", metavar="MODEL|separable|machine", help="an .edgenet file, or the word separable or machine"
+    )
     parser.add_argument("--rounds", type=positive, metavar="N", help="measurements (default: 30, 15 or 9)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="samples in a run of MODEL (default 1)")
     study = parser.add_argument_group("separable", "without --input: the layer 14x14x512, and MobileNetV1 as a whole")
@@ -24,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.target == "separable":
         _separable(arguments)
+    elif arguments.target == "machine":
+        _machine(arguments)
     else:
         _latency(arguments)
     return 0
@@ -57,3 +64,23 @@ def _separable(arguments: argparse.Namespace) -> None:
                 ) from None
             studies["network"] = separable.network_study(arguments.threads, arguments.rounds or 9, report)
     emit(arguments, studies, "\n\n".join(separable.text(study) for study in studies.values()))
+
+
+def _machine(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from edgenet.engine import limits
+    from edgenet.engine.team import usable_threads
+
+    most = arguments.threads or usable_threads()
+    found = [limits.measure(threads) for threads in dict.fromkeys((1, most))]
+    for each in found:
+        limits.save(each)
+    lines = []
+    for each in found:
+        speeds = ", ".join(f"{level} {speed:.0f}" for level, speed in each.bandwidth.items())
+        lines.append(
+            f"{each.isa}, {each.threads} threads: float32 {each.float32_gflops:.1f} GFLOP/s, int8 {each.int8_gops:.1f} "
+            f"GOP/s; reading GB/s: {speeds}"
+        )
+    emit(arguments, {"limits": [asdict(each) for each in found]}, "\n".join(lines))

@@ -73,7 +73,9 @@ def _refuse_shared(path: Path) -> None:
         mode = place.stat().st_mode
         sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
         if mode & stat.S_IWOTH and not sticky:
-            raise EngineError(f"{place} may be changed by every user of this machine; a kernel bundle is code. Use `chmod o-w`.")
+            raise EngineError(
+                f"{place} may be changed by every user of this machine; a kernel bundle is code. Use `chmod o-w`."
+            )
 
 
 def use(path: str | os.PathLike[str]) -> None:

@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from edgenet.engine.limits import Limits, saved
 from edgenet.engine.program import Context
 from edgenet.engine.team import Team
+from edgenet.prepare.plan import Step
 
 
 @dataclass
 class Profile:
-    """One row per step: name, operation, kernel, shape, flops, ms, gflops (GFLOP/s), share of the total time."""
+    """One row per step: name, operation, kernel, shape, flops, ms, gflops (GFLOP/s), share of the total time, roofline.
+
+    `roofline` is the least time that the machine's limits allow (see `edgenet.engine.limits`) / the time taken; None
+    where the limits have not been measured (`edgenet bench machine`).
+    """
 
     rows: list[dict[str, Any]]
     total_ms: float
@@ -26,7 +32,7 @@ class Profile:
         return json.dumps({"isa": self.isa, "threads": self.threads, "total_ms": self.total_ms, "steps": self.rows})
 
     def __str__(self) -> str:
-        lines = [f"{'ms':>8} {'share':>6} {'GFLOP/s':>8}  {'kernel':24} {'output':16} step"]
+        lines = [f"{'ms':>8} {'share':>6} {'GFLOP/s':>8} {'limit':>6}  {'kernel':24} {'output':16} step"]
         for row in self.rows:
             shape = "x".join(map(str, row["shape"]))
             figures = f"{row['ms']:8.3f} {row['share']:6.1%} {row['gflops']:8.1f}"
@@ -46,6 +52,7 @@ def measure(context: Context, team: Team, repeats: int) -> Profile:
         durations.append(np.diff(stamps[:, 0] * 1e9 + stamps[:, 1]) / 1e6)
     medians = np.median(durations[1:], axis=0)
     total = float(medians.sum())
+    limits = saved(plan.target.name, plan.threads)
     rows = []
     for step, ms in zip(plan.steps, medians.tolist(), strict=True):
         rows.append(
@@ -58,6 +65,13 @@ def measure(context: Context, team: Team, repeats: int) -> Profile:
                 "ms": ms,
                 "gflops": step.flops / ms / 1e6 if ms > 0 else 0.0,
                 "share": ms / total if total > 0 else 0.0,
+                "roofline": _roofline(limits, step, ms),
             }
         )
     return Profile(rows, total, plan.threads, plan.target.name)
+
+
+def _roofline(limits: Limits | None, step: Step, ms: float) -> float | None:
+    if limits is None or ms <= 0 or step.bytes_moved == 0:
+        return None
+    return limits.attainable_ms(step.flops, step.bytes_moved, step.kernel.startswith("s8")) / ms

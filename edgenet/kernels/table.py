@@ -42,12 +42,30 @@ def _engine() -> list[Kernel]:
     ]
 
 
+def _machine(target: InstructionSet) -> list[Kernel]:
+    from edgenet.kernels import table_float, table_int8
+
+    height, vectors = table_float.gemm_tile(target)
+    rows, _, columns = table_int8.gemm_tile(target)
+    return [
+        Kernel("bench_peak_f32", "machine", "peak_f32", (height, vectors), "bench"),
+        Kernel("bench_peak_int8", "machine", "peak_int8", (rows, columns), "bench", "int8"),
+        Kernel("bench_read_memory", "machine", "read_memory", (), "bench", "any"),
+    ]
+
+
 @cache
 def kernels(target: InstructionSet) -> dict[str, Kernel]:
     """Every kernel of an instruction set by name."""
     from edgenet.kernels import table_float, table_int8, table_memory
 
-    rows = [*_engine(), *table_float.rows(target), *table_int8.rows(target), *table_memory.rows(target)]
+    rows = [
+        *_engine(),
+        *table_float.rows(target),
+        *table_int8.rows(target),
+        *table_memory.rows(target),
+        *_machine(target),
+    ]
     found = {row.name: row for row in rows}
     if len(found) != len(rows):
         raise EngineError("Two kernels of the table have the same name.")

@@ -1,0 +1,161 @@
+"""The machine's limits, measured with edgenet's own kernels: peak multiply-add rates, and reading speed by cache level.
+
+Together they are the roofline (Williams, Waterman and Patterson, 2009): a step that does `flops` of work on `bytes`
+cannot take less than max(flops / peak, bytes / bandwidth).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgenet.engine.cache import folder, load_kernels
+from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
+from edgenet.engine.memory import address_of, aligned_words
+from edgenet.kernels.isa import InstructionSet, host
+from edgenet.kernels.table import kernels
+from edgenet.kernels.table_int8 import group_depth
+
+_SECONDS = 0.02
+_DEPTH = 64
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Per thread count: GFLOP/s in float32, int8 GOP/s (both count multiply and add), and GB/s by working set."""
+
+    isa: str
+    threads: int
+    float32_gflops: float
+    int8_gops: float
+    bandwidth: dict[str, float]
+
+    def attainable_ms(self, flops: int, moved: int, int8: bool) -> float:
+        """Least time of a step: its arithmetic at the peak or its bytes at the speed of the level they fit in."""
+        peak = self.int8_gops if int8 else self.float32_gflops
+        return max(flops / peak, moved / self.bandwidth[self.level(moved)]) / 1e6
+
+    def level(self, size: int) -> str:
+        """The smallest cache level that holds `size` bytes."""
+        for name, limit in cache_sizes().items():
+            if size <= limit:
+                return name
+        return "memory"
+
+
+def cache_sizes() -> dict[str, int]:
+    """Bytes of the data caches L1, L2, L3 as one thread sees them; usual sizes where the system does not tell."""
+    found = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}
+    for place in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            if (place / "type").read_text().strip() != "Instruction":
+                size = (place / "size").read_text().strip()
+                found["L" + (place / "level").read_text().strip()] = int(size.rstrip("K")) << 10
+        except (OSError, ValueError):
+            continue
+    return dict(sorted(found.items()))
+
+
+def _slots(kernel: LoadedKernel, **values: int) -> np.ndarray:
+    words = aligned_words(8)
+    for i, name in enumerate(kernel.slots):
+        words[i] = values[name]
+    return words
+
+
+def _rate(calls: list[Callable[[int], None]], work: float) -> float:
+    """Most work a second (in 1e9) over a few rounds of all calls at the same time, each given a number of passes."""
+    passes = 1
+    while True:
+        started = time.perf_counter()
+        calls[0](passes)
+        taken = time.perf_counter() - started
+        if taken >= _SECONDS:
+            break
+        passes *= max(2, int(_SECONDS / max(taken, 1e-6)) + 1) if taken < _SECONDS / 2 else 2
+    best = 0.0
+    for _ in range(7):
+        together = threading.Barrier(len(calls))
+        spans: list[tuple[float, float]] = []
+
+        def measure(call: Callable[[int], None], barrier: threading.Barrier, out: list[tuple[float, float]]) -> None:
+            barrier.wait()
+            begin = time.perf_counter()
+            call(passes)
+            out.append((begin, time.perf_counter()))
+
+        threads = [threading.Thread(target=measure, args=(call, together, spans)) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        taken = max(end for _, end in spans) - min(begin for begin, _ in spans)
+        best = max(best, work * passes * len(calls) / taken / 1e9)
+    return best
+
+
+def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
+    """Measure the limits for `threads` threads; takes a few seconds."""
+    target = target or host()
+    names = {row.factory: name for name, row in kernels(target).items() if row.module == "machine"}
+    loaded = load_kernels(names.values(), target)
+
+    def rate(factory: str, work: float, **values: int) -> float:
+        kernel = loaded[names[factory]]
+        entry = ENTRY_TYPE(kernel.address)
+        calls, keep = [], []
+        for _ in range(threads):
+            sink = aligned_words(4096)
+            slots = _slots(kernel, sink=address_of(sink), **values)
+            keep += [sink, slots]
+            address = address_of(slots)
+            calls.append(lambda passes, place=address: entry(place, 0, passes, 0))
+        found = _rate(calls, work)
+        del keep
+        return found
+
+    operands = aligned_words(1 << 13)
+    x, weights = address_of(operands), address_of(operands) + (1 << 14)
+    rows = {name: kernels(target)[names[name]].constants for name in ("peak_f32", "peak_int8")}
+    products = {name: 2 * r * c * target.lanes * _DEPTH for name, (r, c) in rows.items()}
+    float32 = rate("peak_f32", products["peak_f32"], x=x, weights=weights, depth=_DEPTH)
+    grouped = group_depth(target)
+    int8 = rate("peak_int8", products["peak_int8"] * grouped, x=x, weights=weights, depth=_DEPTH)
+    bandwidth = {}
+    sizes = cache_sizes()
+    for level, size in {
+        **{name: limit // 2 for name, limit in sizes.items()},
+        "memory": 4 * max(sizes.values()),
+    }.items():
+        size = min(size, 512 << 20) // 1024 * 1024
+        data = np.zeros(size, np.uint8)
+        bandwidth[level] = rate("read_memory", size, x=address_of(data), count=size // (4 * target.lanes) // 8 * 8)
+    return Limits(target.name, threads, float32, int8, bandwidth)
+
+
+def _place(isa: str, threads: int) -> Path:
+    return folder() / isa / f"limits-{threads}.json"
+
+
+def save(limits: Limits) -> None:
+    """Keep the limits beside the kernel cache, where profiles find them."""
+    place = _place(limits.isa, limits.threads)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(asdict(limits)))
+    os.replace(temporary, place)
+
+
+def saved(isa: str, threads: int) -> Limits | None:
+    """The limits that were measured on this machine for an instruction set and number of threads, if any."""
+    try:
+        return Limits(**json.loads(_place(isa, threads).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

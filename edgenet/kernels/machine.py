@@ -1,0 +1,68 @@
+"""Kernels that measure the machine: peak multiply-add rates in float32 and int8, and reading speed. Unit: one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgenet.kernels.gemm_f32 import accumulator
+from edgenet.kernels.simd import (
+    add,
+    lane_count,
+    load_f32,
+    load_row_f32,
+    maximum,
+    repeat,
+    splat_f32,
+    store_f32,
+    store_tile_f32,
+)
+from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, store_sums
+from edgenet.kernels.tuples import sequence
+
+
+def peak_f32(rows: int, columns: int) -> Callable[..., None]:
+    """A float32 tile of `rows` x `columns` vectors over `depth`, all of whose operands stay in the L1 cache."""
+    accumulate = accumulator(columns)
+
+    def kernel(begin: int, end: int, thread: int, x: int, weights: int, depth: int, sink: int):
+        places = sequence(x, 0, rows)
+        sums = repeat(load_row_f32(weights, 0, columns), rows)
+        for _ in range(begin, end):
+            sums = accumulate(sums, places, depth, weights)
+        store_tile_f32(sums, sequence(sink, 0, rows), 0)
+
+    return kernel
+
+
+def peak_int8(rows: int, columns: int) -> Callable[..., None]:
+    """As `peak_f32` for the exact product of int8 values; `depth` counts groups of an instruction."""
+
+    def kernel(begin: int, end: int, thread: int, x: int, weights: int, depth: int, sink: int):
+        places = sequence(x, 0, rows)
+        sums = repeat(load_row_i32(weights, 0, columns), rows)
+        for _ in range(begin, end):
+            for k in range(depth):
+                sums = outer_dot(sums, places, k, load_row_groups(weights, k * columns, columns))
+        store_sums(sums, sink)
+
+    return kernel
+
+
+def read_memory() -> Callable[..., None]:
+    """Read `count` vectors from `x` in order, eight a turn."""
+
+    def kernel(begin: int, end: int, thread: int, x: int, count: int, sink: int):
+        lanes = lane_count()
+        total = splat_f32(0.0)
+        other = splat_f32(0.0)
+        for _ in range(begin, end):
+            for i in range(0, count * lanes, 8 * lanes):
+                first = maximum(load_f32(x, i), load_f32(x, i + lanes))
+                second = maximum(load_f32(x, i + 2 * lanes), load_f32(x, i + 3 * lanes))
+                third = maximum(load_f32(x, i + 4 * lanes), load_f32(x, i + 5 * lanes))
+                fourth = maximum(load_f32(x, i + 6 * lanes), load_f32(x, i + 7 * lanes))
+                total = maximum(total, maximum(first, second))
+                other = maximum(other, maximum(third, fourth))
+        store_f32(add(total, other), sink, 0)
+
+    return kernel
