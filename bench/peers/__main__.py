@@ -15,6 +15,7 @@ from edgenet.commands.console import positive, progress, writable_target
 from edgenet.errors import ConversionError, EdgenetError
 
 from . import comparison, environments, network, registry, report
+from .entry import Options
 
 EXPLANATION = """Peers that cannot be imported are reported with the reason. Timings of a machine that does other work
 mean nothing: leave it alone while this runs."""
@@ -32,7 +33,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=0.2, metavar="S", help="length of a turn, 3 runs at least (default 0.2)")
     add("--limit", type=float, default=900, metavar="S", help="seconds that a conversion may take (default 900)")
     add("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    add("--models", type=Path, metavar="FOLDER", help="keep the converted models here (default: a temporary folder)")
+    add("--models", type=Path, metavar="FOLDER", help="keep conversions here and use them again")
     add("--venv", nargs="+", type=Path, default=[], metavar="PATH", help="virtual environments that hold peers")
     return parser
 
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise ConversionError("The comparison starts from PyTorch: pip install 'edgenet[convert]'.") from None
     for name in arguments.networks:
         zoo.info(name)  # raises ConversionError for an unknown one
-    options = comparison.Options(
+    options = Options(
         arguments.networks,
         arguments.peers,
         arguments.threads,

@@ -5,66 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import network, process, registry
-from .environments import Environment, having
-from .job import Job, Peer, Variant
+from . import network, process
+from .conversion import convert_all
+from .entry import Entry, Options
+from .environments import Environment
+from .job import Job
 from .process import PeerFailure
 
 Progress = Callable[[str, int, int], None] | None
 
 AGREES = 0.9999
 """Cosine to PyTorch from which float32 outputs count as the same."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """`seconds`: how long a peer runs in each round (3 runs at least). `limit`: seconds that a conversion may take."""
-
-    networks: Sequence[str] = network.NAMES
-    peers: Sequence[str] = registry.NAMES
-    threads: Sequence[int] = (1, 2)
-    precisions: Sequence[str] = ("float32", "int8")
-    rounds: int = 9
-    seconds: float = 0.2
-    limit: float = 900
-
-
-@dataclass
-class Entry:
-    """A peer's variant on one network: where its model lies, or why there is none."""
-
-    peer: Peer
-    variant: Variant
-    module: str
-    environment: Environment | None = None
-    path: str = ""
-    file_bytes: int = 0
-    failure: str = ""
-    process: process.Process | None = None
-    figures: dict[str, Any] = field(default_factory=dict)
-    rounds: list[list[float]] = field(default_factory=list)
-
-    def row(self, name: str, threads: int) -> dict[str, Any]:
-        """The entry's row: what it is, and figures or the reason for having none."""
-        version = self.environment.versions.get(self.peer.DISTRIBUTION, "") if self.environment else ""
-        return {
-            "network": name,
-            "peer": self.peer.NAME,
-            "variant": self.variant.name,
-            "precision": self.variant.precision,
-            "threads": threads,
-            "version": version,
-            "note": self.variant.note,
-            "failure": self.failure,
-            "file_bytes": self.file_bytes,
-            **self.figures,
-        }
 
 
 def compare(found: Sequence[Environment], options: Options, folder: Path, progress: Progress = None) -> list[dict]:
@@ -80,59 +36,6 @@ def compare(found: Sequence[Environment], options: Options, folder: Path, progre
             rows += time_all(entries, options, job, threads, lambda done, total, s=stage: report(s, done, total))
     report("networks", len(options.networks), len(options.networks))
     return rows
-
-
-def convert_all(
-    found: Sequence[Environment], options: Options, job: Job, report: Callable[[int, int], None]
-) -> list[Entry]:
-    """An entry for each wanted peer and variant, converted unless that failed."""
-    onnx_failure = ""
-    entries = [
-        Entry(peer, variant, f"peer_{name}")
-        for name in options.peers
-        for peer in (registry.get(name),)
-        for variant in peer.VARIANTS
-        if variant.precision in options.precisions
-    ]
-    if any(entry.variant.onnx for entry in entries):
-        onnx_failure = export_onnx(found, options, job)
-    for done, entry in enumerate(entries):
-        report(done, len(entries))
-        try:
-            convert_one(found, options, job, entry, onnx_failure)
-        except PeerFailure as failure:
-            entry.failure = str(failure)
-    report(len(entries), len(entries))
-    return entries
-
-
-def export_onnx(found: Sequence[Environment], options: Options, job: Job) -> str:
-    """Write the ONNX file; why that failed, or nothing."""
-    from . import convert_onnx
-
-    environment = having(found, convert_onnx.RUNTIME)
-    if environment is None:
-        return "the ONNX file needs torch and onnx in one environment"
-    try:
-        process.convert(environment.python, "convert_onnx", "float32", job.folder, options.limit)
-    except PeerFailure as failure:
-        return f"ONNX export: {failure}"
-    return ""
-
-
-def convert_one(found: Sequence[Environment], options: Options, job: Job, entry: Entry, onnx_failure: str) -> None:
-    """Convert for one entry. Raises PeerFailure."""
-    peer, variant = entry.peer, entry.variant
-    entry.environment = having(found, peer.RUNTIME)
-    if entry.environment is None:
-        raise PeerFailure(f"not installed: {', '.join(peer.RUNTIME)}")
-    if variant.onnx and onnx_failure:
-        raise PeerFailure(onnx_failure)
-    converter = having(found, variant.converters)
-    if converter is None:
-        raise PeerFailure(f"no environment has all of {', '.join(variant.converters)}")
-    done = process.convert(converter.python, entry.module, variant.name, job.folder, options.limit)
-    entry.path, entry.file_bytes = done["path"], done["file_bytes"]
 
 
 def cores(threads: int) -> list[int]:

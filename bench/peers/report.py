@@ -116,7 +116,8 @@ def text(figures: Row) -> str:
         headers = ("network", "precision", "threads", "edgenet ms", "best peer", "its ms", "ratio", "cosines")
         parts.append("edgenet / best peer\n" + table(headers, [_ratio_cells(cell) for cell in figures["ratios"]]))
     parts += [
-        f"geometric mean of {mean['networks']} networks, {mean['precision']}, threads {mean['threads']}: {mean['ratio']:.3f}"
+        f"geometric mean of {mean['networks']} networks, {mean['precision']}, threads {mean['threads']}: "
+        f"{mean['ratio']:.3f}"
         for mean in figures["geometric_means"]
     ]
     notes = {f"{row['peer']} {row['variant']}: {row['note']}" for row in figures["rows"] if row["note"]}

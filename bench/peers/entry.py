@@ -1,0 +1,56 @@
+"""What is compared and how: the options, and a peer's variant on one network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import network, process, registry
+from .environments import Environment
+from .job import Peer, Variant
+
+
+@dataclass(frozen=True)
+class Options:
+    """`seconds`: how long a peer runs in each round (3 runs at least). `limit`: seconds that a conversion may take."""
+
+    networks: Sequence[str] = network.NAMES
+    peers: Sequence[str] = registry.NAMES
+    threads: Sequence[int] = (1, 2)
+    precisions: Sequence[str] = ("float32", "int8")
+    rounds: int = 9
+    seconds: float = 0.2
+    limit: float = 900
+
+
+@dataclass
+class Entry:
+    """A peer's variant on one network: where its model lies, or why there is none."""
+
+    peer: Peer
+    variant: Variant
+    module: str
+    environment: Environment | None = None
+    path: str = ""
+    file_bytes: int = 0
+    failure: str = ""
+    process: process.Process | None = None
+    figures: dict[str, Any] = field(default_factory=dict)
+    rounds: list[list[float]] = field(default_factory=list)
+
+    def row(self, name: str, threads: int) -> dict[str, Any]:
+        """The entry's row: what it is, and figures or the reason for having none."""
+        version = self.environment.versions.get(self.peer.DISTRIBUTION, "") if self.environment else ""
+        return {
+            "network": name,
+            "peer": self.peer.NAME,
+            "variant": self.variant.name,
+            "precision": self.variant.precision,
+            "threads": threads,
+            "version": version,
+            "note": self.variant.note,
+            "failure": self.failure,
+            "file_bytes": self.file_bytes,
+            **self.figures,
+        }
