@@ -3,8 +3,9 @@
 A bundle is code. It is read only from where the user points: `EDGENET_KERNELS`, `use()`, or `kernels.bundle` beside the
 package; a file that every user of the machine may change is refused. Never part of a model file.
 
-The file: MAGIC, the length of the index (8 bytes, little-endian), the SHA-256 of the index (32 bytes), the index (JSON),
-the blocks. The index maps instruction set to kernel name to [digest, offset, size], offsets counted from the first block.
+The file: MAGIC, the length of the index (8 bytes, little-endian), the SHA-256 of the index (32 bytes), the index
+(JSON), the blocks. The index maps instruction set to kernel name to [digest, offset, size], offsets counted from the
+first block.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def find(name: str, target: InstructionSet) -> bytes | None:
 
 
 def write(path: str | os.PathLike[str], kernels: Mapping[InstructionSet, Mapping[str, bytes]]) -> int:
-    """Write blocks, by instruction set and kernel name, as a bundle; returns how many. Nothing is left when it fails."""
+    """Write blocks, by instruction set and kernel name, as a bundle; returns how many. A failure leaves nothing."""
     index: dict[str, dict[str, list[int | str]]] = {}
     blocks: list[bytes] = []
     offset = 0

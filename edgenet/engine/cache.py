@@ -168,9 +168,9 @@ def _compile_missing(
 ) -> None:
     if find_spec("numba") is None:
         raise EngineError(
-            f"The kernels for {target.name} are not compiled, and numba is not installed. Install numba, or make a kernel "
-            f"bundle on another machine with `edgenet warmup --target {target.name} -o kernels.bundle`, copy it here and "
-            "set EDGENET_KERNELS to its path."
+            f"The kernels for {target.name} are not compiled, and numba is not installed. Install numba, or make a "
+            f"kernel bundle on another machine with `edgenet warmup --target {target.name} -o kernels.bundle`, copy it "
+            "here and set EDGENET_KERNELS to its path."
         )
     done = 0
 
@@ -193,7 +193,7 @@ def _compile_missing(
 def make_bundle(
     path: str | os.PathLike[str], targets: Iterable[InstructionSet], progress: Progress | None = None
 ) -> int:
-    """Write every kernel of `targets` into one file (see `edgenet.engine.bundle`); returns how many. Raises EngineError."""
+    """Write every kernel of `targets` into one file (a kernel bundle); returns how many. Raises EngineError."""
     return bundle.write(path, {target: blocks(kernels(target), target, progress) for target in targets})
 
 

@@ -51,7 +51,7 @@ def _tile(height: int, columns: int) -> Any:
 
 
 def pixel_rows(rows: int, columns: int) -> Any:
-    """The pixels first..last-1 of one panel, in tiles of `rows`, of `rows - 1` until `rows` divides what is left, or of 1.
+    """The pixels first..last-1 of one panel, in tiles of `rows`, of `rows - 1` until `rows` divides the rest, or of 1.
 
     operands: (x, x_stride, y, y_stride, residual, residual_stride); epilogue: (low, high, activation); `w`: the panel;
     `count` output channels from `channel` on, `missing` if they do not fill the panel's vectors.
@@ -120,7 +120,7 @@ def panel_product(rows: int, columns: int) -> Any:
 
 
 def pointwise(rows: int, columns: int) -> Callable[..., None]:
-    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: `block` pixels of `group` panels."""
+    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: `block` pixels, `group` panels."""
     product = panel_product(rows, columns)
 
     def kernel(

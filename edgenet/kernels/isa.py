@@ -122,7 +122,7 @@ CPU_NAMES: Final = {
     "cortex-a72": "neon",
     "cortex-a76": "neon_dotprod",
 }
-"""Compilers' names of CPUs (Raspberry Pi 3: cortex-a53, 4: cortex-a72, 5: cortex-a76) by the instruction set that serves them."""
+"""Compilers' names of CPUs (Raspberry Pi 3: cortex-a53, 4: cortex-a72, 5: cortex-a76) by their instruction set."""
 
 
 def by_name(name: str) -> InstructionSet:

@@ -146,7 +146,7 @@ def products(rows: int, columns: int) -> Callable[..., None]:
 
 
 def transform_output() -> Callable[..., None]:
-    """y = activation(A^T M A + bias + residual), at least as many filters as lanes. Unit: a row of tiles of an image."""
+    """y = activation(A^T M A + bias + residual), at least as many filters as lanes. Unit: a row of tiles."""
 
     def kernel(
         begin: int,
