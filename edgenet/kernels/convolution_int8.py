@@ -31,9 +31,9 @@ from edgenet.kernels.tuples import (
 )
 
 
-def _window_product(rows: int, second: int, columns: int) -> Any:
+def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
     """The pixels first..last-1 of one panel, read from the image."""
-    accumulate = accumulator(columns)
+    accumulate = accumulator(columns, unrolled)
 
     @njit(inline="always")
     def tile(job, pixel, last, height_in_rows):
@@ -102,7 +102,7 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
     """
     widened = group != 4
     product = row_product if widened else _window_product
-    wide, single = product(rows, second, columns), product(rows, second, 1)
+    wide, single = product(rows, second, columns, widened), product(rows, second, 1, widened)
     group_bytes = 4 if group != 1 else 2
     gather = _gatherer()
 

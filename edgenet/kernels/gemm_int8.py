@@ -20,8 +20,20 @@ from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, 
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
 
-def accumulator(columns: int) -> Any:
-    """tile += x @ weights over `groups` of depth: rows are the addresses of x, weights `columns` vectors a group."""
+def accumulator(columns: int, unrolled: bool) -> Any:
+    """tile += x @ weights over `groups` of depth: rows are the addresses of x, weights `columns` vectors a group.
+
+    `unrolled`: two groups a turn, for products of two instructions, which fill the CPU's front end.
+    """
+
+    @njit(inline="always")
+    def accumulate_twice(tile, rows, groups, weights):
+        for k in range(0, groups - 1, 2):
+            tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
+            tile = outer_dot(tile, rows, k + 1, load_row_groups(weights, (k + 1) * columns, columns))
+        if groups & 1 != 0:
+            tile = outer_dot(tile, rows, groups - 1, load_row_groups(weights, (groups - 1) * columns, columns))
+        return tile
 
     @njit(inline="always")
     def accumulate(tile, rows, groups, weights):
@@ -29,7 +41,7 @@ def accumulator(columns: int) -> Any:
             tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
         return tile
 
-    return accumulate
+    return accumulate_twice if unrolled else accumulate
 
 
 def row_widener() -> Any:
@@ -78,9 +90,9 @@ def over_pixels(tile: Any, rows: int, second: int, columns: int) -> Any:
     return panel
 
 
-def row_product(rows: int, second: int, columns: int) -> Any:
+def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
     """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
-    accumulate = accumulator(columns)
+    accumulate = accumulator(columns, unrolled)
 
     @njit(inline="always")
     def tile(job, pixel, last, height):
@@ -103,8 +115,8 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
 
     Unit: `block` pixels of `span` panels. `groups` is the depth in groups, `scratch_stride` the bytes of a widened row.
     """
-    wide = row_product(rows, second, columns)
-    single = row_product(rows, second, 1)
+    wide = row_product(rows, second, columns, group != 4)
+    single = row_product(rows, second, 1, group != 4)
     widened = group != 4
     group_bytes = 4 if group != 1 else 2
     widen_row = row_widener()
