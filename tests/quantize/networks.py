@@ -80,7 +80,40 @@ class Islands(nn.Module):
         return self.linear(self.norm(x.permute(0, 2, 3, 1))).softmax(-1)
 
 
-NETWORKS = {"separable": Separable, "excited": Excited, "branches": Branches, "islands": Islands}
+class Operands(nn.Module):
+    """Constant operands of full size and numbers, an input that two branches read, outputs that are read inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.linear = nn.Conv2d(3, 4, 1), nn.Linear(4, 5)
+        self.register_buffer("k", torch.randn(1, 1, *SHAPE[1:]))
+
+    def forward(self, x):
+        y = self.a(x) * self.k
+        z = 1.0 - torch.sigmoid(y)
+        return self.linear((z + x[:, :1]).flatten(2).transpose(1, 2)), z, y.mean((2, 3))
+
+
+class Gated(nn.Module):
+    """A chain of operations without int8 arithmetic between two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.b = nn.Conv2d(3, 4, 3), nn.LocalResponseNorm(3), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        y = self.norm(self.a(x))
+        return self.b(y * y.softmax(1) / 2.0 + torch.exp(-y.abs()) + torch.tanh(y))
+
+
+NETWORKS = {
+    "separable": Separable,
+    "excited": Excited,
+    "branches": Branches,
+    "islands": Islands,
+    "operands": Operands,
+    "gated": Gated,
+}
 
 
 def build(name: str, seed: int = 0) -> Graph:

@@ -77,6 +77,13 @@ def test_float_islands_are_as_small_as_they_can_be():
     assert kinds == [*expected, "softmax"]
 
 
+def test_a_float_chain_is_one_island():
+    kinds = [kind for kind in operations(quantize(build("gated"), samples(2))) if kind != "permute"]
+    assert kinds[:2] == ["quantize", "conv2d"]
+    assert kinds[-2:] == ["quantize", "conv2d"]
+    assert {"quantize", "dequantize", "conv2d"}.isdisjoint(kinds[2:-2])
+
+
 def test_ranges_respect_a_fused_clamp():
     int8 = quantize(build("separable"), samples(4))
     for node in int8.nodes:
