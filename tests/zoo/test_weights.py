@@ -79,6 +79,7 @@ class Payload:
         return (open, (self.path, "w"))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("writer", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
 def test_code_in_a_checkpoint_is_not_run(tmp_path, writer):
     writer({"weight": Payload(tmp_path / "proof")}, tmp_path / "w.pth")
