@@ -10,7 +10,7 @@ from edgenet import reference
 from edgenet.graph import BATCH, Graph
 from edgenet.ops import OperationError, infer_shapes
 
-SIZES = (48, 64, 96, 128)
+SIZES = (32, 48, 64, 96, 128)
 """Heights and widths tried, smallest first, for pictures larger than that: the pair must not swell the file."""
 
 
