@@ -7,7 +7,7 @@ the scaled channel cannot reach 6: s is at most 6 over the largest value that th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -224,7 +224,7 @@ def choose_factors(model: Model, group: Class) -> np.ndarray:
 
 
 def equalize(
-    graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], sensitivity: Mapping[str, np.ndarray]
+    graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], sensitivity: Mapping[str, np.ndarray]
 ) -> tuple[Graph, dict[str, np.ndarray]]:
     """(a float32 graph that computes the same, with channels equalized; the factors by tensor).
 

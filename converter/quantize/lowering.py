@@ -12,6 +12,7 @@ from edgenet.graph import Graph, Node, Quantization, Tensor
 from edgenet.ops import complete_attributes, constant_value, node_types, operation, validate_node, with_defaults
 from edgenet.ops.arithmetic import activate, build_table, quantize_array
 
+from .calibration import Progress
 from .placement import KEEPS_QUANTIZATION, LAYERS, Placement, activations, by_channel, keeps_quantization
 from .ranges import quantization as quantization_of
 from .rounding import Moments
@@ -269,6 +270,7 @@ def lower(
     placement: Placement,
     quantizations: Mapping[str, Quantization],
     moments: Mapping[str, Moments] | None = None,
+    progress: Progress | None = None,
 ) -> Graph:
     """The graph in which the nodes of `placement.int8` run in int8. `quantizations` holds one for each group, `moments`
     those of the inputs of layers whose weights are to be rounded for the least error of their output, by node name.
@@ -285,6 +287,8 @@ def lower(
     for name in source.inputs:
         low.float32[name] = name
         low.present(name, "float32")
-    for node in source.nodes:
+    for done, node in enumerate(source.nodes, start=1):
         lower_node(low, node)
+        if progress:
+            progress("weights", done, len(source.nodes))
     return graph

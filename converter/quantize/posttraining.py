@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -60,9 +60,9 @@ def quantize(
     source = split_activations(graph)
     sensitivity: dict[str, np.ndarray] = {}
     if options.weighted or options.equalize:
-        sensitivity = channel_sensitivity(source, head)
+        sensitivity = channel_sensitivity(source, reported(head, "sensitivity", progress))
     if options.equalize:
-        source, factors = equalize(source, head, sensitivity)
+        source, factors = equalize(source, reported(head, "equalize", progress), sensitivity)
         sensitivity = {name: value / factors.get(name, 1.0) ** 2 for name, value in sensitivity.items()}
     source.metadata.golden_inputs, source.metadata.golden_outputs = {}, {}
     placement = place(source)
@@ -79,11 +79,21 @@ def quantize(
     moments: dict[str, Moments] = {}
     if options.rounding == "output":
         layers = [node for node in source.nodes if node.operation in LAYERS and node.name in placement.int8]
-        moments = collect_moments(source, head, layers)
-    result = lower(source, placement, quantizations, moments)
+        moments = collect_moments(source, reported(head, "moments", progress), layers)
+    result = lower(source, placement, quantizations, moments, progress)
     if options.correct_bias:
         correct_biases(result, source, head)
     return result
+
+
+def reported(
+    samples: list[dict[str, np.ndarray]], stage: str, progress: Progress | None
+) -> Iterator[dict[str, np.ndarray]]:
+    """The samples one after the other, with progress shown after each."""
+    for done, sample in enumerate(samples, start=1):
+        yield sample
+        if progress:
+            progress(stage, done, len(samples))
 
 
 def is_stored(graph: Graph, placement: Placement, name: str) -> bool:
