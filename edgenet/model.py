@@ -13,7 +13,7 @@ import numpy as np
 from edgenet.engine import cache
 from edgenet.engine.profile import Profile, measure
 from edgenet.engine.program import Context
-from edgenet.engine.team import team, usable_threads
+from edgenet.engine.team import MOST_THREADS, team, usable_threads
 from edgenet.errors import EngineError, InputError, ModelFormatError
 from edgenet.graph import BATCH, DTYPES, Graph
 from edgenet.kernels.isa import host
@@ -42,8 +42,8 @@ class Model:
     """A loaded network. Runs are thread-safe; pickling keeps the path (or the graph, if it came without one)."""
 
     def __init__(self, graph: Graph, threads: int | None = None, path: str | None = None, winograd: bool = True):
-        if threads is not None and threads < 1:
-            raise InputError("threads must be at least 1.")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise InputError(f"threads must lie between 1 and {MOST_THREADS}.")
         self.graph = graph
         self.path = path
         self.winograd = winograd

@@ -23,6 +23,7 @@ _QUIT, _SLEEPING = 2, 1
 _SPINS = 20000
 """Idle turns of a worker before it sleeps: a fraction of a millisecond."""
 _DEPARTURE_SECONDS = 1.0
+MOST_THREADS = 256
 
 
 class Team:
@@ -36,8 +37,8 @@ class Team:
         self._lock = threading.Lock()
         self._workers: list[threading.Thread] = []
         self._keep: list[np.ndarray] = []
-        self._mailboxes = aligned_words(_LINE * _MOST_THREADS)
-        self._semaphores = aligned_words(_LINE * _MOST_THREADS)
+        self._mailboxes = aligned_words(_LINE * MOST_THREADS)
+        self._semaphores = aligned_words(_LINE * MOST_THREADS)
         self._barrier = aligned_words(4 * _LINE)
         self._addresses = {
             name: libc_address(name) for name in ("sched_yield", "clock_gettime", "sem_post", "sem_wait")
@@ -110,7 +111,6 @@ class Team:
             self._workers.clear()
 
 
-_MOST_THREADS = 256
 _teams: dict[str, Team] = {}
 _teams_lock = threading.Lock()
 

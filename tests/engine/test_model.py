@@ -121,6 +121,12 @@ def test_bad_input_is_one_sentence(bad, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("threads", [0, -1, 100_000])
+def test_a_thread_count_out_of_range_is_refused(threads):
+    with pytest.raises(InputError, match="threads must lie between"):
+        edgenet.load(GRAPH, threads)
+
+
 def test_many_shapes_keep_few_plans():
     model = edgenet.load(GRAPH, 1)
     for size in range(1, 15):
