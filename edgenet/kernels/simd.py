@@ -234,7 +234,8 @@ def elementwise(name: str, arity: int, emit: Emit, result_element: str | None = 
     return intrinsic(function)
 
 
-def _fma(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+def emit_fma(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    """v[0] * v[1] + v[2], rounded once where the CPU has the instruction."""
     if not target().fma:
         return builder.fadd(builder.fmul(v[0], v[1]), v[2])
     return call_intrinsic(builder, f"llvm.fma.{vector_suffix(v[0].type)}", v[0].type, v)
@@ -257,7 +258,7 @@ def _square_root(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
     return call_intrinsic(builder, f"llvm.sqrt.{vector_suffix(v[0].type)}", v[0].type, v)
 
 
-fma = elementwise("fma", 3, _fma)
+fma = elementwise("fma", 3, emit_fma)
 """fma(a, b, c) = a * b + c, rounded once where the CPU has the instruction."""
 add = elementwise("add", 2, lambda builder, v: builder.fadd(v[0], v[1]))
 subtract = elementwise("subtract", 2, lambda builder, v: builder.fsub(v[0], v[1]))
@@ -287,7 +288,9 @@ def outer_fma(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any
         places = items(builder, args[1], sig.args[1])
         for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
             x = splat(builder, builder.load(pointer(builder, place, F32, args[2]), align=4), target().lanes)
-            values = [_fma(builder, [x, w, s]) for w, s in zip(weights, items(builder, sums, row_kind), strict=True)]
+            values = [
+                emit_fma(builder, [x, w, s]) for w, s in zip(weights, items(builder, sums, row_kind), strict=True)
+            ]
             out.append(pack(context, builder, row_kind, values))
         return pack(context, builder, tile_kind, out)
 

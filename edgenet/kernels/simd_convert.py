@@ -17,7 +17,8 @@ def _vector(element: ir.Type, like: ir.Value) -> ir.VectorType:
     return ir.VectorType(element, like.type.count)
 
 
-def _round_to_int(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+def emit_round_to_int(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    """int32 of the one float32 vector in `v`, rounded half to even."""
     kind, bits = _vector(I32, v[0]), v[0].type.count * 32
     if target().architecture == "aarch64":
         suffix = vector_suffix(v[0].type)
@@ -30,7 +31,7 @@ def _round_to_int(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
     return call_intrinsic(builder, name, kind, [v[0]])
 
 
-round_to_int = elementwise("round_to_int", 1, _round_to_int, "i32")
+round_to_int = elementwise("round_to_int", 1, emit_round_to_int, "i32")
 """float32 to int32, half to even. Undefined lanes for values that int32 does not hold."""
 to_float = elementwise("to_float", 1, lambda builder, v: builder.sitofp(v[0], _vector(F32, v[0])), "f32")
 """int32 to float32, half to even."""

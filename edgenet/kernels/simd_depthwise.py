@@ -7,7 +7,7 @@ from typing import Any
 import llvmlite.ir as ir
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd import _fma
+from edgenet.kernels.simd import emit_fma
 from edgenet.kernels.simd_masked import lane_mask, masked_load
 from edgenet.kernels.simd_types import F32, constant_int, f32v, items, load_vector, pack, pointer
 
@@ -19,7 +19,7 @@ def _row(load: Any, sums: list[ir.Value], weights: list[ir.Value], columns: int,
             output, remainder = divmod(column - tap, step)
             if remainder == 0 and 0 <= output < len(sums):
                 x = load(column) if x is None else x
-                sums[output] = _fma(builder, [x, weight, sums[output]])
+                sums[output] = emit_fma(builder, [x, weight, sums[output]])
 
 
 @intrinsic(prefer_literal=True)

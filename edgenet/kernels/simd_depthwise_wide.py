@@ -12,9 +12,9 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd_convert import _round_to_int
+from edgenet.kernels.simd_convert import emit_round_to_int
 from edgenet.kernels.simd_int8 import dot, group_vector
-from edgenet.kernels.simd_requantize import _cut, _narrow
+from edgenet.kernels.simd_requantize import cut_lanes, narrow_pair
 from edgenet.kernels.simd_types import (
     F32,
     I8,
@@ -86,13 +86,13 @@ def _store_pixels(
     words = []
     for vectors in pixels:
         for i in range(0, len(vectors), 2):
-            word = _narrow(builder, vectors[i], vectors[i + 1], I16)
+            word = narrow_pair(builder, vectors[i], vectors[i + 1], I16)
             words.append(call_intrinsic(builder, f"llvm.sadd.sat.{vector_suffix(word.type)}", word.type, [word, zero]))
     per_pixel = len(words) // len(pixels)
     if len(words) % 2:
         words.append(words[-1])
     for i in range(0, len(words), 2):
-        value = _narrow(builder, words[i], words[i + 1], I8)
+        value = narrow_pair(builder, words[i], words[i + 1], I8)
         value = builder.select(compare("<", value, low), low, value)
         value = builder.select(compare(">", value, high), high, value)
         if per_pixel == 2:
@@ -104,7 +104,7 @@ def _store_pixels(
             value = builder.bitcast(builder.shuffle_vector(halves, halves, shuffle_mask(order)), value.type)
         for side in (0, 1):
             if i + side < len(pixels):
-                store_vector(builder, _cut(builder, value, side * 2 * lanes, 2 * lanes), places[i + side])
+                store_vector(builder, cut_lanes(builder, value, side * 2 * lanes, 2 * lanes), places[i + side])
 
 
 @intrinsic(prefer_literal=True)
@@ -143,7 +143,7 @@ def depthwise_pixels(
                         if remainder == 0 and 0 <= output < count:
                             totals[output] = dot(builder, totals[output], value, filters[g][t])
             for pixel, total in zip(pixels, totals, strict=True):
-                pixel.append(_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
+                pixel.append(emit_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
         _store_pixels(builder, pixels, args[3], args[4], items(builder, args[5], sig.args[5]))
         return context.get_dummy_value()
 

@@ -9,7 +9,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from edgenet.kernels.simd_bytes import store_first_bytes
-from edgenet.kernels.simd_convert import _round_to_int
+from edgenet.kernels.simd_convert import emit_round_to_int
 from edgenet.kernels.simd_types import (
     F32,
     I8,
@@ -30,7 +30,7 @@ def _join(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.shuffle_vector(a, b, shuffle_mask(list(range(2 * a.type.count))))
 
 
-def _narrow(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.IntType) -> ir.Value:
+def narrow_pair(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.IntType) -> ir.Value:
     """Both vectors in elements of half the width, saturated (to stored bytes, or to int16).
 
     On x86 the elements stay within their 128-bit lanes: each lane holds a's, then b's.
@@ -47,10 +47,10 @@ def _narrow(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.IntType
 
 def _bytes(builder: ir.IRBuilder, vectors: list[ir.Value], zero: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
     """Stored bytes of four int32 vectors, in order: the zero point is added, then they are clamped to low .. high."""
-    words = [_narrow(builder, vectors[i], vectors[i + 1], I16) for i in (0, 2)]
+    words = [narrow_pair(builder, vectors[i], vectors[i + 1], I16) for i in (0, 2)]
     kind = words[0].type
     words = [call_intrinsic(builder, f"llvm.sadd.sat.{vector_suffix(kind)}", kind, [word, zero]) for word in words]
-    value = _narrow(builder, *words, I8)
+    value = narrow_pair(builder, *words, I8)
     compare = builder.icmp_unsigned if target().stored_unsigned else builder.icmp_signed
     value = builder.select(compare("<", value, low), low, value)
     value = builder.select(compare(">", value, high), high, value)
@@ -63,7 +63,8 @@ def _bytes(builder: ir.IRBuilder, vectors: list[ir.Value], zero: ir.Value, low: 
     return builder.bitcast(builder.shuffle_vector(lanes, lanes, shuffle_mask(order)), value.type)
 
 
-def _cut(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
+def cut_lanes(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
+    """Lanes first..first+count-1 of a vector."""
     return builder.shuffle_vector(value, value, shuffle_mask(list(range(first, first + count))))
 
 
@@ -94,7 +95,7 @@ def store_requantized(
             vectors = []
             for row in tile[first : first + per_group]:
                 for total, scale in zip(row, scales, strict=True):
-                    vectors.append(_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
+                    vectors.append(emit_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
             vectors += [vectors[-1]] * (4 - len(vectors))
             results.append(_bytes(builder, vectors, zero, low, high))
         with builder.if_else(partial) as (some, all_of_them):
@@ -103,13 +104,13 @@ def store_requantized(
                 for m, place in enumerate(places):
                     value, start = results[m // per_group], m % per_group * columns * lanes
                     for j in range(columns - 1):
-                        store_vector(builder, _cut(builder, value, start + j * lanes, lanes), place, j * lanes)
-                    last = _cut(builder, value, start + (columns - 1) * lanes, lanes)
+                        store_vector(builder, cut_lanes(builder, value, start + j * lanes, lanes), place, j * lanes)
+                    last = cut_lanes(builder, value, start + (columns - 1) * lanes, lanes)
                     store_first_bytes(builder, last, builder.add(place, I64((columns - 1) * lanes)), left)
             with all_of_them:
                 for m, place in enumerate(places):
                     value, start = results[m // per_group], m % per_group * columns * lanes
-                    store_vector(builder, _cut(builder, value, start, columns * lanes), place)
+                    store_vector(builder, cut_lanes(builder, value, start, columns * lanes), place)
         return context.get_dummy_value()
 
     return types.void(sums, multiplier, rows, types.int64, bounds, types.int64, types.int64), codegen
