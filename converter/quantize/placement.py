@@ -32,8 +32,6 @@ FOLLOWS = {
     "resize",
 }
 """Operations that run in int8 between int8 neighbours."""
-AVERAGES = {"avg_pool2d", "adaptive_avg_pool2d", "mean"}
-"""Operations that run in int8 even where nothing reads int8 behind them: a float32 sum depends on its order."""
 STEEP = {"exp", "reciprocal"}
 """Activations whose results 256 evenly spaced values do not represent."""
 MAX_PRODUCTS = (2**30 - 1) // (255 * 127)
@@ -94,15 +92,13 @@ def arranges_input(graph: Graph, node: Node) -> bool:
 
 def place(graph: Graph) -> Placement:
     """Decide for every node. Layers run in int8 wherever they can. What stands between them follows when its result is
-    wanted in int8, or an average, and one of its inputs is there in int8 (moves: also right after a float32 operation).
+    wanted in int8 and one of its inputs is there in int8 (moves: also right after a float32 operation).
     """
     placement = Placement()
     able = {node.name: capable(graph, node) and not arranges_input(graph, node) for node in graph.nodes}
     consumers = graph.consumers()
     useful: set[str] = set()
     for node in reversed(graph.nodes):
-        if node.operation in AVERAGES:
-            useful.add(node.output)
         if able[node.name] and (node.operation in LAYERS or node.output in useful):
             useful.update(activations(graph, node))
     present = set(graph.inputs)

@@ -42,7 +42,9 @@ from edgenet.kernels.simd_convert import (
     int_subtract,
     maximum_bytes,
     maximum_or_nan,
+    to_double,
     to_float,
+    to_single,
 )
 from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 from edgenet.kernels.simd_shuffle import store_all
@@ -95,13 +97,17 @@ _row_bytes = njit(inline="always")(lambda place, _: load_row_bytes(place, 0, VEC
 _vector_bytes = njit(inline="always")(lambda place, _: load_bytes(place, 0))
 _register = njit(inline="always")(lambda place, _: load_i8(place, 0, 0))
 
+_wide_row_f32 = njit(inline="always")(lambda place, _: to_double(load_row_f32(place, 0, VECTORS)))
+_wide_vector_f32 = njit(inline="always")(lambda place, _: to_double(load_f32(place, 0)))
+_wide_partial_f32 = njit(inline="always")(lambda place, count: to_double(load_partial_f32(place, 0, count)))
+
 _maximum_row = _reduce(_row_f32, _combine_maximum)
 _maximum_vector = _reduce(_vector_f32, _combine_maximum)
 _maximum_partial = _reduce(_partial_f32, _combine_maximum)
 _maximum_register = _reduce(_register, _combine_bytes)
-_sum_row = _reduce(_row_f32, _combine_sum)
-_sum_vector = _reduce(_vector_f32, _combine_sum)
-_sum_partial = _reduce(_partial_f32, _combine_sum)
+_sum_row = _reduce(_wide_row_f32, _combine_sum)
+_sum_vector = _reduce(_wide_vector_f32, _combine_sum)
+_sum_partial = _reduce(_wide_partial_f32, _combine_sum)
 _sum_row_bytes = _reduce(_row_bytes, _combine_integers)
 _sum_vector_bytes = _reduce(_vector_bytes, _combine_integers)
 
@@ -209,7 +215,10 @@ def maximum_int8() -> Callable[..., None]:
 
 
 def mean_f32() -> Callable[..., None]:
-    """The mean of each window. Unit: one output row, `block` channels."""
+    """The mean of each window. Unit: one output row, `block` channels.
+
+    Sums are float64: those of values within 2**20 of each other are exact, whatever their order.
+    """
 
     def kernel(
         begin: int,
@@ -231,7 +240,7 @@ def mean_f32() -> Callable[..., None]:
         pixel = channels * 4
         strides = (width * pixel, pixel)
         blocks = (channels + block - 1) // block
-        zero = splat_f32(0.0)
+        zero = to_double(splat_f32(0.0))
         for unit in range(begin, end):
             line = unit // blocks
             begin_channel = (unit % blocks) * block
@@ -246,16 +255,16 @@ def mean_f32() -> Callable[..., None]:
                 c = begin_channel
                 while c + VECTORS * lanes <= stop:
                     value = _sum_row(repeat(zero, VECTORS), image + c * 4, window, strides, (1, 1), 0)
-                    store_all(divide(value, count), out + c * 4)
+                    store_all(to_single(divide(value, count)), out + c * 4)
                     c += VECTORS * lanes
                 while c + lanes <= stop:
                     value = _sum_vector(zero, image + c * 4, window, strides, (1, 1), 0)
-                    store_f32(divide(value, count), out, c)
+                    store_f32(to_single(divide(value, count)), out, c)
                     c += lanes
                 if c < stop:
                     left = stop - c
                     value = _sum_partial(zero, image + c * 4, window, strides, (1, 1), left)
-                    store_partial(divide(value, count), out, c, left)
+                    store_partial(to_single(divide(value, count)), out, c, left)
 
     return kernel
 

@@ -197,6 +197,15 @@ def _replace_leaf(kind: types.Type, leaf: types.Type) -> types.Type:
     return leaf if _is_leaf(kind) else row_of(_replace_leaf(kind.dtype, leaf), len(kind))  # type: ignore
 
 
+_SCALARS = {
+    "f32": types.float32,
+    "f64": types.float64,
+    "i32": types.int32,
+    "i16": types.int16,
+    "i8": types.int8,
+}
+
+
 def elementwise(name: str, arity: int, emit: Emit, result_element: str | None = None) -> Any:
     """Make an elementwise operation of `arity` operands from the emitter of one vector; scalars become vectors."""
 
@@ -211,7 +220,7 @@ def elementwise(name: str, arity: int, emit: Emit, result_element: str | None = 
         while not _is_leaf(leaf):
             leaf = leaf.dtype  # type: ignore[attr-defined]  # UniTuple
         result = shape if result_element is None else _replace_leaf(shape, Vector(result_element, lanes))
-        scalar = {"f32": types.float32, "i32": types.int32, "i16": types.int16, "i8": types.int8}[leaf.element]  # type: ignore
+        scalar = _SCALARS[leaf.element]  # type: ignore[attr-defined]  # a Vector
         given = tuple(scalar if isinstance(kind, types.Number | types.IntegerLiteral) else kind for kind in kinds)
 
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:

@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from edgenet.kernels.simd import elementwise
 from edgenet.kernels.simd_masked import lane_mask
-from edgenet.kernels.simd_types import F32, I32, call_intrinsic, shuffle_mask, splat, target, vector_suffix
+from edgenet.kernels.simd_types import F32, F64, I32, call_intrinsic, shuffle_mask, splat, target, vector_suffix
 
 
 def _vector(element: ir.Type, like: ir.Value) -> ir.VectorType:
@@ -35,6 +35,10 @@ round_to_int = elementwise("round_to_int", 1, emit_round_to_int, "i32")
 """float32 to int32, half to even. Undefined lanes for values that int32 does not hold."""
 to_float = elementwise("to_float", 1, lambda builder, v: builder.sitofp(v[0], _vector(F32, v[0])), "f32")
 """int32 to float32, half to even."""
+to_double = elementwise("to_double", 1, lambda builder, v: builder.fpext(v[0], _vector(F64, v[0])), "f64")
+"""float32 to float64, exactly."""
+to_single = elementwise("to_single", 1, lambda builder, v: builder.fptrunc(v[0], _vector(F32, v[0])), "f32")
+"""float64 to float32, half to even."""
 as_float = elementwise("as_float", 1, lambda builder, v: builder.bitcast(v[0], _vector(F32, v[0])), "f32")
 """The float32 with these bits."""
 as_int = elementwise("as_int", 1, lambda builder, v: builder.bitcast(v[0], _vector(I32, v[0])), "i32")

@@ -16,16 +16,17 @@ from numba.extending import register_model
 from edgenet.errors import EngineError
 from edgenet.kernels.isa import InstructionSet
 
-I1, I8, I16, I32, I64, F32 = (
+I1, I8, I16, I32, I64, F32, F64 = (
     ir.IntType(1),
     ir.IntType(8),
     ir.IntType(16),
     ir.IntType(32),
     ir.IntType(64),
     ir.FloatType(),
+    ir.DoubleType(),
 )
-ELEMENTS: dict[str, ir.Type] = {"f32": F32, "i8": I8, "i16": I16, "i32": I32}
-ELEMENT_BYTES = {"f32": 4, "i8": 1, "i16": 2, "i32": 4}
+ELEMENTS: dict[str, ir.Type] = {"f32": F32, "f64": F64, "i8": I8, "i16": I16, "i32": I32}
+ELEMENT_BYTES = {"f32": 4, "f64": 8, "i8": 1, "i16": 2, "i32": 4}
 
 _selected: InstructionSet | None = None
 
@@ -49,7 +50,7 @@ def target() -> InstructionSet:
 
 
 class Vector(types.Type):
-    """Numba type of a vector: `element` is "f32", "i32", "i16" or "i8"."""
+    """Numba type of a vector: `element` is "f32", "f64", "i32", "i16" or "i8"."""
 
     def __init__(self, element: str, lanes: int):
         self.element, self.lanes = element, lanes
