@@ -15,6 +15,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import finish, residual_rows
+from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.simd import lane_count, load_row_f32, outer_fma, repeat
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
@@ -120,7 +121,7 @@ def panel_product(rows: int, columns: int) -> Any:
 
 
 def pointwise(rows: int, columns: int) -> Callable[..., None]:
-    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: `block` pixels, `group` panels."""
+    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: see `partition`."""
     product = panel_product(rows, columns)
 
     def kernel(
@@ -137,22 +138,24 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
         pixels: int,
         depth: int,
         channels: int,
-        block: int,
-        group: int,
+        blocks: int,
+        spans: int,
+        span: int,
+        by_panel: int,
+        quantum: int,
         low: float,
         high: float,
         activation: int,
     ):
         width = columns * lane_count()
         panels = (channels + width - 1) // width
-        groups = (panels + group - 1) // group
         operands = (x, x_stride, y, y_stride, residual, residual_stride)
         epilogue = (low, high, activation)
         for unit in range(begin, end):
-            first = (unit // groups) * block
-            last = least(first + block, pixels)
-            start = (unit % groups) * group
-            for panel in range(start, least(start + group, panels)):
+            block, part = unit_place(unit, blocks, spans, by_panel)
+            first = block_start(pixels, block, blocks, quantum)
+            last = block_start(pixels, block + 1, blocks, quantum)
+            for panel in range(part * span, least(part * span + span, panels)):
                 w = weights + panel * (depth + 1) * width * 4
                 channel = panel * width
                 product(operands, epilogue, w, depth, first, last, channel, channels - channel)

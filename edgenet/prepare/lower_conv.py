@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, window_tile
+from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, gemm_tile, window_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
 from edgenet.prepare.lower_winograd import suits_winograd, winograd
 from edgenet.prepare.lowering import Lowering, lowers
+from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
 
 IMAGE_CHANNELS = 4
@@ -136,7 +137,7 @@ def _convolution(node: Node, lowering: Lowering) -> None:
     channels, kernel_height, kernel_width, depth = lowering.shape(weight)
     groups = a["groups"]
     group_channels = channels // groups
-    height, vectors = window_tile(lowering.target)
+    height, vectors = gemm_tile(lowering.target)
     lanes = lowering.target.lanes
     width = vectors * lanes
 
@@ -165,10 +166,10 @@ def _convolution(node: Node, lowering: Lowering) -> None:
         "groups": groups,
     }
     panels = -(-group_channels // width) * groups
-    tile_work = kernel_height * kernel_width * depth * height * vectors
-    block = height * max(1, min(-(-pixels // height), 40_000 // max(1, tile_work)))
-    slots["block"] = block
-    lowering.step(f"f32_conv_{height}x{width}", -(-pixels // block) * panels, 1, **slots)
+    work = kernel_height * kernel_width * depth * height * vectors
+    x_bytes = lowering.size(node.inputs["x"]) * 4
+    part = partition(pixels, height, height - 1, panels, work, x_bytes, packed.array.nbytes, lowering.threads)
+    lowering.step(f"f32_conv_{height}x{width}", part.units, 1, **slots, **part.slots())
 
 
 def image_convolution(node: Node, lowering: Lowering, planar: bool) -> None:
