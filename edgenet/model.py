@@ -20,6 +20,8 @@ from edgenet.kernels.isa import host
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
 
+MEMORY = ("fast", "low")
+"""What a model can be prepared for: speed, or a small arena at some cost in time."""
 PLANS_KEPT = 8
 """Plans (input shapes) that a model keeps; the least recently used is dropped."""
 
@@ -41,12 +43,22 @@ class _Prepared:
 class Model:
     """A loaded network. Runs are thread-safe; pickling keeps the path (or the graph, if it came without one)."""
 
-    def __init__(self, graph: Graph, threads: int | None = None, path: str | None = None, winograd: bool = True):
+    def __init__(
+        self,
+        graph: Graph,
+        threads: int | None = None,
+        path: str | None = None,
+        winograd: bool = True,
+        memory: str = "fast",
+    ):
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise InputError(f"threads must lie between 1 and {MOST_THREADS}.")
+        if memory not in MEMORY:
+            raise InputError(f"memory must be one of {', '.join(MEMORY)}, not {memory!r}.")
         self.graph = graph
         self.path = path
         self.winograd = winograd
+        self.memory = memory
         self.threads = threads or usable_threads()
         self.target = host()
         self._packed: dict[Hashable, np.ndarray] = {}
@@ -54,7 +66,7 @@ class Model:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (load, (self.path if self.path is not None else self.graph, self.threads, self.winograd))
+        return (load, (self.path if self.path is not None else self.graph, self.threads, self.winograd, self.memory))
 
     def run(self, *inputs: Any, progress: cache.Progress | None = None) -> Any:
         """Outputs for inputs in the PyTorch module's shapes; any batch. Arrays in order, or one dict by input name.
@@ -208,7 +220,7 @@ class Model:
             found = self._prepared.get(key)
             if found is None:
                 self._check_sizes(shapes)
-                plan = prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd)
+                plan = prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd, self.memory)
                 kernels = cache.load_kernels({step.kernel for step in plan.steps}, self.target, progress)
                 found = self._prepared[key] = _Prepared(plan, kernels)
                 if len(self._prepared) > PLANS_KEPT:
@@ -218,20 +230,25 @@ class Model:
             return found
 
 
-def load(source: str | PathLike[str] | Graph, threads: int | None = None, winograd: bool = True) -> Model:
+def load(
+    source: str | PathLike[str] | Graph, threads: int | None = None, winograd: bool = True, memory: str = "fast"
+) -> Model:
     """A Model from an .edgenet file or a Graph. `threads` None: physical cores that this process may use, at most 4.
 
-    `winograd` False runs 3x3 convolutions directly, as a comparison of algorithms needs it.
+    `winograd` False runs 3x3 convolutions directly, as a comparison of algorithms needs it. `memory` "low" makes the
+    memory of activations as small as it can, computing chains of layers by bands of rows: the results are the same,
+    runs take somewhat longer.
 
-    Raises ModelFormatError for a bad file, InputError for a missing one, EngineError when this CPU is not supported.
+    Raises ModelFormatError for a bad file, InputError for a missing one or a bad argument, EngineError when this CPU is
+    not supported.
     """
     from edgenet import format as file_format
     from edgenet.validate import validate
 
     if isinstance(source, Graph):
         validate(source)
-        return Model(source, threads, None, winograd)
-    return Model(file_format.load(source), threads, str(source), winograd)
+        return Model(source, threads, None, winograd, memory)
+    return Model(file_format.load(source), threads, str(source), winograd, memory)
 
 
 __all__ = ["EngineError", "Model", "load"]

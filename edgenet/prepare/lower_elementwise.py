@@ -216,6 +216,7 @@ def permute_quantize(node: Node, lowering: Lowering) -> None:
         shape[0] * -(-length // BLOCK),
         x=lowering.read(x),
         y=lowering.write(node.output),
+        plane_stride=lowering.plane_bytes(x),
         length=length,
         block=BLOCK,
         scale=scale,
