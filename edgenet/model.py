@@ -127,7 +127,10 @@ class Model:
         return self._plan({name: array.shape for name, array in arrays.items()}).plan
 
     def plan_info(self) -> dict[str, Any]:
-        """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step."""
+        """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step.
+
+        A step that runs once for each band of rows appears once, with the number of its `bands`.
+        """
         plan = self.plan()
         return {
             "isa": plan.target.name,
@@ -137,16 +140,23 @@ class Model:
             "weights_bytes": plan.weights_bytes,
             "steps": [
                 {
-                    "name": step.node,
-                    "operation": step.operation,
-                    "kernel": step.kernel,
-                    "vector": step.vector,
-                    "shape": list(plan.tensors[step.output].shape),
-                    "flops": step.flops,
+                    "name": plan.steps[layer[0]].node,
+                    "operation": plan.steps[layer[0]].operation,
+                    "kernel": plan.steps[layer[0]].kernel,
+                    "vector": plan.steps[layer[0]].vector,
+                    "shape": list(plan.tensors[plan.steps[layer[0]].output].shape),
+                    "bands": len(layer),
+                    "flops": sum(plan.steps[index].flops for index in layer),
                 }
-                for step in plan.steps
+                for layer in plan.layers()
             ],
         }
+
+    def arena_bytes(self, batch: int = 1) -> dict[str, int]:
+        """Bytes of activations and scratch for inputs of the declared shapes, for each kind of `memory`."""
+        shapes = {name: self.graph.tensors[name].concrete(batch) for name in self.graph.inputs}
+        with self._lock:
+            return {memory: self._prepare(shapes, memory).arena_bytes for memory in MEMORY}
 
     def summary(self) -> str:
         """Steps with their kernels and output shapes, and the memory they take, as text."""
@@ -214,13 +224,16 @@ class Model:
         except ModelFormatError as error:
             raise InputError(f"The network does not take inputs of this shape: {error}") from None
 
+    def _prepare(self, shapes: Mapping[str, tuple[int, ...]], memory: str) -> Plan:
+        return prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd, memory)
+
     def _plan(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None = None) -> _Prepared:
         key = tuple(shapes.values())
         with self._lock:
             found = self._prepared.get(key)
             if found is None:
                 self._check_sizes(shapes)
-                plan = prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd, self.memory)
+                plan = self._prepare(shapes, self.memory)
                 kernels = cache.load_kernels({step.kernel for step in plan.steps}, self.target, progress)
                 found = self._prepared[key] = _Prepared(plan, kernels)
                 if len(self._prepared) > PLANS_KEPT:

@@ -133,9 +133,7 @@ class _Bands:
         return self.lowering.view(f"{name}[{role}]", replace(tensor, shape=shape), view)
 
 
-def lower_segment(
-    segment: Segment, first: int, lowering: Lowering, images: int, lower: Callable[[Node], None]
-) -> None:
+def lower_segment(segment: Segment, first: int, lowering: Lowering, images: int, lower: Callable[[Node], None]) -> None:
     """Add the steps of a segment whose first node is the graph's node `first`, for `images` images.
 
     `lower` adds the steps of one node whose tensors the lowering knows.
