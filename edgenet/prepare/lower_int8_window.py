@@ -123,11 +123,12 @@ def window_product(node: Node, lowering: Lowering) -> None:
     packed = lowering.packed(("s8_window", node.name, weight, width, lanes, group, image), make)
     panels = -(-group_channels // width)
     tile_work = taps * groups * height * vectors
-    block = height * max(1, min(-(-pixels // height), 40_000 // max(1, tile_work)))
+    tiles = -(-pixels // height)
+    block = height * max(1, min(-(-tiles // (4 * lowering.threads)), 40_000 // max(1, tile_work)))
     stride, span = 0, 1
     if group != 4:
         stride = -(-(taps * groups * group + 32) // 32) * 64 + 64
-        block = height * max(1, min(-(-pixels // height), _SCRATCH_BYTES // stride // height, 4))
+        block = height * max(1, min(tiles, _SCRATCH_BYTES // stride // height, 4))
         units = -(-pixels // block) * conv_groups
         span = max(1, min(panels, -(-panels * units // (4 * lowering.threads))))
     slots |= {
