@@ -196,7 +196,7 @@ def image_convolution(node: Node, lowering: Lowering, planar: bool) -> None:
         x=lowering.read(source),
         image_stride=in_height * in_width * depth * 4,
         row_stride=in_width * 4 if planar else in_width * depth * 4,
-        plane_stride=in_height * in_width * 4,
+        plane_stride=lowering.plane_bytes(source) if planar else 0,
         y=lowering.write(image),
         height=in_height,
         width=in_width,
