@@ -104,7 +104,6 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
     widened = group != 4
     product = row_product if widened else _window_product
     wide, single = product(rows, second, columns, widened), product(rows, second, 1, widened)
-    group_bytes = 4 if group != 1 else 2
     gather = _gatherer()
 
     def kernel(
@@ -163,7 +162,7 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
         panel_width = columns * lanes
         panels = (group_channels + panel_width - 1) // panel_width
         row_groups = groups * kernel_height * kernel_width
-        panel_bytes = panel_width * (8 + row_groups * group_bytes)
+        panel_bytes = panel_width * (8 + row_groups * 4)
         window = (
             kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width,
         )  # fmt: skip
@@ -181,7 +180,7 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
             conv_group = part // spans
             image = (x + conv_group * depth, image_stride, row_stride, pixel_stride, outside, height, width, groups)
             if widened:
-                gather(image, window, own, scratch_stride, depth, groups * group_bytes, first, last)
+                gather(image, window, own, scratch_stride, depth, groups * 4, first, last)
             start = (part % spans) * span
             for panel in range(start, least(start + span, panels)):
                 count = group_channels - panel * panel_width

@@ -17,6 +17,7 @@ from numba import njit
 from edgenet.kernels.epilogue_f32 import finish, residual_rows
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.simd import lane_count, load_row_f32, outer_fma, repeat
+from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
 
@@ -30,7 +31,18 @@ def accumulator(columns: int) -> Any:
             tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 
-    return accumulate
+    @njit(inline="always")
+    def accumulate_lanes(tile, rows, depth, weights):
+        lanes = lane_count()
+        step = columns * lanes
+        whole = depth - depth % lanes
+        for k in range(0, whole, lanes):
+            tile = outer_fma_lanes(tile, rows, k, weights + k * step * 4)
+        for k in range(whole, depth):
+            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
+        return tile
+
+    return accumulate_lanes if by_lane() else accumulate
 
 
 def _tile(height: int, columns: int) -> Any:

@@ -18,6 +18,7 @@ from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, widen_bytes
+from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
 
@@ -42,6 +43,18 @@ def accumulator(columns: int, unrolled: bool) -> Any:
             tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
         return tile
 
+    @njit(inline="always")
+    def accumulate_lanes(tile, rows, groups, weights):
+        lanes = lane_count()
+        whole = groups - groups % lanes
+        for k in range(0, whole, lanes):
+            tile = outer_dot_lanes(tile, rows, k, weights + k * columns * lanes * 4)
+        for k in range(whole, groups):
+            tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
+        return tile
+
+    if by_lane():
+        return accumulate_lanes
     return accumulate_twice if unrolled else accumulate
 
 
@@ -120,7 +133,6 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
     wide = row_product(rows, second, columns, group != 4)
     single = row_product(rows, second, 1, group != 4)
     widened = group != 4
-    group_bytes = 4 if group != 1 else 2
     widen_row = row_widener()
 
     def kernel(
@@ -161,7 +173,7 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         lanes = lane_count()
         width = columns * lanes
         panels = (channels + width - 1) // width
-        panel_bytes = width * (8 + groups * group_bytes)
+        panel_bytes = width * (8 + groups * 4)
         target = (y, y_stride, residual, residual_stride)
         settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,

@@ -6,7 +6,8 @@ import numpy as np
 
 from edgenet.errors import EngineError
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import gemm_tile, group_depth
+from edgenet.kernels.isa import InstructionSet
+from edgenet.kernels.table_int8 import gemm_tile, group_depth, halved
 from edgenet.prepare.lowering import Lowering, activation_bounds
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
@@ -26,14 +27,24 @@ def folded_bias(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarra
     return bias.astype(np.int32)
 
 
+def order_groups(weight: np.ndarray, target: InstructionSet) -> np.ndarray:
+    """Vectors of groups [..., lanes, group] in the order of the instruction set's products (see kernels.simd_int8)."""
+    if not halved(target):
+        return weight
+    lanes, group = weight.shape[-2:]
+    halves = weight.reshape(*weight.shape[:-1], 2, group // 2)
+    return np.moveaxis(halves, -2, -3).reshape(*weight.shape[:-2], lanes, group)
+
+
 def pack_panels(
-    matrix: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int, lanes: int, group: int
+    matrix: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int, target: InstructionSet
 ) -> np.ndarray:
     """Weights [O, K] as panels [bias][multiplier][K / group][width][group], bytes; `width` channels, fewer in the last.
 
     Weights of a `group` of 4 are int8, others int16; K is filled up with zeros to a multiple of `group`.
     """
     channels, depth = matrix.shape
+    lanes, group = target.lanes, group_depth(target)
     kind = np.int8 if group == 4 else np.int16
     parts = []
     for first in range(0, channels, width):
@@ -44,7 +55,7 @@ def pack_panels(
         head[1, :count] = multiplier[first : first + count].astype(np.float32).view(np.int32)
         body = np.zeros((padded, -(-depth // group) * group), kind)
         body[:count, :depth] = matrix[first : first + count]
-        body = body.reshape(padded, -1, group).swapaxes(0, 1)
+        body = order_groups(body.reshape(padded // lanes, lanes, -1, group).transpose(2, 0, 1, 3), target)
         parts += [head.view(np.uint8).ravel(), np.ascontiguousarray(body).view(np.uint8).ravel()]
     return np.concatenate(parts)
 
@@ -99,7 +110,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     def make() -> np.ndarray:
         matrix = lowering.constant(weight).reshape(channels, depth)
         multiplier = lowering.constant(node.inputs["multiplier"])
-        return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lanes, group)
+        return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lowering.target)
 
     panels = -(-channels // width)
     work = -(-depth // group) * height * vectors

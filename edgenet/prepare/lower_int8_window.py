@@ -117,7 +117,7 @@ def window_product(node: Node, lowering: Lowering) -> None:
         bias = folded_bias(node, lowering, filters).reshape(conv_groups, -1)
         multiplier = lowering.constant(node.inputs["multiplier"]).reshape(conv_groups, -1)
         parts = zip(matrix, bias, multiplier, strict=True)
-        return np.stack([pack_panels(m, b, s, width, lanes, group) for m, b, s in parts])
+        return np.stack([pack_panels(m, b, s, width, lowering.target) for m, b, s in parts])
 
     batch, out_height, out_width, _ = lowering.shape(node.output)
     pixels = batch * out_height * out_width
