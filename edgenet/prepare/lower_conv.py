@@ -54,7 +54,7 @@ def _common(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
     residual = node.inputs.get("residual")
     return {
         "y": lowering.write(node.output),
-        "y_stride": channels * 4,
+        "y_stride": lowering.pixel_bytes(node.output),
         "residual": lowering.read(residual) if residual else 0,
         "residual_stride": channels * 4 if residual else 0,
         "low": low,
@@ -65,14 +65,15 @@ def _common(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
 
 def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
     """Slots of the input image, the output size and the padding before."""
-    _, height, width, channels = lowering.shape(node.inputs["x"])
+    _, height, width, _ = lowering.shape(node.inputs["x"])
     _, out_height, out_width, _ = lowering.shape(node.output)
     top, _, left, _ = node.attributes["padding"]
+    pixel = lowering.pixel_bytes(node.inputs["x"])
     return {
         "x": lowering.read(node.inputs["x"]),
-        "image_stride": height * width * channels * 4,
-        "row_stride": width * channels * 4,
-        "pixel_stride": channels * 4,
+        "image_stride": height * width * pixel,
+        "row_stride": width * pixel,
+        "pixel_stride": pixel,
         "height": height,
         "width": width,
         "top": top,
