@@ -139,7 +139,8 @@ def products(rows: int, columns: int) -> Callable[..., None]:
             position = unit // (blocks * panels)
             w = weights + position * weights_spread + panel * (depth + 1) * width * 4
             channel = panel * width
-            operands = (x + position * x_spread, depth * 4, y + position * y_spread, filters * 4, 0, 0)
+            following = w + (depth + 1) * width * 4
+            operands = (x + position * x_spread, depth * 4, y + position * y_spread, filters * 4, 0, 0, following)
             product(operands, (low, high, 0), w, depth, first, last, channel, filters - channel)
 
     return kernel
