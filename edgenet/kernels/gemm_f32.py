@@ -90,8 +90,9 @@ def _tile(height: int, columns: int) -> Any:
 def pixel_rows(rows: int, columns: int) -> Any:
     """The pixels first..last-1 of one panel, in tiles of `rows`, of `rows - 1` until `rows` divides the rest, or of 1.
 
-    operands: (x, x_stride, y, y_stride, residual, residual_stride, address of the panel that follows, or any); epilogue:
-    (low, high, activation); `w`: the panel; `count` output channels from `channel` on, `missing` if they do not fill the panel's vectors.
+    operands: (x, x_stride, y, y_stride, residual, residual_stride, address of the panel that follows, or any);
+    epilogue: (low, high, activation); `w`: the panel; `count` output channels from `channel` on, `missing` if they do
+    not fill the panel's vectors.
     """
     less = max(rows - 1, 1)
     tall, short, single = _tile(rows, columns), _tile(less, columns), _tile(1, columns)
