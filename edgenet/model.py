@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgenet.engine import cache
+from edgenet.engine.portions import portion, samplewise
 from edgenet.engine.profile import Profile, measure
 from edgenet.engine.program import Context
 from edgenet.engine.team import MOST_THREADS, team, usable_threads
@@ -65,6 +66,7 @@ class Model:
         self._packed: dict[Hashable, np.ndarray] = {}
         self._prepared: OrderedDict[Hashable, _Prepared] = OrderedDict()
         self._lock = threading.Lock()
+        self._samplewise = samplewise(graph)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (load, (self.path if self.path is not None else self.graph, self.threads, self.winograd, self.memory))
@@ -75,6 +77,22 @@ class Model:
         float32 (other float types are converted). Returns an array, or a tuple of them. Raises InputError.
         """
         arrays = self._arrays(inputs)
+        batch = next(iter(arrays.values())).shape[0]
+        size = self._portion(arrays, batch) if batch > 1 else batch
+        if size >= batch:
+            outputs = self._execute(arrays, progress)
+        else:
+            outputs = {}
+            for start in range(0, batch, size):
+                part = {name: array[start : start + size] for name, array in arrays.items()}
+                for name, array in self._execute(part, progress).items():
+                    if start == 0:
+                        outputs[name] = np.empty((batch, *array.shape[1:]), array.dtype)
+                    outputs[name][start : start + size] = array
+        results = tuple(outputs[name] for name in self.graph.outputs)
+        return results[0] if len(results) == 1 else results
+
+    def _execute(self, arrays: Mapping[str, np.ndarray], progress: cache.Progress | None) -> dict[str, np.ndarray]:
         prepared = self._plan({name: array.shape for name, array in arrays.items()}, progress)
         context = prepared.context()
         try:
@@ -84,8 +102,14 @@ class Model:
         finally:
             prepared.idle.append(context)
         context.copy_shared(arrays, outputs)
-        results = tuple(outputs[name] for name in self.graph.outputs)
-        return results[0] if len(results) == 1 else results
+        return outputs
+
+    def _portion(self, arrays: Mapping[str, np.ndarray], batch: int) -> int:
+        """Samples of a batch to run at a time."""
+        if not self._samplewise:
+            return batch
+        one = {name: (1, *array.shape[1:]) for name, array in arrays.items()}
+        return portion(batch, self._plan(one).plan.arena_bytes)
 
     def predict(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
         """The most probable labels of a picture: a path, a PIL image or an HxWx3 uint8 array. Needs pillow."""

@@ -16,7 +16,7 @@ from numba import njit
 
 from edgenet.kernels.epilogue_f32 import finish, residual_rows
 from edgenet.kernels.partition import block_start, unit_place
-from edgenet.kernels.simd import lane_count, load_row_f32, outer_fma, prefetch, repeat
+from edgenet.kernels.simd import lane_count, load_row_f32, outer_fma, prefetch_l2, repeat
 from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
@@ -55,7 +55,7 @@ def _accumulator_ahead(columns: int) -> Any:
     def accumulate_ahead(tile, rows, depth, weights, ahead):
         step = columns * lane_count()
         for k in range(depth):
-            prefetch(ahead + k * LINE_BYTES)
+            prefetch_l2(ahead + k * LINE_BYTES)
             tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 

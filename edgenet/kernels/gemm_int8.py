@@ -15,22 +15,29 @@ from numba import njit
 
 from edgenet.kernels.epilogue_int8 import SUMS_BYTES, row_finisher, settle
 from edgenet.kernels.partition import block_start, unit_place
-from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd import lane_count, load_row_f32, prefetch_l1, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, widen_bytes
 from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
+_AHEAD = 1024
+"""Bytes between the weights in use and those asked for."""
+
 
 def accumulator(columns: int, unrolled: bool) -> Any:
     """tile += x @ weights over `groups` of depth: rows are the addresses of x, weights `columns` vectors a group.
 
-    `unrolled`: two groups a turn, for products of two instructions, which fill the CPU's front end.
+    `unrolled`: two groups a turn, for products of two instructions, which fill the CPU's front end; weights widened to
+    int16 are asked for some turns before they are needed.
     """
 
     @njit(inline="always")
     def accumulate_twice(tile, rows, groups, weights):
+        step = columns * lane_count() * 4
         for k in range(0, groups - 1, 2):
+            prefetch_l1(weights + k * step + _AHEAD)
+            prefetch_l1(weights + (k + 1) * step + _AHEAD)
             tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
             tile = outer_dot(tile, rows, k + 1, load_row_groups(weights, (k + 1) * columns, columns))
         if groups & 1 != 0:

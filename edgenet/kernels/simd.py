@@ -37,7 +37,7 @@ from edgenet.kernels.simd_types import (
     vector_suffix,
 )
 
-_READ, _SECOND_LEVEL, _DATA = 0, 2, 1
+_READ, _DATA = 0, 1
 """LLVM's codes of a prefetch."""
 Emit = Callable[[ir.IRBuilder, list[ir.Value]], ir.Value]
 
@@ -289,17 +289,25 @@ clamp = elementwise("clamp", 3, _clamp)
 """clamp(x, low, high); NaN stays NaN."""
 
 
-@intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:
-    """prefetch(address): ask for the cache line in the second-level cache. Any address will do."""
+def _prefetch(name: str, level: str, locality: int) -> Any:
+    def ask(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            place = builder.inttoptr(args[0], I8.as_pointer())
+            settings = [I32(value) for value in (_READ, locality, _DATA)]
+            call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *settings])
+            return context.get_dummy_value()
 
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        place = builder.inttoptr(args[0], I8.as_pointer())
-        settings = [I32(value) for value in (_READ, _SECOND_LEVEL, _DATA)]
-        call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *settings])
-        return context.get_dummy_value()
+        return types.void(types.int64), codegen
 
-    return types.void(types.int64), codegen
+    ask.__name__, ask.__doc__ = (
+        name,
+        f"{name}(address): ask for its cache line in the {level} cache; any address will do.",
+    )
+    return intrinsic(ask)
+
+
+prefetch_l1 = _prefetch("prefetch_l1", "first-level", 3)
+prefetch_l2 = _prefetch("prefetch_l2", "second-level", 2)
 
 
 @intrinsic

@@ -81,10 +81,13 @@ def partition(
     prepares = most_pixels < 1 << 30
     wanted = tiles * panels * groups * work // (_UNITS_PER_THREAD * threads)
     wanted = min(max(wanted, _LEAST_WORK), _MOST_WORK)
-    if weights_bytes > x_bytes * (_OWN_ROWS if threads > 1 else 1) and not prepares:
+    heavy = weights_bytes > x_bytes * (_OWN_ROWS if threads > 1 else 1)
+    if heavy and not prepares:
         block = min(tiles, max(1, wanted // work))
         return Partition(-(-tiles // block), panels, 1, 1, quantum, groups)
-    block = min(tiles, _TILES, max(1, wanted // work), max(1, most_pixels // rows))
+    block = min(tiles, max(1, most_pixels // rows))
+    if not heavy:
+        block = min(block, _TILES, max(1, wanted // work))
     blocks = -(-tiles // block)
     span = min(panels, max(1, wanted // (block * work)))
     if prepares:
