@@ -15,12 +15,14 @@ from edgenet.prepare.prepare import prepare
 TARGETS = available()
 
 
-def execute(graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet, threads: int = 1):
+def execute(
+    graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet, threads: int = 1, memory: str = "fast"
+):
     """Outputs by name of a graph run on the kernels of `target`, and its plan.
 
     int8 arrays are as the graph defines them.
     """
-    plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads)
+    plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads, memory=memory)
     context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
     context._arena[:] = 0x7F
     inputs, outputs = {}, {}
