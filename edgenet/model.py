@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
@@ -182,6 +183,8 @@ class Model:
 
     def _arrays(self, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
         names = self.graph.inputs
+        if len(inputs) == len(names) == 1 and not isinstance(inputs[0], Mapping):
+            return {names[0]: self._array(names[0], inputs[0])}
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             given = dict(inputs[0])
             if set(given) != set(names):
@@ -198,20 +201,24 @@ class Model:
 
     def _array(self, name: str, value: Any) -> np.ndarray:
         declared = self.graph.tensors[name]
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"Input {name} is not an array: {error}.") from None
-        if array.dtype != DTYPES[declared.dtype] and array.dtype.kind != "f":
-            raise InputError(f"Input {name} must be {declared.dtype}, not {array.dtype}.")
-        shape = "x".join("batch" if size == BATCH else str(size) for size in declared.shape)
+        dtype = DTYPES[declared.dtype]
+        if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+            array = value
+        else:
+            try:
+                array = np.asarray(value)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise InputError(f"Input {name} is not an array: {error}.") from None
+            if array.dtype != dtype and array.dtype.kind != "f":
+                raise InputError(f"Input {name} must be {declared.dtype}, not {array.dtype}.")
+            array = array.astype(dtype, order="C", copy=False)
         if array.ndim != len(declared.shape):
+            shape = "x".join("batch" if size == BATCH else str(size) for size in declared.shape)
             given = "x".join(map(str, array.shape)) or "a scalar"
             raise InputError(f"Input {name} must have shape {shape}, not {given}.")
-        if 0 in array.shape:
+        if array.size == 0:
             raise InputError(f"Input {name} is empty: its shape is {'x'.join(map(str, array.shape))}.")
-        array = np.ascontiguousarray(array, dtype=DTYPES[declared.dtype])
-        if not np.isfinite(array.sum()) and np.isnan(array).any():
+        if math.isnan(array.max()):
             raise InputError(f"Input {name} contains NaN.")
         return array
 

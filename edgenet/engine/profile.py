@@ -47,10 +47,9 @@ def measure(context: Context, team: Team, repeats: int) -> Profile:
     """Medians over `repeats` runs of a context whose inputs and outputs are attached."""
     plan = context.plan
     stamps = np.zeros((len(plan.steps) + 1, 2), np.int64)
-    record = team.record(context.records.ctypes.data, len(plan.steps), stamps.ctypes.data)
     durations = []
     for _ in range(repeats + 1):
-        team.run(record, plan.threads)
+        context.run(team, stamps.ctypes.data)
         durations.append(np.diff(stamps[:, 0] * 1e9 + stamps[:, 1]) / 1e6)
     layers = plan.layers()
     medians = [float(np.median(np.sum([run[layer] for run in durations[1:]], axis=1))) for layer in layers]

@@ -47,7 +47,10 @@ class View:
 
 
 class Lowering:
-    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows Winograd's algorithm."""
+    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows Winograd's algorithm.
+
+    `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Lowering:
         self.root: dict[str, str] = {}
         self._packed = packed
         self._views: dict[str, View] = {}
+        self.spread: dict[str, int] = {}
         self.node: Node | None = None
         self._temporaries = 0
 
@@ -87,6 +91,10 @@ class Lowering:
     def dtype(self, name: str) -> str:
         """Element type of a tensor."""
         return self.tensors[name].dtype
+
+    def pixel_bytes(self, name: str) -> int:
+        """Bytes from one pixel of a channels-last tensor to the next (see `prepare.strides`)."""
+        return self.spread.get(name) or self.tensors[name].shape[-1] * ELEMENT_BYTES[self.tensors[name].dtype]
 
     def is_constant(self, name: str) -> bool:
         """Whether a tensor is a constant of the graph."""

@@ -74,7 +74,8 @@ class Plan:
     """A graph prepared for one instruction set, number of threads and input shapes.
 
     `root` maps every tensor to the buffer it shares; `placements` locates buffers. `arena_bytes` is the planned peak of
-    all activations and scratch, `naive_bytes` what one buffer for each tensor would take.
+    all activations and scratch, `naive_bytes` what one buffer for each tensor would take. `spread` holds the bytes from
+    pixel to pixel of tensors that are not dense.
     """
 
     target: InstructionSet
@@ -90,6 +91,7 @@ class Plan:
     naive_bytes: int = 0
     weights_bytes: int = 0
     scratch_offset: int = 0
+    spread: dict[str, int] = field(default_factory=dict)
 
     def layers(self) -> list[list[int]]:
         """The plan's steps by layer, as indices: one for a layer that is computed at once, else one for each band."""

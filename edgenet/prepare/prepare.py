@@ -19,6 +19,7 @@ from edgenet.prepare.lower_bands import lower_segment
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
 from edgenet.prepare.plan import Placement, Plan, Scratch, Step
 from edgenet.prepare.segment import Segment
+from edgenet.prepare.strides import spread_pixels
 
 _ = (lower_conv, lower_int8, lower_memory, lower_pointwise)  # register their lowerings
 
@@ -65,6 +66,8 @@ def prepare(
 
 def _lower(graph: Graph, lowering: Lowering, segments: list[tuple[Choice, Segment]]) -> Plan:
     """The plan whose nodes are computed at once, except for those of `segments`."""
+    if not segments:
+        lowering.spread = spread_pixels(lowering)
     starts = {choice.first: (choice, segment) for choice, segment in segments}
     index = 0
     while index < len(graph.nodes):
@@ -84,6 +87,7 @@ def _lower(graph: Graph, lowering: Lowering, segments: list[tuple[Choice, Segmen
         lowering.target, lowering.threads, lowering.steps, lowering.tensors, list(graph.inputs), list(graph.outputs)
     )
     plan.root = _roots(lowering)
+    plan.spread = lowering.spread
     _place(plan)
     return plan
 
@@ -112,6 +116,8 @@ def _roots(lowering: Lowering) -> dict[str, str]:
 
 def _nbytes(plan: Plan, name: str) -> int:
     tensor = plan.tensors[name]
+    if name in plan.spread:
+        return int(np.prod(tensor.shape[:-1], dtype=np.int64)) * plan.spread[name]
     return int(np.prod(tensor.shape, dtype=np.int64)) * ELEMENT_BYTES[tensor.dtype]
 
 
