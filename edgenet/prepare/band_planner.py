@@ -20,7 +20,8 @@ from edgenet.prepare.segment import RowNode, Segment
 
 LONGEST = 32
 """Most nodes of a segment."""
-MOST_BANDS = 16
+MOST_BANDS, MOST_BANDS_OF_A_TEAM = 16, 8
+"""Most bands of a segment on one thread, and on several, which meet after every step of every band."""
 LEAST_ROWS = 2
 """Least rows of a band: kernels work on pairs of rows."""
 _SAMPLED = 3
@@ -41,6 +42,7 @@ class Planner:
 
     def __init__(self, graph: Graph, plan: Plan):
         self.tensors, count = plan.tensors, len(graph.nodes)
+        self._most_bands = MOST_BANDS if plan.threads == 1 else MOST_BANDS_OF_A_TEAM
         self.nodes = [with_defaults(node) if node.operation in OPERATIONS else node for node in graph.nodes]
         winograd = {step.layer[0] for step in plan.steps if "winograd" in step.kernel}
         self._by_rows = [
@@ -95,7 +97,7 @@ class Planner:
     def _sizes(self, last: int) -> list[int]:
         """Numbers of rows for bands that end with node `last`, least first."""
         height = height_of(self.tensors[self.nodes[last].output])
-        rows = {-(-height // (bands * LEAST_ROWS)) * LEAST_ROWS for bands in range(1, MOST_BANDS + 1)}
+        rows = {-(-height // (bands * LEAST_ROWS)) * LEAST_ROWS for bands in range(1, self._most_bands + 1)}
         return sorted({min(each, height) for each in rows})
 
     def peak(self, choice: Choice) -> int:

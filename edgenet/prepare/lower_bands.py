@@ -6,7 +6,7 @@ only the rows that are needed again exist, in a buffer of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from edgenet.graph import Node, Tensor
@@ -19,24 +19,34 @@ from edgenet.prepare.segment import Rows, Segment
 
 @dataclass(frozen=True)
 class Inside:
-    """A tensor of which only bands exist: bytes of a row, most rows in a band, most rows kept between bands."""
+    """A tensor of which only bands exist.
+
+    Bytes of a row; most rows in a band, and where they lie in the workspace; most rows kept between bands.
+    """
 
     row: int
     rows: int
+    offset: int
     kept: int
 
 
-def inside(segment: Segment, tensors: Mapping[str, Tensor], bands: Sequence[list[Rows]]) -> dict[int, Inside]:
-    """The tensors of which only bands exist, by their node's place in the segment."""
-    return {
-        k: Inside(
-            row_bytes(tensors[each.node.output]),
-            max(band[k].count for band in bands),
-            max(band[k].first - band[k].base for band in bands),
-        )
-        for k, each in enumerate(segment.nodes)
-        if not each.exit
-    }
+@dataclass(frozen=True)
+class Layout:
+    """The tensors inside a segment by their node's place in it, and the bytes of its workspace."""
+
+    inside: dict[int, Inside]
+    workspace: int
+
+
+def layout(segment: Segment, tensors: Mapping[str, Tensor]) -> Layout:
+    """Places what lives for a part of a band, from the node that makes it to the last that reads it."""
+    bands = list(segment.schedule())
+    rows = {k: max(band[k].count for band in bands) for k, each in enumerate(segment.nodes) if not each.exit}
+    row = {k: row_bytes(tensors[segment.nodes[k].node.output]) for k in rows}
+    sizes = {str(k): rows[k] * row[k] for k in rows}
+    offsets, end = place(sizes, {str(k): (k, segment.lasts(k)) for k in rows})
+    kept = {k: max(band[k].first - band[k].base for band in bands) for k in rows}
+    return Layout({k: Inside(row[k], rows[k], offsets[str(k)], kept[k]) for k in rows}, end)
 
 
 class _Bands:
@@ -45,10 +55,9 @@ class _Bands:
     def __init__(self, segment: Segment, first: int, lowering: Lowering, lower: Callable[[Node], None]):
         self.segment, self.first, self.lowering, self.lower = segment, first, lowering, lower
         self.bands = list(segment.schedule())
-        self.inside = inside(segment, lowering.tensors, self.bands)
-        sizes = {str(k): each.rows * each.row for k, each in self.inside.items()}
-        self.offsets, end = place(sizes, {str(k): (k, segment.lasts(k)) for k in self.inside})
-        self.workspace = lowering.temporary(end) if end else ""
+        found = layout(segment, lowering.tensors)
+        self.inside = found.inside
+        self.workspace = lowering.temporary(found.workspace) if found.workspace else ""
         self.kept = {k: lowering.temporary(each.kept * each.row) for k, each in self.inside.items() if each.kept}
 
     def emit(self, images: int) -> None:
@@ -80,7 +89,7 @@ class _Bands:
         if count == 0:
             return
         lowering, size, node = self.lowering, self.inside[k].row, self.segment.nodes[k].node
-        at = self.offsets[str(k)] + row * size
+        at = self.inside[k].offset + row * size
         source, target = (self.kept[k], 0), (self.workspace, at)
         if not restore:
             source, target = target, source
@@ -116,9 +125,9 @@ class _Bands:
 
     def _view(self, role: str, name: str, first: int, end: int, band: list[Rows], image: int) -> str:
         tensor, row = self.lowering.tensors[name], row_bytes(self.lowering.tensors[name])
-        k = self.segment.place.get(name)
+        k = self.segment.place.get(name, -1)
         if k in self.inside:
-            view = View(self.workspace, self.offsets[str(k)] + (first - band[k].base) * row)
+            view = View(self.workspace, self.inside[k].offset + (first - band[k].base) * row)
         else:
             view = View(name, (image * tensor.shape[1] + first) * row)
         shape = (1, end - first, *tensor.shape[2:])

@@ -29,6 +29,17 @@ def test_latency_of_a_file(command: Callable, models: dict[str, Path]) -> None:
     assert "samples/s" in command("bench", models["float32"], "--rounds", 1).out
 
 
+def test_low_memory_tells_what_it_costs(command: Callable, models: dict[str, Path]) -> None:
+    arguments = ("bench", models["int8"], "--rounds", 2, "--threads", 1, "--memory", "low")
+    found = command(*arguments, "--json").json
+    assert found["memory"] == "low"
+    assert found["time_ratio"] == pytest.approx(found["median_ms"] / found["fast"]["median_ms"])
+    assert found["arena_ratio"] == pytest.approx(found["arena_bytes"] / found["fast"]["arena_bytes"])
+    assert found["arena_ratio"] <= 1
+    assert "% time" in command(*arguments).out
+    assert command("bench", models["int8"], "--memory", "tiny").code != 0
+
+
 def test_separable_layer(command: Callable) -> None:
     arguments = ("bench", "separable", "--input", "8x8x16", "--filters", 32, "--rounds", 2)
     found = command(*arguments, "--json").json["layer"]

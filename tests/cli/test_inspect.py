@@ -28,6 +28,8 @@ def test_contents(command: Callable, models: dict[str, Path], precision: str) ->
     assert found["file_bytes"] == models[precision].stat().st_size
     assert all({"kernel", "vector"} <= set(step) for step in found["plan"]["steps"])
     assert 0 < found["plan"]["arena_bytes"] <= found["plan"]["naive_bytes"]
+    assert 0 < found["arena_bytes"]["low"] <= found["arena_bytes"]["fast"] == found["plan"]["arena_bytes"]
+    assert 'memory="low"' in command("inspect", models[precision]).out
 
 
 def test_cost_is_that_of_the_operations(command: Callable, models: dict[str, Path]) -> None:

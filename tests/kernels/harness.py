@@ -20,12 +20,14 @@ executed: set[tuple[str, str]] = set()
 """Instruction set and name of every kernel that `execute` has run, for comparison with the oracle."""
 
 
-def execute(graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet, threads: int = 1):
+def execute(
+    graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet, threads: int = 1, memory: str = "fast"
+):
     """Outputs by name of a graph run on the kernels of `target`, and its plan.
 
     int8 arrays are as the graph defines them.
     """
-    plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads)
+    plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads, memory=memory)
     context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
     context._arena[:] = 0x7F
     inputs, outputs = {}, {}

@@ -1,0 +1,104 @@
+"""Networks computed by bands of rows: the same bits in less memory, and no two live buffers overlap."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+
+import edgenet
+from edgenet import reference
+from edgenet.converter import zoo
+from edgenet.converter.importer import import_module
+from edgenet.converter.passes import optimize
+from edgenet.converter.quantize import quantize
+from edgenet.errors import InputError
+from edgenet.graph import Graph
+from edgenet.kernels.isa import available, host
+from edgenet.prepare.prepare import prepare
+from tests.engine.networks import separable
+from tests.kernels.harness import TARGETS, execute
+from tests.prepare.test_arena import check_plan
+
+SIZE = 33
+
+
+@lru_cache(maxsize=2)
+def network(name: str, precision: str) -> Graph:
+    torch.manual_seed(0)
+    module = zoo.randomize_batchnorm(zoo.build(name), example=torch.randn(1, 3, SIZE, SIZE)).eval()
+    graph = optimize(import_module(module, (torch.randn(1, 3, SIZE, SIZE),)))
+    return quantize(graph, [images(1, SIZE)]) if precision == "int8" else graph
+
+
+def images(batch: int, height: int, width: int | None = None) -> np.ndarray:
+    return np.random.default_rng(batch).standard_normal((batch, 3, height, width or height), dtype=np.float32)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0", "shufflenet_v2_x0_5"])
+def test_any_size_batch_and_number_of_threads(name: str, precision: str):
+    graph = network(name, precision)
+    for batch, height, width, threads in ((1, 71, 45, 1), (3, 38, 52, 2), (2, 65, 33, 3)):
+        x = images(batch, height, width)
+        fast, low = edgenet.load(graph, threads), edgenet.load(graph, threads, memory="low")
+        np.testing.assert_array_equal(low.run(x), fast.run(x))
+        plan = low.plan(x)
+        check_plan(plan)
+        assert plan.arena_bytes < fast.plan(x).arena_bytes
+        assert plan.naive_bytes == fast.plan(x).naive_bytes
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+@pytest.mark.parametrize(("batch", "size"), [(1, 19), (2, 24)])
+def test_every_instruction_set(target, batch: int, size: int):
+    """Kernels see rows of a buffer where they otherwise see an image; they stay within what they are given."""
+    graph = separable(channels=20, depth=3, size=size)
+    arrays = {"x": np.random.default_rng(0).standard_normal((batch, size, size, 20), dtype=np.float32)}
+    expected, fast = execute(graph, arrays, target)
+    found, low = execute(graph, arrays, target, memory="low")
+    assert low.arena_bytes < fast.arena_bytes
+    np.testing.assert_array_equal(found[graph.outputs[0]], expected[graph.outputs[0]])
+
+
+def test_int8_equals_the_oracle():
+    graph = network("mobilenet_v2", "int8")
+    x = images(2, SIZE)
+    expected = reference.run(graph, {graph.inputs[0]: x})[graph.outputs[0]]
+    np.testing.assert_array_equal(edgenet.load(graph, 2, memory="low").run(x), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("target", available(), ids=lambda target: target.name)
+def test_mobilenet_v2_int8_at_224_pixels_fits_700_kilobytes(target, threads: int):
+    graph = network("mobilenet_v2", "int8")
+    plan = prepare(graph, {graph.inputs[0]: (1, 3, 224, 224)}, target, threads, memory="low")
+    check_plan(plan)
+    assert plan.arena_bytes <= 700_000
+
+
+def test_nothing_changes_where_bands_do_not_help():
+    graph = separable(channels=8, depth=1, size=2)
+    shapes = {"x": (1, 2, 2, 8)}
+    fast, low = (prepare(graph, shapes, host(), 1, memory=memory) for memory in ("fast", "low"))
+    assert low.arena_bytes == fast.arena_bytes
+    assert [step.kernel for step in low.steps] == [step.kernel for step in fast.steps]
+
+
+def test_profile_and_summary_have_one_row_for_all_bands():
+    model = edgenet.load(separable(channels=8, depth=2, size=40), 1, memory="low")
+    x = np.zeros((1, 40, 40, 8), np.float32)
+    plan, rows = model.plan(x), model.profile(x, repeats=1).rows
+    assert sum(row["bands"] for row in rows) == len(plan.steps) > len(rows)
+    whole = prepare(model.graph, {"x": x.shape}, model.target, 1)
+    assert sum(row["flops"] for row in rows) == sum(step.flops for step in whole.steps)
+    expand = next(row for row in rows if row["name"] == "block0.expand")
+    assert expand["shape"] == [1, 40, 40, 16]
+    assert len(model.plan_info()["steps"]) == len(rows)
+
+
+def test_memory_is_fast_or_low():
+    with pytest.raises(InputError, match="fast, low"):
+        edgenet.load(separable(), memory="tiny")
