@@ -132,6 +132,26 @@ def multiplying_round(blocks: dict[str, Block], stored: int) -> Round:
     return Round(body, around) if label in blocks[label].successors else Round((), body + around)
 
 
+def storing_cycle(blocks: dict[str, Block], stored: int) -> tuple[str, ...]:
+    """Instructions of the shortest way around that stores `stored` bytes, all in one of its blocks, without products.
+
+    Raises EngineError when there is none.
+    """
+    found = []
+    for label, block in blocks.items():
+        if _total(block, _stored) != stored:
+            continue
+        try:
+            cycle = (*block.instructions, *way_around(blocks, label, stored))
+        except EngineError:
+            continue
+        if not any(map(products, cycle)):
+            found.append(cycle)
+    if not found:
+        raise EngineError(f"The kernel's code has no loop that stores {stored} bytes.")
+    return min(found, key=len)
+
+
 def remainder_loop(blocks: dict[str, Block], products_a_turn: int) -> tuple[str, ...]:
     """The shortest loop of this many products a turn; empty if there is none."""
     found = [

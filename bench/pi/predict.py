@@ -77,48 +77,67 @@ def _depths(step: Step) -> tuple[float, int, int]:
     return pixels * channels, calls, _number(step, "groups" if "groups" in slots else "depth")
 
 
-def tile_bytes(step: Step, plan: Plan) -> int:
-    """Bytes of output that a whole tile of a step's kernel has, stored as the kernel usually stores it."""
+@dataclass(frozen=True)
+class Tile:
+    """A kernel's whole tile: rows of `vectors` vectors each, and the bytes of an output element."""
+
+    rows: int
+    vectors: int
+    element: int
+
+
+def tile_of(step: Step, plan: Plan) -> Tile:
+    """The tile of a step's kernel."""
     row = kernel(step.kernel, plan.target)
-    size = 1 if step.kernel.startswith("s8") else 4
+    values, int8 = row.constants, step.kernel.startswith("s8")
     if row.factory == "depthwise_wide":
-        return row.constants[5] * LANES * row.constants[6]
+        return Tile(values[5], values[6], 1)
     if row.factory == "depthwise_general":
-        return (row.constants[0] if size == 1 else 1) * LANES * size
-    if row.factory == "depthwise":
-        outputs = row.constants[4] * row.constants[5] if size == 1 else row.constants[2]
-        return outputs * LANES * size
-    vectors = row.constants[2] if size == 1 else row.constants[1]
-    return row.constants[0] * vectors * LANES * size
+        rows = values[0] if int8 else 1
+    elif row.factory == "depthwise":
+        rows = values[4] * values[5] if int8 else values[2]
+    else:
+        return Tile(values[0], values[2] if int8 else values[1], 4 if not int8 or step.slots["as_float"] else 1)
+    return Tile(rows, 1, 4 if not int8 or step.slots["as_float"] else 1)
+
+
+def _rounds(blocks: dict[str, assembly.Block], tile: Tile, plain: bool, board: Board) -> tuple[tuple[str, ...], float]:
+    """The loop of a kernel's widest tile, and the cycles of the way around it beyond the loop's own.
+
+    The ends of the loop overlap with the way in the simulation. An int8 layer that is not `plain` puts its sums aside
+    and takes them up again row by row: the way of one row, and the loop over the others.
+    """
+    row = tile.vectors * LANES * tile.element
+    stored = tile.rows * row if plain else tile.rows * tile.vectors * LANES * 4 + row
+    found = assembly.multiplying_round(blocks, stored)
+    turn = mca.cycles(board.model, found.loop)
+    way = mca.cycles(board.model, found.loop * 2 + found.way, 20) - 2 * turn
+    if not plain:
+        way += (tile.rows - 1) * mca.cycles(board.model, assembly.storing_cycle(blocks, row))
+    return found.loop, max(0.0, way) + board.mispredicted
+
+
+def _plain(step: Step) -> bool:
+    return step.slots.get("plain", 1) == 1
 
 
 def _matrix(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board) -> float:
-    round_ = assembly.multiplying_round(blocks, tile_bytes(step, plan))
-    assert round_.loop
-    per_turn = sum(assembly.products(line) for line in round_.loop)
+    tile = tile_of(step, plan)
+    loop, around = _rounds(blocks, tile, _plain(step), board)
+    per_turn = sum(assembly.products(line) for line in loop)
     rest = assembly.remainder_loop(blocks, per_turn // LANES)
-    depth_a_value = 4 if step.kernel.startswith("s8") else 1
     outputs, calls, depth = _depths(step)
-    tiles = outputs / (per_turn / LANES / depth_a_value)
-    turn, other = mca.cycles(board.model, round_.loop), mca.cycles(board.model, rest)
-    return tiles * (calls * (depth // LANES * turn + depth % LANES * other) + _around(round_, board))
-
-
-def _around(round_: assembly.Round, board: Board) -> float:
-    """Cycles of the way around a loop, beyond the loop's own; overlap with its ends is in the simulation."""
-    twice = mca.cycles(board.model, round_.loop * 2 + round_.way, 20)
-    return max(0.0, twice - 2 * mca.cycles(board.model, round_.loop)) + board.mispredicted
+    turn, other = mca.cycles(board.model, loop), mca.cycles(board.model, rest)
+    tiles = outputs / (tile.rows * tile.vectors * LANES)
+    return tiles * (calls * (depth // LANES * turn + depth % LANES * other) + around)
 
 
 def _depthwise(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board, stored: int) -> float:
-    tile = tile_bytes(step, plan)
-    round_ = assembly.multiplying_round(blocks, tile)
-    rounds = stored / tile
-    if not round_.loop:
-        cycles = rounds * (mca.cycles(board.model, round_.way, 20) + board.mispredicted)
-    else:
-        turn = mca.cycles(board.model, round_.loop)
-        cycles = rounds * (_number(step, "kernel_height") * turn + _around(round_, board))
+    tile = tile_of(step, plan)
+    loop, around = _rounds(blocks, tile, _plain(step), board)
+    turns = _number(step, "kernel_height") if loop else 0
+    rounds = stored / (tile.rows * tile.vectors * LANES * tile.element)
+    cycles = rounds * (turns * mca.cycles(board.model, loop) + around)
     if "in_columns" in step.slots:  # columns of the input are interleaved first
         blocks_of_channels = 1 if "blocks" in step.slots else ceil(_number(step, "channels") / LANES)
         columns = step.units * blocks_of_channels * _number(step, "in_columns")
