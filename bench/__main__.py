@@ -1,4 +1,7 @@
-"""`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes."""
+"""`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes.
+
+`... pi`: predicted latencies on Raspberry Pis.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,13 @@ def main() -> int:
     models.add_argument("--rounds", type=positive, default=9, metavar="N", help="measurements of each side (default 9)")
     models.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     models.add_argument("--readme", type=Path, metavar="FILE", help="put the table between the marks in this file")
+    pi = studies.add_parser("pi", help="predicted latencies on Raspberry Pi 4 and 5 (needs llvm-mca)")
+    pi.add_argument("networks", nargs="*", metavar="NETWORK", help="zoo networks (default: four separable ones)")
+    pi.add_argument("--layers", action="store_true", help="show every step")
+    pi.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     arguments = parser.parse_args()
     try:
-        _models(arguments)
+        {"models": _models, "pi": _pi}[arguments.study](arguments)
     except EdgenetError as error:
         print(f"edgenet.bench: {error}", file=sys.stderr)
         return 1
@@ -47,6 +54,19 @@ def _models(arguments: argparse.Namespace) -> None:
     if arguments.readme:
         command = " ".join(["python -m edgenet.bench", *(word for word in sys.argv[1:])])
         models.update_readme(arguments.readme, models.markdown(rows, command))
+
+
+def _pi(arguments: argparse.Namespace) -> None:
+    from . import models
+    from .pi import study
+
+    if arguments.json:
+        writable_target(str(arguments.json))
+    with progress() as report:
+        rows = list(study.study(arguments.networks, report))
+    if arguments.json:
+        models.write_json(arguments.json, rows)
+    print(study.text(rows, arguments.layers))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Compiles kernels in a process of its own: `python -m edgenet.kernels.build TARGET NAME...` writes blocks to stdout.
 
 A block is one line of JSON (kernel, target, entry offset, slot names and kinds, size, SHA-256 of the code) and code.
+With `--assembly` before the target, assembly is written instead, each kernel's behind a line `// kernel NAME`.
 """
 
 from __future__ import annotations
@@ -8,20 +9,27 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 
 from edgenet.kernels.isa import InstructionSet, by_name
 from edgenet.kernels.table import kernel
 
 
-def build(name: str, target: InstructionSet) -> bytes:
-    """The block of one kernel. This process must not have generated code for another target. Raises EngineError."""
-    from edgenet.kernels import compile as compiler
+def _function(name: str, target: InstructionSet) -> Callable[..., None]:
+    """A kernel as Python. Raises EngineError when this process has generated code for another target."""
     from edgenet.kernels.simd_types import select_target
 
     select_target(target)
     row = kernel(name, target)
-    function = getattr(importlib.import_module(f"edgenet.kernels.{row.module}"), row.factory)(*row.constants)
+    return getattr(importlib.import_module(f"edgenet.kernels.{row.module}"), row.factory)(*row.constants)
+
+
+def build(name: str, target: InstructionSet) -> bytes:
+    """The block of one kernel. This process must not have generated code for another target. Raises EngineError."""
+    from edgenet.kernels import compile as compiler
+
+    function = _function(name, target)
     code, entry = compiler.compile_kernel(function, target)
     slots = dict(list(compiler.parameters(function).items())[len(compiler.LEADING) :])
     header = {
@@ -37,6 +45,13 @@ def build(name: str, target: InstructionSet) -> bytes:
 
 def main() -> None:
     """Build the kernels named on the command line."""
+    if sys.argv[1] == "--assembly":
+        from edgenet.kernels import compile as compiler
+
+        target = by_name(sys.argv[2])
+        for name in sys.argv[3:]:
+            print(f"// kernel {name}\n{compiler.assembly(_function(name, target), target)}", flush=True)
+        return
     target = by_name(sys.argv[1])
     for name in sys.argv[2:]:
         block = build(name, target)

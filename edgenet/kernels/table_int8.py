@@ -35,7 +35,7 @@ def depthwise_columns(target: InstructionSet, band: int) -> int:
 
 def depthwise_wide_columns(target: InstructionSet) -> int:
     """Output columns of a depthwise tile that spans a block of channels."""
-    return 4 if target.registers == 16 else 8
+    return 8 if target.bits == 512 else 4
 
 
 def rows(target: InstructionSet) -> list[Kernel]:

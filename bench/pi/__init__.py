@@ -1,0 +1,1 @@
+"""Predicted speed on Raspberry Pis: the kernels' Arm assembly through llvm-mca, with a model of the memory."""

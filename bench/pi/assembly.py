@@ -1,0 +1,171 @@
+"""The inner loops of a kernel's Arm assembly, and the way from one round of an inner loop to the next.
+
+A kernel's time lies in one block that multiplies (or, without products, moves) the most. Either that block is a loop of
+its own, and the rest of the work on a tile lies on the way around from the loop back to it; or it is unrolled, and the
+way around is all there is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgenet.errors import EngineError
+
+_LABEL = re.compile(r"^(\.LBB\w+|edgenet_entry):")
+_BRANCH = re.compile(r"^(b|b\.\w+|cbn?z|tbn?z)\s+(?:.*,\s*)?(\.LBB\w+)$")
+_REGISTER_BYTES = {"q": 16, "d": 8, "s": 4, "h": 2, "b": 1, "x": 8, "w": 4}
+_ELEMENT_BYTES = {"b": 1, "h": 2, "s": 4, "d": 8}
+_PRODUCTS = {"fmla": 4, "sdot": 16, "smull": 8, "smull2": 8, "smlal": 8, "smlal2": 8}
+
+
+@dataclass
+class Block:
+    """Instructions without a branch but at their end, and the labels that may follow."""
+
+    instructions: list[str] = field(default_factory=list)
+    successors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of a kernel: `loop` as often as the depth takes (empty: unrolled), and `way`, once."""
+
+    loop: tuple[str, ...]
+    way: tuple[str, ...]
+
+
+def parse(text: str) -> dict[str, Block]:
+    """The blocks of the function `edgenet_entry` by label, in order."""
+    found: dict[str, Block] = {}
+    label, block, ended = "", Block(), True
+    for line in text.splitlines():
+        opening = _LABEL.match(line)
+        instruction = " ".join(line.split("//")[0].split())
+        if line.startswith(".Lfunc_end"):
+            break
+        if not opening and (not found or not instruction or instruction.startswith(".")):
+            continue
+        if opening or ended:  # a block begins; control falls into it unless the one before ends elsewhere
+            label = opening[1] if opening else label + "'"
+            before, block, ended = block, found.setdefault(label, Block()), False
+            if before.instructions and before.instructions[-1].split()[0] not in ("b", "ret", "br"):
+                before.successors.append(label)
+        if not opening:
+            block.instructions.append(instruction)
+            branch = _BRANCH.match(instruction)
+            if branch:
+                block.successors.append(branch[2])
+            ended = branch is not None or instruction.split()[0] in ("ret", "br")
+    return found
+
+
+def products(instruction: str) -> int:
+    """Multiply-adds of one instruction."""
+    name, _, operands = instruction.partition(" ")
+    if name in ("smull", "smull2", "smlal", "smlal2") and operands.split(",")[0].endswith(".4s"):
+        return 4
+    return _PRODUCTS.get(name, 0)
+
+
+def bytes_accessed(instruction: str, kind: str) -> int:
+    """Bytes that a load (`kind` "ld") or store ("st") moves; 0 for other instructions and for the stack."""
+    name, _, operands = instruction.partition(" ")
+    if not name.startswith(kind) or "[sp" in operands:
+        return 0
+    listed = re.match(r"^\{([^}]*)\}(\[\d+\])?", operands)
+    if listed:
+        arrangements = re.findall(r"v\d+\.(\d*)(\w)", listed[1])
+        if listed[2] or name.endswith("r"):
+            return sum(_ELEMENT_BYTES[element] for _, element in arrangements)
+        return sum(int(count) * _ELEMENT_BYTES[element] for count, element in arrangements)
+    if name.rstrip("b").endswith("r") and name.endswith("b"):
+        return 1
+    size = _REGISTER_BYTES.get(operands[0], 0)
+    return 2 * size if name[2:].startswith("p") or name[2:].startswith("np") else size
+
+
+def _total(block: Block, measure: Callable[[str], int]) -> int:
+    return sum(measure(instruction) for instruction in block.instructions)
+
+
+def _stored(instruction: str) -> int:
+    return bytes_accessed(instruction, "st")
+
+
+def loops(blocks: dict[str, Block]) -> list[str]:
+    """Labels of the blocks that are loops of their own."""
+    return [label for label, block in blocks.items() if label in block.successors]
+
+
+def way_around(blocks: dict[str, Block], start: str, stored: int) -> tuple[str, ...]:
+    """Instructions of the shortest way from the end of block `start` back to its beginning.
+
+    Block and way together store `stored` bytes, what a tile has: that tells a tile's usual way from those that put its
+    sums aside or store a part. Each block on the way runs once. Raises EngineError when there is no such way.
+    """
+    begin = (start, _total(blocks[start], _stored))
+    best = {begin: 0}
+    queue: list[tuple[int, tuple[str, int], tuple[str, ...]]] = [(0, begin, ())]
+    while queue:
+        cost, (label, done), path = heapq.heappop(queue)
+        for successor in blocks[label].successors:
+            if successor == start:
+                if done == stored and path:
+                    return tuple(line for name in path for line in blocks[name].instructions)
+                continue
+            block = blocks[successor]
+            place = (successor, done + _total(block, _stored))
+            reached = cost + len(block.instructions)
+            if place[1] <= stored and reached < best.get(place, 1 << 30):
+                best[place] = reached
+                heapq.heappush(queue, (reached, place, (*path, successor)))
+    raise EngineError(f"The kernel's code has no way around {start} that stores {stored} bytes.")
+
+
+def multiplying_round(blocks: dict[str, Block], stored: int) -> Round:
+    """The round of the block with the most products, the widest tile, which stores `stored` bytes."""
+    label = max(blocks, key=lambda name: (_total(blocks[name], products), -len(blocks[name].instructions)))
+    around, body = way_around(blocks, label, stored), tuple(blocks[label].instructions)
+    return Round(body, around) if label in blocks[label].successors else Round((), body + around)
+
+
+def storing_cycle(blocks: dict[str, Block], stored: int) -> tuple[str, ...]:
+    """Instructions of the shortest way around that stores `stored` bytes, all in one of its blocks, without products.
+
+    Raises EngineError when there is none.
+    """
+    found = []
+    for label, block in blocks.items():
+        if _total(block, _stored) != stored:
+            continue
+        try:
+            cycle = (*block.instructions, *way_around(blocks, label, stored))
+        except EngineError:
+            continue
+        if not any(map(products, cycle)):
+            found.append(cycle)
+    if not found:
+        raise EngineError(f"The kernel's code has no loop that stores {stored} bytes.")
+    return min(found, key=len)
+
+
+def remainder_loop(blocks: dict[str, Block], products_a_turn: int) -> tuple[str, ...]:
+    """The shortest loop of this many products a turn; empty if there is none."""
+    found = [
+        blocks[label].instructions for label in loops(blocks) if _total(blocks[label], products) == products_a_turn
+    ]
+    return tuple(min(found, key=len, default=[]))
+
+
+def moving_loop(blocks: dict[str, Block], kind: str) -> tuple[str, ...]:
+    """The loop without products that stores ("st") or loads ("ld") the most bytes a turn; empty if there is none."""
+
+    def moved(label: str) -> int:
+        return _total(blocks[label], lambda instruction: bytes_accessed(instruction, kind))
+
+    found = [label for label in loops(blocks) if _total(blocks[label], products) == 0 and moved(label) > 0]
+    best = max(found, key=lambda label: (moved(label), -len(blocks[label].instructions)), default=None)
+    return tuple(blocks[best].instructions) if best else ()
