@@ -116,9 +116,10 @@ def test_imports_follow_the_house(path: Path) -> None:
     "path", [path for path in sources() if path.parts[-2] != "bench"], ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_runtime_imports_no_optional_package(path: Path) -> None:
-    """torch and PIL only in the converter and inside functions, numba and llvmlite only in the kernels."""
-    own = part(module_name(path))
-    allowed = {"converter": {"torch"}, "kernels": {"numba", "llvmlite"}}.get(own, set())
+    """torch only in the converter and where networks are trained, numba and llvmlite only in the kernels; elsewhere
+    all of them inside functions."""
+    own = "training" if module_name(path).startswith("edgenet.bench.training") else part(module_name(path))
+    allowed = {"converter": {"torch"}, "training": {"torch"}, "kernels": {"numba", "llvmlite"}}.get(own, set())
     early = {name.split(".")[0] for name, early in imported(path) if early}
     assert not early & (HEAVY - allowed)
 
