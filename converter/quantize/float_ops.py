@@ -18,12 +18,16 @@ from edgenet.ops.resize import source_positions
 
 @dataclass(frozen=True)
 class Call:
-    """One node to run: the node with every attribute present, its inputs by role, their types, the output's type."""
+    """One node to run: the node with every attribute present, its inputs by role, their types, the output's type.
+
+    `observe` sees what an int8 node computes just before it is rounded, in units of the output's scale.
+    """
 
     node: Node
     x: Mapping[str, Tensor]
     types: Mapping[str, Type]
     output: Type
+    observe: Callable[[Tensor], None] | None = None
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -177,11 +181,11 @@ def mean_sums(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def average(sums: Callable[[Call, Tensor], tuple[Tensor, Tensor]]) -> Handler:
-    """Handler that divides sums by counts."""
+    """Handler that divides sums by counts, in float64 as the oracle does."""
 
     def handler(call: Call) -> Tensor:
-        total, count = sums(call, call.x["x"])
-        return total / count
+        total, count = sums(call, call.x["x"].double())
+        return (total / count).float()
 
     return handler
 

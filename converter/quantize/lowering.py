@@ -25,7 +25,11 @@ RoundLayer = Callable[[Node, float], IntegerWeights]
 
 @dataclass
 class Lowering:
-    """The float32 graph `source`, where its nodes run, the quantization of each tensor, and the int8 `graph` so far."""
+    """The float32 graph `source`, where its nodes run, the quantization of each tensor, and the int8 `graph` so far.
+
+    `int8` and `float32` name, by tensor of the source, the tensor of the graph that holds it in that form; `origins`
+    gives the node of the source that each node of the graph comes from (quantize nodes of inputs: none), by name.
+    """
 
     source: Graph
     placement: Placement
@@ -36,6 +40,7 @@ class Lowering:
     def __post_init__(self) -> None:
         self.int8: dict[str, str] = {}
         self.float32: dict[str, str] = {}
+        self.origins: dict[str, Node] = {}
         self.names = {node.name for node in self.source.nodes}
 
     def quantization(self, name: str) -> Quantization:
@@ -287,6 +292,17 @@ def lower(
     """The graph in which the nodes of `placement.int8` run in int8. `quantizations` holds one for each group;
     `round_layer` gives the weights of layers (default: each weight to nearest).
     """
+    return lowering(source, placement, quantizations, round_layer, progress).graph
+
+
+def lowering(
+    source: Graph,
+    placement: Placement,
+    quantizations: Mapping[str, Quantization],
+    round_layer: RoundLayer | None = None,
+    progress: Progress | None = None,
+) -> Lowering:
+    """As `lower`: the finished graph, with what it knows about its tensors and nodes."""
     graph = Graph(
         {name: source.tensors[name] for name in source.inputs},
         {},
@@ -300,7 +316,9 @@ def lower(
         low.float32[name] = name
         low.present(name, "float32")
     for done, node in enumerate(source.nodes, start=1):
+        before = len(graph.nodes)
         lower_node(low, node)
+        low.origins.update((new.name, node) for new in graph.nodes[before:])
         if progress:
             progress("weights", done, len(source.nodes))
-    return graph
+    return low
