@@ -1,6 +1,7 @@
 """`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes.
 
-`... quantization`: the error of int8 beside that of other runtimes.
+`... quantization`: the error of int8 beside that of other runtimes. `... qat`: accuracy of int8 after training and after
+quantization-aware training.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ def main() -> int:
         from .quantization.__main__ import main as quantization
 
         return quantization(sys.argv[2:])
+    if sys.argv[1:2] == ["qat"]:
+        from .qat.__main__ import main as qat
+
+        return qat(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m edgenet.bench", description=__doc__)
     studies = parser.add_subparsers(dest="study", required=True)
     models = studies.add_parser("models", help="every network of the zoo: PyTorch, float32, int8")

@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int], None]
 def convert(
     source: Any,
     example_inputs: Sequence[Any] | None = None,
-    precision: str = "float32",
+    precision: str | None = None,
     calibration: Any = None,
     preprocessing: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
@@ -43,42 +43,64 @@ def convert(
     inputs, or an iterable of tensors. `preprocessing` and `labels` go into the file; zoo networks know their
     preprocessing. `name` is the network's name in the file. `progress(stage, done, total)` is called as work proceeds.
 
+    A module of `prepare_qat`, and a program that torchao's PT2E flow has quantized, are int8 already: they convert to
+    "int8" alone, which is then the default, and keep their scales; `calibration` is refused.
+
     Raises ConversionError for whatever cannot be converted.
     """
-    if precision not in PRECISIONS:
+    if precision is not None and precision not in PRECISIONS:
         raise ConversionError(f"There is no precision {precision!r}. Choose one of {', '.join(PRECISIONS)}.")
     torch_version = require_torch()
-    from .checkpoint import open_checkpoint
-    from .importer import import_module
-
     report = progress or (lambda stage, done, total: None)
-    report("import", 0, 3)
-    checkpoint = open_checkpoint(source, arch, example_inputs)
-    report("import", 1, 3)
-    graph = import_module(checkpoint.exportable, checkpoint.example)
-    report("import", 2, 3)
-    graph = optimize(graph)
+    graph, facts, known = _import(source, arch, example_inputs, report)
     require_finite(graph)
-    report("import", 3, 3)
-
-    preprocessing = preprocessing or checkpoint.preprocessing
+    finished = any(tensor.dtype == "int8" for name, tensor in graph.tensors.items() if name not in graph.constants)
+    if finished and (precision not in (None, "int8") or calibration is not None):
+        raise ConversionError("This network is quantized already: it converts to int8 alone, without calibration.")
+    precision = precision or ("int8" if finished else "float32")
+    preprocessing = preprocessing or known
     check_labels(graph, labels)
     graph.metadata.preprocessing = preprocessing
     graph.metadata.labels = None if labels is None else [str(label) for label in labels]
     graph.metadata.provenance = {
-        "name": name or checkpoint.arch or checkpoint.source,
-        "source": checkpoint.source,
-        "arch": checkpoint.arch,
+        "name": name or facts["arch"] or facts["source"],
+        **facts,
         "precision": precision,
         "torch": torch_version,
         "edgenet": edgenet.__version__,
     }
-    graph = _lower(graph, precision, calibration, preprocessing, report)
+    if not finished:
+        graph = _lower(graph, precision, calibration, preprocessing, report)
     report("golden pair", 0, 1)
     add_golden_pair(graph)
     validate(graph)
     report("golden pair", 1, 1)
     return graph
+
+
+def _import(
+    source: Any, arch: str | None, example_inputs: Sequence[Any] | None, report: Progress
+) -> tuple[Graph, dict[str, str], Preprocessing | None]:
+    """(optimised graph, int8 where the source is quantized; its "source" and "arch"; its preprocessing if known)."""
+    from .checkpoint import open_checkpoint
+    from .importer import import_module
+    from .qat.module import QATModule
+    from .quantized import is_annotated, lower_annotated
+
+    report("import", 0, 3)
+    if isinstance(source, QATModule):
+        report("import", 3, 3)
+        return source.graph(), {**source.facts, "arch": arch or source.facts["arch"]}, source.preprocessing
+    checkpoint = open_checkpoint(source, arch, example_inputs)
+    report("import", 1, 3)
+    graph = import_module(checkpoint.exportable, checkpoint.example)
+    report("import", 2, 3)
+    graph = optimize(graph)
+    if is_annotated(graph):
+        require_finite(graph)
+        graph = lower_annotated(graph)
+    report("import", 3, 3)
+    return graph, {"source": checkpoint.source, "arch": checkpoint.arch}, checkpoint.preprocessing
 
 
 def _lower(
