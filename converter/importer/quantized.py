@@ -27,6 +27,11 @@ ON_CONSTANTS = {"dequantize_per_tensor", "dequantize_per_channel"}
 """Operators whose handlers take constants."""
 
 
+def register_operators() -> None:
+    """Make torch know the operators of quantized programs, which it does not until a part of it is imported."""
+    import torch.ao.quantization.fx._decomposed  # noqa: F401  # registers them
+
+
 def _number(value: Any) -> float:
     return float(value.tensor) if isinstance(value, Constant) else float(value)
 

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=("float32", "int8", "weights_int8", "float16"),
-        default="float32",
-        help="arithmetic (float32, int8) or compact storage of a float32 network (default float32)",
+        help="arithmetic (float32, int8) or compact storage of a float32 network (default: float32, and int8 for a "
+        "program that is quantized already)",
     )
     parser.add_argument("--calibration", metavar="FOLDER", help="pictures to calibrate int8 with; about 32 are good")
     parser.add_argument("--labels", metavar="FILE", help="text file with one class name a line, or 'imagenet'")
@@ -83,12 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
     figures: dict[str, Any] = {
         "file": output,
         "bytes": size,
-        "precision": arguments.precision,
+        "precision": graph.metadata.provenance["precision"],
         "seconds": seconds,
         **totals(graph),
     }
     counts = f"{figures['parameters']:,} parameters, {figures['macs']:,} MACs"
-    emit(arguments, figures, f"{output}: {arguments.precision}, {megabytes(size)}, {counts} ({seconds:.1f} s)")
+    emit(arguments, figures, f"{output}: {figures['precision']}, {megabytes(size)}, {counts} ({seconds:.1f} s)")
     return 0
 
 
