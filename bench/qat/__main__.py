@@ -41,6 +41,8 @@ def main(words: Sequence[str]) -> int:
 
 
 def _study(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    import torch
+
     from edgenet.bench import datasets
     from edgenet.bench.training import Recipe
 
@@ -50,6 +52,7 @@ def _study(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         writable_target(str(arguments.json))
     if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)  # the figures must not depend on the machine
     data = datasets.load(arguments.dataset, arguments.data)
     given = {"width": arguments.width, "steps": arguments.steps}
     chosen = (QUICK if arguments.quick else {}) | {key: value for key, value in given.items() if value is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -106,7 +106,7 @@ class QATModule(nn.Module):
         """The int8 graph that computes what this module computes in eval mode."""
         if self.log_scales is not None:
             self._take_learned_scales()
-        self._store_weights()
+        self._store_weights(tuple(self._source.constants))
         return copy_graph(lower(self._source, self._placement, self._quantizations))
 
     def refresh(self) -> None:
@@ -164,9 +164,9 @@ class QATModule(nn.Module):
         key = _key(name)
         return self.weights[key] if key in self.weights else self.constants.get_buffer(key)
 
-    def _store_weights(self) -> None:
-        """Put the weights as they are now into the float32 graph."""
-        for name in self._source.constants:
+    def _store_weights(self, names: Iterable[str]) -> None:
+        """Put the weights among these constants as they are now into the float32 graph."""
+        for name in names:
             if _key(name) in self.weights:
                 self._source.constants[name] = self.weights[_key(name)].detach().cpu().numpy().copy()
 
@@ -238,8 +238,7 @@ class QATModule(nn.Module):
         node, x, (source, result) = call.node, call.x["x"], (call.types["x"], call.output)
         assert source.quantization is not None, "a table reads int8"
         assert result.quantization is not None, "a table writes int8"
-        if origin.operation != "activation":
-            self._store_weights()
+        self._store_weights(origin.inputs.values())
         _, function = real_function(self._low, origin)
         table = torch.from_numpy(build_table(function, source.quantization, result.quantization)).to(x.device)
         stored = INT8["table"](replace(call, x={"x": x, "table": table}))

@@ -76,11 +76,10 @@ def engine(graph: Graph, x: torch.Tensor, threads: int) -> list[np.ndarray]:
     return list(found) if isinstance(found, tuple | list) else [found]
 
 
-def train(module: nn.Module, x: torch.Tensor, steps: int, rate: float = 1e-3, fit: torch.Tensor | None = None) -> float:
-    """Train for the labels 0, 1, 2, ... (or to give `fit`); the loss before the last step."""
+def train(module: nn.Module, x: torch.Tensor, steps: int, optimizer=None, fit: torch.Tensor | None = None) -> None:
+    """Train for the labels 0, 1, 2, ..., or to give `fit`."""
     module.train()
-    optimizer = torch.optim.Adam(module.parameters(), rate)
-    loss = torch.zeros(())
+    optimizer = optimizer or torch.optim.Adam(module.parameters(), 1e-3)
     for _ in range(steps):
         found = module(x)
         found = found[0] if isinstance(found, tuple) else found
@@ -89,4 +88,3 @@ def train(module: nn.Module, x: torch.Tensor, steps: int, rate: float = 1e-3, fi
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float(loss)
