@@ -14,7 +14,7 @@ import numpy as np
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph, Node, Quantization
 
-from .passes.rewrite import copy_graph, reroute
+from .passes.rewrite import copy_graph
 from .quantize.lowering import layer_constants, lower
 from .quantize.placement import LAYERS, Placement, activations, keeps_quantization, layers, place
 from .quantize.posttraining import is_stored
@@ -60,27 +60,52 @@ def lower_annotated(graph: Graph) -> Graph:
 
 
 def strip(graph: Graph) -> tuple[Graph, dict[str, Quantization]]:
-    """The graph without its quantize and dequantize nodes, and the quantization of each tensor that had them."""
+    """The graph without its quantize and dequantize nodes, and the quantization of each tensor that had them.
+
+    Where int8 values, moved or not, are quantized anew at another scale, a concat of them alone stands: its int8 form
+    changes the scale.
+    """
     source, found = copy_graph(graph), {}
+    known: dict[str, Quantization] = {}
+    stored: dict[str, str] = {}
+    dequantized: dict[str, str] = {}
     twice: list[str] = []
-    origins: dict[str, str] = {}
-    for node in source.nodes:
-        x = node.inputs.get("x", "")
-        if node.operation == "quantize":
-            origins[node.output] = x
-            q = graph.tensors[node.output].quantization
-            if found.setdefault(x, q) != q:
-                twice.append(x)
-        elif node.operation == "dequantize":
-            reroute(source, node.output, origins[x])
-            source.outputs = [origins[x] if name == node.output else name for name in source.outputs]
+    nodes, source.nodes = source.nodes, []
+    for node in nodes:
+        if node.operation == "dequantize":
+            dequantized[node.output] = stored[node.inputs["x"]]
+            continue
+        if node.operation != "quantize":
+            node.inputs = {role: dequantized.get(name, name) for role, name in node.inputs.items()}
+            source.nodes.append(node)
+            if keeps_quantization(node) and node.inputs["x"] in known:
+                known[node.output] = known[node.inputs["x"]]
+            continue
+        raw, q = node.inputs["x"], graph.tensors[node.output].quantization
+        assert q is not None, "a quantize node's output has a quantization"
+        x = dequantized.get(raw, raw)
+        if known.setdefault(x, q) != q:
+            if raw in found:
+                twice.append(raw)
+            x = rescale(source, x)
+            known[x] = q
+        found[x], stored[node.output] = q, x
     if twice:
         names = ", ".join(dict.fromkeys(twice))
         raise ConversionError(f"The quantized program gives these tensors two scales each: {names}. Share one of them.")
-    source.nodes = [node for node in source.nodes if node.operation not in ("quantize", "dequantize")]
+    source.outputs = [dequantized.get(name, name) for name in source.outputs]
     used = {*source.inputs, *source.constants, *(node.output for node in source.nodes)}
     source.tensors = {name: tensor for name, tensor in source.tensors.items() if name in used}
     return source, found
+
+
+def rescale(graph: Graph, x: str) -> str:
+    """Append a node that gives tensor `x` as it is, and return the name of its output."""
+    tensor = graph.tensors[x]
+    name = graph.unique_name(f"{x}.rescale")
+    graph.tensors[name] = replace(tensor, name=name)
+    graph.nodes.append(Node("concat", name, {"x0": x}, name, {"axis": len(tensor.shape) - 1}))
+    return name
 
 
 def take_weight_scales(graph: Graph) -> tuple[Graph, dict[str, np.ndarray]]:

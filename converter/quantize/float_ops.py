@@ -251,7 +251,9 @@ def pixel_shuffle(call: Call) -> Tensor:
 def interpolate(call: Call, x: Tensor) -> Tensor:
     """Bilinear resize of float values with the roundings of `edgenet.ops.resize`."""
     (top, bottom, wy), (left, right, wx) = (
-        tuple(torch.from_numpy(part).to(x.device) for part in source_positions(call.node, axis, x.shape[1 + axis], size))
+        tuple(
+            torch.from_numpy(part).to(x.device) for part in source_positions(call.node, axis, x.shape[1 + axis], size)
+        )
         for axis, size in enumerate(call.output.shape[1:3])
     )
     wy, wx = wy[:, None, None], wx[:, None]
