@@ -8,5 +8,6 @@ from __future__ import annotations
 from .compare import compare
 from .comparison import Comparison
 from .conversion import convert
+from .report import Report
 
-__all__ = ["Comparison", "compare", "convert"]
+__all__ = ["Comparison", "Report", "compare", "convert"]

@@ -14,6 +14,7 @@ from edgenet.graph import Graph, Node, Quantization
 from .bias_correction import correct_biases
 from .calibration import Progress, collect, sample_inputs
 from .equalization import equalize
+from .factors import to_texts
 from .lowering import layer_constants, lower
 from .observers import Histogram
 from .options import QuantizationOptions
@@ -50,8 +51,8 @@ def quantize(
 
     `samples` are preprocessed inputs with the batch as axis 0 (arrays or tensors; a sequence or mapping of them for
     several inputs); they are read once, one at a time. What has no int8 arithmetic, and the layers that `keep` names,
-    stay float32 between dequantize and quantize nodes. Golden inputs and outputs are dropped: they belong to the float32
-    graph. Raises ConversionError without samples, InputError for samples that do not fit.
+    stay float32 between dequantize and quantize nodes. Golden inputs and outputs are dropped: they belong to the
+    float32 graph. Raises ConversionError without samples, InputError for samples that do not fit.
     """
     return Calibrated(graph, samples, progress, options).lower(keep, progress)
 
@@ -60,6 +61,7 @@ class Calibrated:
     """A float32 graph with all that calibration found out, from which int8 graphs are made.
 
     `source`: the graph, equalized, whose nodes are those of the int8 graphs. `head`: the samples kept (by input name).
+    `sensitivity`: see `channel_sensitivity`; empty where the options need none.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Calibrated:
         if options.equalize:
             source, factors = equalize(source, reported(head, "equalize", progress), self.sensitivity)
             self.sensitivity = {name: value / factors.get(name, 1.0) ** 2 for name, value in self.sensitivity.items()}
+            source.metadata.provenance |= to_texts(factors)
         source.metadata.golden_inputs, source.metadata.golden_outputs = {}, {}
         self.source = source
         self.bounds = saturation(source)
