@@ -44,10 +44,11 @@ class Layers:
     def __init__(self, graph: Graph, reference: Graph, factors: Mapping[str, np.ndarray] | None = None):
         from .quantize.executor import Executor
         from .quantize.factors import from_texts
+        from .quantize.split import split_activations
 
-        self.graph, self.reference = graph, reference
+        self.graph, self.reference = graph, split_activations(reference)
         self.factors = from_texts(graph.metadata.provenance) if factors is None else factors
-        self.wanted, self.whole = Executor(reference), Executor(graph)
+        self.wanted, self.whole = Executor(self.reference), Executor(graph)
         self.twins = self._twins()
         self.nodes = [n for n in graph.nodes if n.operation != "dequantize" and n.output in self.twins]
         self.nodes = [n for n in self.nodes if all(name in self.twins for name in self._activations(n))]

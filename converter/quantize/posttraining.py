@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgenet.graph import Graph, Node, Quantization
 
 from .bias_correction import correct_biases
 from .calibration import Progress, collect, sample_inputs
+from .compensation import compensate
 from .equalization import equalize
 from .factors import to_texts
 from .lowering import layer_constants, lower
@@ -93,9 +95,7 @@ class Calibrated:
         stored = [name for name in placement.group if is_stored(source, placement, name)]
         self.histograms = {name: Histogram(name, weights.get(name)) for name in sorted(stored)}
         collect(source, chain(head, stream), self.histograms, progress, total)
-        self.moments: dict[str, Moments] = {}
-        if options.rounding == "output":
-            self.moments = collect_moments(source, reported(head, "moments", progress), layers(source))
+        self._progress = progress
         self._ranges: dict[str, Quantization] = {}
         self._weights: dict[tuple[str, float], IntegerWeights] = {}
 
@@ -109,10 +109,20 @@ class Calibrated:
                 self._ranges[name] = choose(self.histograms[name], self.options, bounds)
             if progress:
                 progress("ranges", done, len(wanted))
-        result = lower(self.source, placement, self._ranges, self._round, progress)
+        behind = self.options.compensate and self.options.rounding == "output" and not keep
+        result = lower(self.source, placement, self._ranges, None if behind else self._round, progress)
+        if behind:
+            compensate(result, self.source, shortened(self.head, self.options.head), progress)
         if self.options.correct_bias:
             correct_biases(result, self.source, self.head)
         return result
+
+    @cached_property
+    def moments(self) -> dict[str, Moments]:
+        """Moments of the layers' float32 inputs by node name, where weights are rounded by them."""
+        if self.options.rounding != "output":
+            return {}
+        return collect_moments(self.source, reported(self.head, "moments", self._progress), layers(self.source))
 
     def _round(self, node: Node, input_scale: float) -> IntegerWeights:
         """The int8 form of a layer."""
@@ -131,6 +141,12 @@ def reported(
         yield sample
         if progress:
             progress(stage, done, len(samples))
+
+
+def shortened(samples: Sequence[Mapping[str, np.ndarray]], rows: int) -> list[dict[str, np.ndarray]]:
+    """The samples' first rows, at most `rows` in all, spread over the samples."""
+    each = max(1, rows // len(samples))
+    return [{name: array[:each] for name, array in sample.items()} for sample in samples]
 
 
 def is_stored(graph: Graph, placement: Placement, name: str) -> bool:
