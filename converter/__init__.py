@@ -10,5 +10,6 @@ from .compare import compare
 from .comparison import Comparison
 from .conversion import convert
 from .qat import prepare_qat
+from .report import Report
 
-__all__ = ["Comparison", "compare", "convert", "prepare_qat"]
+__all__ = ["Comparison", "Report", "compare", "convert", "prepare_qat"]

@@ -26,7 +26,9 @@ SAMPLES = 8
 def prepare(name: str, folder: Path, calibration: np.ndarray | None = None) -> Job:
     """Write network `name`, an input, calibration samples and its output; trained weights where a package has them.
 
-    `calibration`: float32 [samples, C, H, W]; standard normal numbers when not given. Needs torch. Raises ConversionError for an unknown name.
+    `calibration`: float32 [samples, C, H, W]; standard normal numbers when not given.
+
+    Needs torch. Raises ConversionError for an unknown name.
     """
     import torch
 

@@ -17,7 +17,12 @@ VARIANTS = (
     Variant("int8", "int8", ("openvino", "nncf"), onnx=True, note="NNCF post-training quantization"),
     Variant("int8_mixed", "int8", ("openvino", "nncf"), onnx=True, note="NNCF, preset mixed", timed=False),
     Variant(
-        "int8_mixed_bias", "int8", ("openvino", "nncf"), onnx=True, note="preset mixed, full bias correction", timed=False
+        "int8_mixed_bias",
+        "int8",
+        ("openvino", "nncf"),
+        onnx=True,
+        note="preset mixed, full bias correction",
+        timed=False,
     ),
 )
 

@@ -9,7 +9,17 @@ from typing import Any
 
 from edgenet.commands.console import table
 
-HEADERS = ("runtime", "variant", "SQNR dB", "photographs", "crops", "worst 5 %", "same top-1", "converted in", "file MB")
+HEADERS = (
+    "runtime",
+    "variant",
+    "SQNR dB",
+    "photographs",
+    "crops",
+    "worst 5 %",
+    "same top-1",
+    "converted in",
+    "file MB",
+)
 
 Row = dict[str, Any]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
@@ -13,7 +14,9 @@ from edgenet.graph import Graph, Node, Quantization
 
 from .bias_correction import correct_biases
 from .calibration import Progress, collect, sample_inputs
+from .compensation import compensate
 from .equalization import equalize
+from .factors import to_texts
 from .lowering import layer_constants, lower
 from .observers import Histogram
 from .options import QuantizationOptions
@@ -50,8 +53,8 @@ def quantize(
 
     `samples` are preprocessed inputs with the batch as axis 0 (arrays or tensors; a sequence or mapping of them for
     several inputs); they are read once, one at a time. What has no int8 arithmetic, and the layers that `keep` names,
-    stay float32 between dequantize and quantize nodes. Golden inputs and outputs are dropped: they belong to the float32
-    graph. Raises ConversionError without samples, InputError for samples that do not fit.
+    stay float32 between dequantize and quantize nodes. Golden inputs and outputs are dropped: they belong to the
+    float32 graph. Raises ConversionError without samples, InputError for samples that do not fit.
     """
     return Calibrated(graph, samples, progress, options).lower(keep, progress)
 
@@ -60,6 +63,7 @@ class Calibrated:
     """A float32 graph with all that calibration found out, from which int8 graphs are made.
 
     `source`: the graph, equalized, whose nodes are those of the int8 graphs. `head`: the samples kept (by input name).
+    `sensitivity`: see `channel_sensitivity`; empty where the options need none.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Calibrated:
         if options.equalize:
             source, factors = equalize(source, reported(head, "equalize", progress), self.sensitivity)
             self.sensitivity = {name: value / factors.get(name, 1.0) ** 2 for name, value in self.sensitivity.items()}
+            source.metadata.provenance |= to_texts(factors)
         source.metadata.golden_inputs, source.metadata.golden_outputs = {}, {}
         self.source = source
         self.bounds = saturation(source)
@@ -90,9 +95,7 @@ class Calibrated:
         stored = [name for name in placement.group if is_stored(source, placement, name)]
         self.histograms = {name: Histogram(name, weights.get(name)) for name in sorted(stored)}
         collect(source, chain(head, stream), self.histograms, progress, total)
-        self.moments: dict[str, Moments] = {}
-        if options.rounding == "output":
-            self.moments = collect_moments(source, reported(head, "moments", progress), layers(source))
+        self._progress = progress
         self._ranges: dict[str, Quantization] = {}
         self._weights: dict[tuple[str, float], IntegerWeights] = {}
 
@@ -106,10 +109,20 @@ class Calibrated:
                 self._ranges[name] = choose(self.histograms[name], self.options, bounds)
             if progress:
                 progress("ranges", done, len(wanted))
-        result = lower(self.source, placement, self._ranges, self._round, progress)
+        behind = self.options.compensate and self.options.rounding == "output" and not keep
+        result = lower(self.source, placement, self._ranges, None if behind else self._round, progress)
+        if behind:
+            compensate(result, self.source, shortened(self.head, self.options.head), progress)
         if self.options.correct_bias:
             correct_biases(result, self.source, self.head)
         return result
+
+    @cached_property
+    def moments(self) -> dict[str, Moments]:
+        """Moments of the layers' float32 inputs by node name, where weights are rounded by them."""
+        if self.options.rounding != "output":
+            return {}
+        return collect_moments(self.source, reported(self.head, "moments", self._progress), layers(self.source))
 
     def _round(self, node: Node, input_scale: float) -> IntegerWeights:
         """The int8 form of a layer."""
@@ -128,6 +141,12 @@ def reported(
         yield sample
         if progress:
             progress(stage, done, len(samples))
+
+
+def shortened(samples: Sequence[Mapping[str, np.ndarray]], rows: int) -> list[dict[str, np.ndarray]]:
+    """The samples' first rows, at most `rows` in all, spread over the samples."""
+    each = max(1, rows // len(samples))
+    return [{name: array[:each] for name, array in sample.items()} for sample in samples]
 
 
 def is_stored(graph: Graph, placement: Placement, name: str) -> bool:
