@@ -85,6 +85,7 @@ def convert(
     graph.metadata.preprocessing = preprocessing
     graph.metadata.labels = None if labels is None else [str(label) for label in labels]
     graph.metadata.provenance = {
+        **graph.metadata.provenance,
         "name": name or facts["arch"] or facts["source"],
         **facts,
         "precision": precision,

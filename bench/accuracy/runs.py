@@ -48,7 +48,13 @@ class Run:
     @property
     def name(self) -> str:
         """The name of the run's folder."""
-        return f"{self.dataset}-{self.network}-width{self.width}-epochs{self.recipe.epochs}-seed{self.recipe.seed}"
+        some = "" if self.images is None else f"-images{self.images}"
+        name = f"{self.dataset}-{self.network}-width{self.width}{some}"
+        return f"{name}-epochs{self.recipe.epochs}-seed{self.recipe.seed}"
+
+    def figures(self, folder: Path) -> Path:
+        """What the finished run found."""
+        return folder / self.name / "figures.json"
 
     def file(self, folder: Path, precision: str) -> Path:
         """The converted network."""
@@ -56,13 +62,14 @@ class Run:
 
 
 def perform(run: Run, folder: Path, data: str | None = None, progress: Progress | None = None) -> dict[str, float]:
-    """The share of test pictures that PyTorch ("torch") and the engine ("float32", "int8") get right.
+    """The share of test pictures that PyTorch ("torch") and the engine ("float32", "int8") get right, and
+    the number of those pictures ("tests").
 
     `folder` holds the runs' folders, `data` is the data set's. Training takes one thread. Raises InputError when the
     run's folder holds a run of other settings.
     """
-    place = folder / run.name
-    done = place / "figures.json"
+    done = run.figures(folder)
+    place = done.parent
     if done.is_file():
         saved = json.loads(done.read_text(encoding="utf-8"))
         if saved["run"] != asdict(run):
@@ -105,7 +112,7 @@ def _figures(run: Run, place: Path, data: datasets.Dataset, progress: Progress |
         module, (images[:, None], labels), run.recipe, validation, place / "training.pth", report
     )
     curves.draw({run.name: history}, place / "curves.png")
-    found = {"torch": accuracy(module, (tests, answers), normalization)}
+    found = {"tests": len(tests), "torch": accuracy(module, (tests, answers), normalization)}
     inputs = normalization(scaled(tests)).numpy()
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(run.recipe.seed))
     chosen = chosen[: CALIBRATION_BATCHES * CALIBRATION_BATCH]

@@ -21,30 +21,37 @@ from edgenet.model import Model
 
 from .runs import PRECISIONS, Progress, Run, perform
 
-NETWORKS = ("tiny_separable", "tiny_standard")
+SEPARABLE, STANDARD = "tiny_separable", "tiny_standard"
 
 
 def perform_all(
     runs: Sequence[Run], folder: Path, data: str | None = None, jobs: int = 1, progress: Progress | None = None
 ) -> list[dict[str, float]]:
-    """`perform` of each run, `jobs` processes at a time, in the order of `runs`."""
-    if runs and any(not (folder / run.name / "figures.json").is_file() for run in runs):
-        datasets.load(runs[0].dataset, data)  # a missing set is found out before any process starts
-    if jobs == 1 or len(runs) == 1:
-        return [perform(run, folder, data, progress) for run in runs]
+    """`perform` of each run, in the order of `runs`; those that are not finished `jobs` processes at a time.
+
+    Raises what the first run to fail raises.
+    """
+    missing = [run for run in runs if not run.figures(folder).is_file()]
+    if missing:
+        datasets.load(missing[0].dataset, data)  # a set that is not there is found out before any process starts
+    if jobs > 1 and len(missing) > 1:
+        _in_processes(missing, folder, data, min(jobs, len(missing)), progress)
+    return [perform(run, folder, data, progress) for run in runs]
+
+
+def _in_processes(runs: Sequence[Run], folder: Path, data: str | None, jobs: int, progress: Progress | None) -> None:
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(min(jobs, len(runs)), context) as pool:
+    with context.Manager() as manager, ProcessPoolExecutor(jobs, context) as pool:
         reports: Any = manager.Queue()
         waiting = [pool.submit(perform, run, folder, data, partial(_put, reports)) for run in runs]
         while any(not each.done() for each in waiting):
-            wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
+            done, _ = wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
             _forward(reports, progress)
-            failed = [each for each in waiting if each.done() and each.exception()]
-            if failed:
+            if any(each.exception() for each in done):
                 pool.shutdown(cancel_futures=True)
-                break
-        _forward(reports, progress)
-        return [each.result() for each in waiting if not each.cancelled()]
+        for each in waiting:
+            if not each.cancelled():
+                each.result()
 
 
 def _put(reports: Any, stage: str, done: int, total: int) -> None:
@@ -107,6 +114,7 @@ def rows(
                     "file_bytes": path.stat().st_size,
                     "epochs": first.recipe.epochs,
                     "training_images": first.images,
+                    "test_images": round(members[0][1]["tests"]),
                 }
             )
     sides = {key: _call(model) for key, model in models.items()}
@@ -127,7 +135,7 @@ def _call(model: Model) -> Callable[[], Any]:
     return lambda: model.run(inputs)
 
 
-def plan(dataset: str, widths: Sequence[int], seeds: Sequence[int], base: Run) -> list[Run]:
+def plan(base: Run, widths: Sequence[int], seeds: Sequence[int]) -> list[Run]:
     """The runs of both twins for each width and seed, with the rest as in `base`; digits are not mirrored.
 
     Raises InputError for repeated widths or seeds.
@@ -135,10 +143,10 @@ def plan(dataset: str, widths: Sequence[int], seeds: Sequence[int], base: Run) -
     for name, values in (("widths", widths), ("seeds", seeds)):
         if len(set(values)) != len(values):
             raise InputError(f"The {name} must all differ.")
-    flip = base.recipe.flip and dataset != "mnist"
+    flip = base.recipe.flip and base.dataset != "mnist"
     return [
-        replace(base, dataset=dataset, network=network, width=width, recipe=replace(base.recipe, seed=seed, flip=flip))
+        replace(base, network=network, width=width, recipe=replace(base.recipe, seed=seed, flip=flip))
         for width in widths
         for seed in seeds
-        for network in NETWORKS
+        for network in (SEPARABLE, STANDARD)
     ]
