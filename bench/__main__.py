@@ -1,8 +1,8 @@
 """`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes.
 
-`... quantization`: the error of int8 beside that of other runtimes. `... qat`: accuracy of int8 after training and after
-quantization-aware training.
-`... accuracy`: what separable convolution costs in accuracy. `... training`: train a network of the zoo by a recipe.
+`... quantization`: the error of int8 beside that of other runtimes. `... qat`: accuracy of int8 after training, and
+after quantization-aware training. `... accuracy`: what separable convolution costs in accuracy. `... training`: train a
+network of the zoo by a recipe.
 """
 
 from __future__ import annotations
