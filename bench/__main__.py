@@ -1,23 +1,27 @@
 """`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes.
 
-`... pi`: predicted latencies on Raspberry Pis.
+`... quantization`: the error of int8 beside that of other runtimes. `... qat`: accuracy of int8 after training, and
+after quantization-aware training. `... accuracy`: what separable convolution costs in accuracy. `... training`: train a
+network of the zoo by a recipe. `... pi`: predicted latencies on Raspberry Pis.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
 from edgenet.commands.console import positive, progress, writable_target
 from edgenet.errors import EdgenetError
 
+PACKAGES = ("peers", "accuracy", "training", "quantization", "qat")
+"""Studies that are packages with a command line of their own."""
+
 
 def main() -> int:
-    if sys.argv[1:2] == ["peers"]:
-        from .peers.__main__ import main as peers
-
-        return peers(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in PACKAGES:
+        return importlib.import_module(f".{sys.argv[1]}.__main__", __package__).main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m edgenet.bench", description=__doc__)
     studies = parser.add_subparsers(dest="study", required=True)
     models = studies.add_parser("models", help="every network of the zoo: PyTorch, float32, int8")

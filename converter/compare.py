@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenet.errors import ConversionError
-from edgenet.graph import Graph, Node, Tensor
+from edgenet.graph import Graph
 
-from .comparison import Comparison, Deviation, Row, make_row, sort_rows
+from .comparison import Comparison, Deviation, sort_rows
 from .conversion import require_torch
-from .samples import Sample, calibration_samples
+from .evaluation import Accuracy, evaluation
+from .layerwise import Layers
+from .samples import Sample
 
 if TYPE_CHECKING:
     from torch import nn
 
-CHANGES = ("quantize", "dequantize", "requantize")
-"""Operations whose output stands for the same values as their input."""
+LAYER_SAMPLES = 64
+"""Samples that every layer is run on, evenly spread; all samples count for the outputs and the accuracy."""
 
 
 def compare(
@@ -34,25 +36,29 @@ def compare(
     `inputs` are taken as calibration data is: a folder of images, a list of images or arrays, a batch, an iterable of
     tensors; a tuple of arrays is one sample of a network with several inputs. The values wanted of each layer are those
     of `reference`, the float32 graph of the same module, which is imported when not given; layers are matched by name.
-    The outputs are compared with what the module itself returns. Raises ConversionError.
+    They are run on at most LAYER_SAMPLES samples. The outputs of all are compared with what the module itself returns,
+    and where the inputs are labelled (see `evaluation`), so is the accuracy of PyTorch, `reference` and the model.
+    Raises ConversionError.
     """
     require_torch()
     graph = _graph(model)
     single = isinstance(inputs, tuple) and 1 < len(graph.inputs) == len(inputs) and hasattr(inputs[0], "shape")
-    samples = calibration_samples(graph, [inputs] if single else inputs, graph.metadata.preprocessing)
+    judged = evaluation(graph, [inputs] if single else inputs, graph.metadata.preprocessing)
+    samples = judged.samples
     if reference is None:
         reference = _import(module, samples[0])
-    layers = _Layers(graph, reference)
-    outputs = _Outputs(module, model, graph)
+    layers, outputs = Layers(graph, reference), _Outputs(module, model, graph, reference)
+    every = max(1, -(-len(samples) // LAYER_SAMPLES))
     for done, sample in enumerate(samples):
         if progress:
             progress("compare", done, len(samples))
-        outputs.add(sample, layers.add(sample))
+        got = layers.add(sample) if done % every == 0 else None
+        outputs.add(sample, got, None if judged.targets is None else judged.targets[done])
     if progress:
         progress("compare", len(samples), len(samples))
     name = graph.metadata.provenance.get("name", type(module).__name__)
     title = f"{name}: {len(samples)} samples, {len(layers.rows())} layers, worst first"
-    return Comparison(sort_rows(layers.rows()), outputs.rows(), len(samples), title)
+    return Comparison(sort_rows(layers.rows()), outputs.rows(), len(samples), title, outputs.accuracy())
 
 
 def _graph(model: Any) -> Graph:
@@ -76,101 +82,34 @@ def _import(module: nn.Module, sample: Sample) -> Graph:
     return optimize(import_module(module, tuple(torch.from_numpy(array) for array in sample.values())))
 
 
-def _real(value: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Stored values as float32."""
-    quantization = tensor.quantization
-    if value.dtype != np.int8 or quantization is None:
-        return value
-    return (value.astype(np.float32) - quantization.zero_point) * np.float32(quantization.scale[0])
+class _Outputs:
+    """Compares the model's outputs with the module's own, and all with the labels where there are some."""
 
-
-class _Layers:
-    """Runs the float32 graph and the model on the same samples, and the model's layers one by one."""
-
-    def __init__(self, graph: Graph, reference: Graph):
+    def __init__(self, module: nn.Module, model: Any, graph: Graph, reference: Graph):
         from .quantize.executor import Executor
 
-        self.graph, self.reference = graph, reference
-        self.wanted, self.whole = Executor(reference), Executor(graph)
-        self.twins = self._twins()
-        self.nodes = [n for n in graph.nodes if n.operation != "dequantize" and n.output in self.twins]
-        self.nodes = [n for n in self.nodes if all(name in self.twins for name in self._activations(n))]
-        if not any(node.operation not in CHANGES for node in self.nodes):
-            raise ConversionError("The model was not converted from this module: no layer of the same name is in both.")
-        self.alone = {node.output: Executor(self._one(node)) for node in self.nodes}
-        self.isolated = {node.output: Deviation() for node in self.nodes}
-        self.cumulative = {node.output: Deviation() for node in self.nodes}
-
-    def _activations(self, node: Node) -> list[str]:
-        return [name for name in dict.fromkeys(node.inputs.values()) if name not in self.graph.constants]
-
-    def _twins(self) -> dict[str, str]:
-        """Tensor of the reference that holds the same values, by the model's tensor."""
-        reference = self.reference
-        twins = {n: n for n in self.graph.inputs if n in reference.inputs}
-        for node in self.graph.nodes:
-            found = reference.tensors.get(node.output)
-            if found is not None and found.shape == self.graph.tensors[node.output].shape:
-                twins[node.output] = node.output
-            elif node.operation in CHANGES and node.inputs["x"] in twins:
-                twins[node.output] = twins[node.inputs["x"]]
-        return twins
-
-    def _one(self, node: Node) -> Graph:
-        """The graph of one node alone."""
-        graph = self.graph
-        return Graph(graph.tensors, graph.constants, [node], self._activations(node), [node.output])
-
-    def add(self, sample: Sample) -> dict[str, np.ndarray]:
-        """Take in one sample; the outputs of the whole model."""
-        from edgenet.ops.arithmetic import quantize_array
-
-        wanted: dict[str, np.ndarray] = {}
-        self.wanted.run(sample, lambda name, value: wanted.update({name: value.numpy()}))
-
-        def observe(name: str, value: Any) -> None:
-            if name in self.cumulative:
-                got = _real(value.numpy(), self.graph.tensors[name])
-                self.cumulative[name].add(got, wanted[self.twins[name]])
-
-        outputs = self.whole.run(sample, observe)
-        for node in self.nodes:
-            stored = {}
-            for name in self._activations(node):
-                tensor, value = self.graph.tensors[name], wanted[self.twins[name]]
-                quantization = tensor.quantization if tensor.dtype == "int8" else None
-                stored[name] = value if quantization is None else quantize_array(value, quantization)
-            got = self.alone[node.output].run(stored)[node.output]
-            got = _real(got, self.graph.tensors[node.output])
-            self.isolated[node.output].add(got, wanted[self.twins[node.output]])
-        return outputs
-
-    def rows(self) -> list[Row]:
-        rows = []
-        for node in self.nodes:
-            shape = list(self.graph.tensors[node.output].shape)
-            alone, chain = self.isolated[node.output], self.cumulative[node.output]
-            rows.append(make_row(node.name, node.operation, shape, node.source, alone, chain))
-        return rows
-
-
-class _Outputs:
-    """Compares the model's outputs with the module's own."""
-
-    def __init__(self, module: nn.Module, model: Any, graph: Graph):
         self.module, self.graph = module, graph
         self.engine = model if hasattr(model, "run") else None
+        self.whole, self.float32 = Executor(graph), Executor(reference)
+        kind = graph.metadata.provenance.get("precision", "as converted")
+        sides = ["PyTorch", "edgenet float32"] + ([f"edgenet {kind}"] if kind != "float32" else [])
+        self.accuracies = {side: Accuracy() for side in sides}
         self.deviations = [Deviation() for _ in graph.outputs]
         self.same = [0] * len(graph.outputs)
         self.total = 0
 
-    def add(self, sample: Sample, outputs: dict[str, np.ndarray]) -> None:
-        """Take in one sample with the outputs of the model's graph; a Model's own outputs are used in their place."""
+    def add(self, sample: Sample, outputs: dict[str, np.ndarray] | None, targets: np.ndarray | None) -> None:
+        """Take in one sample with the outputs of the model's graph where they are known already, and its classes.
+
+        A Model's own outputs are used in their place.
+        """
         wanted = self._torch(sample)
-        got = [outputs[name] for name in self.graph.outputs]
         if self.engine is not None:
             result = self.engine.run(sample)
             got = list(result) if isinstance(result, tuple) else [result]
+        else:
+            outputs = outputs or self.whole.run(sample)
+            got = [outputs[name] for name in self.graph.outputs]
         if [g.shape for g in got] != [w.shape for w in wanted]:
             raise ConversionError(
                 "The module returns other outputs than the model. Pass the module it was converted from."
@@ -180,6 +119,14 @@ class _Outputs:
             if have.ndim == 2:
                 self.same[i] += int((have.argmax(1) == want.argmax(1)).sum())
         self.total += len(got[0])
+        if targets is not None:
+            found = [wanted[0], self.float32.run(sample)[self.float32.graph.outputs[0]], got[0]]
+            for accuracy, values in zip(self.accuracies.values(), found, strict=False):
+                accuracy.add(values, targets)
+
+    def accuracy(self) -> list[dict[str, Any]]:
+        """A row for PyTorch, edgenet's float32 and the model; none without labels."""
+        return [{"name": name, **found.figures()} for name, found in self.accuracies.items() if found.total]
 
     def _torch(self, sample: Sample) -> list[np.ndarray]:
         import torch

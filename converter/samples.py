@@ -46,12 +46,12 @@ def calibration_samples(graph: Graph, calibration: Any, preprocessing: Preproces
     items = _items(calibration)
     if len(items) == 0:
         raise ConversionError("The calibration data is empty. Give at least one image or input; about 32 are good.")
-    return Samples(items, lambda item: _sample(graph, item, preprocessing))
+    return Samples(items, lambda item: make_sample(graph, item, preprocessing))
 
 
 def _items(calibration: Any) -> Sequence[Any]:
     if isinstance(calibration, str | os.PathLike):
-        return _files(Path(calibration))
+        return picture_files(Path(calibration), LIMIT)
     if hasattr(calibration, "detach") or isinstance(calibration, np.ndarray):
         return [calibration]
     if isinstance(calibration, Mapping) or not isinstance(calibration, Iterable):
@@ -59,8 +59,8 @@ def _items(calibration: Any) -> Sequence[Any]:
     return calibration if isinstance(calibration, list | tuple) else list(calibration)
 
 
-def _files(folder: Path) -> list[Path]:
-    """At most LIMIT image files of a folder and its subfolders."""
+def picture_files(folder: Path, limit: int) -> list[Path]:
+    """At most `limit` image files of a folder and its subfolders, evenly spread. Raises ConversionError for none."""
     if not folder.is_dir():
         raise ConversionError(
             f"There is no folder {folder}. calibration takes a folder of images, or a list of inputs."
@@ -68,7 +68,7 @@ def _files(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
     if not found:
         raise ConversionError(f"The folder {folder} holds no images. Put some typical ones there; about 32 are good.")
-    return [found[i * len(found) // min(LIMIT, len(found))] for i in range(min(LIMIT, len(found)))]
+    return [found[i * len(found) // min(limit, len(found))] for i in range(min(limit, len(found)))]
 
 
 def _is_image(item: Any) -> bool:
@@ -85,7 +85,7 @@ def _picture(item: Any, preprocessing: Preprocessing | None) -> np.ndarray:
     return images.preprocess(images.load_image(item), preprocessing)
 
 
-def _sample(graph: Graph, item: Any, preprocessing: Preprocessing | None) -> Sample:
+def make_sample(graph: Graph, item: Any, preprocessing: Preprocessing | None) -> Sample:
     """One sample by input name; what follows the inputs in a tuple (labels) is left out."""
     if isinstance(item, Mapping):
         parts = [item.get(name) for name in graph.inputs]

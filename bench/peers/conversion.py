@@ -28,7 +28,7 @@ def convert_all(
         for name in options.peers
         for peer in (registry.get(name),)
         for variant in peer.VARIANTS
-        if variant.precision in options.precisions
+        if variant.precision in options.precisions and (variant.timed or options.untimed)
     ]
     if any(entry.variant.onnx for entry in entries):
         onnx_failure = export_onnx(found, options, job)
@@ -68,7 +68,7 @@ def convert_one(found: Sequence[Environment], options: Options, job: Job, entry:
     if converter is None:
         raise PeerFailure(f"no environment has all of {', '.join(variant.converters)}")
     done = _convert(converter, entry.module, variant.name, job, options.limit)
-    entry.path, entry.file_bytes = done["path"], done["file_bytes"]
+    entry.path, entry.file_bytes, entry.conversion_seconds = done["path"], done["file_bytes"], done["seconds"]
 
 
 def _convert(environment: Environment, module: str, variant: str, job: Job, limit: float) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from .job import Peer, Variant
 
 @dataclass(frozen=True)
 class Options:
-    """`seconds`: how long a peer runs in each round (3 runs at least). `limit`: seconds that a conversion may take."""
+    """`seconds`: how long a peer runs in each round (3 runs at least). `limit`: seconds that a conversion may take.
+
+    `untimed`: whether variants that only differ in their calibration take part.
+    """
 
     networks: Sequence[str] = network.NAMES
     peers: Sequence[str] = registry.NAMES
@@ -22,6 +25,7 @@ class Options:
     rounds: int = 9
     seconds: float = 0.2
     limit: float = 900
+    untimed: bool = False
 
 
 @dataclass
@@ -34,6 +38,7 @@ class Entry:
     environment: Environment | None = None
     path: str = ""
     file_bytes: int = 0
+    conversion_seconds: float = 0.0
     failure: str = ""
     process: process.Process | None = None
     figures: dict[str, Any] = field(default_factory=dict)

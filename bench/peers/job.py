@@ -15,7 +15,8 @@ class Variant:
     """One way to run a peer. `precision` is "float32" or "int8", `name` tells the peer's variants apart.
 
     `converters`: modules that the conversion imports. `onnx`: whether it starts from the ONNX file. `note`: what a
-    reader should know of its arithmetic.
+    reader should know of its arithmetic. `timed`: whether its latency is compared; variants that differ from another
+    one in their calibration alone are not timed, only their accuracy is measured.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Variant:
     converters: tuple[str, ...] = ()
     onnx: bool = False
     note: str = ""
+    timed: bool = True
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,10 @@ SAMPLES = 8
 """Calibration samples."""
 
 
-def prepare(name: str, folder: Path) -> Job:
+def prepare(name: str, folder: Path, calibration: np.ndarray | None = None) -> Job:
     """Write network `name`, an input, calibration samples and its output; trained weights where a package has them.
+
+    `calibration`: float32 [samples, C, H, W]; standard normal numbers when not given.
 
     Needs torch. Raises ConversionError for an unknown name.
     """
@@ -42,7 +44,9 @@ def prepare(name: str, folder: Path) -> Job:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, *size)).astype(np.float32)
     np.save(job.input_file, x)
-    np.save(job.calibration_file, rng.standard_normal((SAMPLES, *size)).astype(np.float32))
+    if calibration is None:
+        calibration = rng.standard_normal((SAMPLES, *size)).astype(np.float32)
+    np.save(job.calibration_file, calibration)
     with torch.inference_mode(False), torch.no_grad():
         example = torch.from_numpy(x)
         np.save(job.reference_file, module(example).numpy())

@@ -15,6 +15,8 @@ VARIANTS = (
     Variant("float32", "float32", (), onnx=True),
     Variant("int8_u8s8", "int8", CONVERTERS, onnx=True, note="sums of two products saturate on CPUs without VNNI"),
     Variant("int8_s8s8", "int8", CONVERTERS, onnx=True),
+    Variant("int8_u8s8_entropy", "int8", CONVERTERS, onnx=True, note="entropy calibration", timed=False),
+    Variant("int8_u8s8_percentile", "int8", CONVERTERS, onnx=True, note="percentile calibration", timed=False),
 )
 
 
@@ -22,7 +24,13 @@ def convert(job: Job, variant: str, target: Path) -> Path:
     """The ONNX file itself, or its quantized form."""
     if variant == "float32":
         return job.onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Samples(CalibrationDataReader):
@@ -33,6 +41,7 @@ def convert(job: Job, variant: str, target: Path) -> Path:
             sample = next(self.samples, None)
             return None if sample is None else {"input": sample}
 
+    methods = {"entropy": CalibrationMethod.Entropy, "percentile": CalibrationMethod.Percentile}
     prepared, path = target / "prepared.onnx", target / "model.onnx"
     quant_pre_process(str(job.onnx), str(prepared), skip_symbolic_shape=True)
     quantize_static(
@@ -41,8 +50,9 @@ def convert(job: Job, variant: str, target: Path) -> Path:
         Samples(),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        activation_type=QuantType.QUInt8 if variant == "int8_u8s8" else QuantType.QInt8,
+        activation_type=QuantType.QInt8 if variant == "int8_s8s8" else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        calibrate_method=methods.get(variant.rpartition("_")[2], CalibrationMethod.MinMax),
     )
     prepared.unlink()
     return path

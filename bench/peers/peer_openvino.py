@@ -15,6 +15,15 @@ DISTRIBUTION = "openvino"
 VARIANTS = (
     Variant("float32", "float32", ("openvino",), onnx=True),
     Variant("int8", "int8", ("openvino", "nncf"), onnx=True, note="NNCF post-training quantization"),
+    Variant("int8_mixed", "int8", ("openvino", "nncf"), onnx=True, note="NNCF, preset mixed", timed=False),
+    Variant(
+        "int8_mixed_bias",
+        "int8",
+        ("openvino", "nncf"),
+        onnx=True,
+        note="preset mixed, full bias correction",
+        timed=False,
+    ),
 )
 
 
@@ -24,10 +33,12 @@ def convert(job: Job, variant: str, target: Path) -> Path:
 
     model = openvino.convert_model(str(job.onnx))
     model.reshape(list(job.input().shape))
-    if variant == "int8":
+    if variant != "float32":
         import nncf
 
-        model = nncf.quantize(model, nncf.Dataset(job.calibration()))
+        preset = None if variant == "int8" else nncf.QuantizationPreset.MIXED
+        full = variant == "int8_mixed_bias"
+        model = nncf.quantize(model, nncf.Dataset(job.calibration()), preset=preset, fast_bias_correction=not full)
     openvino.save_model(model, str(target / "model.xml"), compress_to_fp16=False)
     return target
 

@@ -105,7 +105,7 @@ class Process:
 
 
 def convert(python: str, module: str, variant: str, folder: Path, timeout: float) -> dict[str, Any]:
-    """Convert in a process of its own: {"path", "file_bytes"}. Raises PeerFailure."""
+    """Convert in a process of its own: {"path", "file_bytes", "seconds"}. Raises PeerFailure."""
     request = {"mode": "convert", "module": module, "variant": variant, "folder": str(folder)}
     process = Process(python, request)
     try:

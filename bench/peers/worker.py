@@ -5,6 +5,7 @@ standard error. The first line is the request, its answer {"error": ...} where i
 
     {"command": "run", "seconds": s}    {"times_ms": [...]}      at least 3 runs after 2 unmeasured ones
     {"command": "output"}               {"output": [...]}
+    {"command": "outputs", "inputs": file, "outputs": file}  {}  runs each sample of a .npy file, writes all outputs
     {"command": "memory"}               {"rss_bytes": n, "peak_rss_bytes": n}
 
 until its input ends.
@@ -48,13 +49,15 @@ def milliseconds(started: float) -> float:
 
 
 def convert(request: dict[str, Any]) -> dict[str, Any]:
-    """Convert, and the path and size of what was written."""
+    """Convert: the path and size of what was written, and the seconds it took."""
+    started = time.perf_counter()
     peer = adapters(request["module"])
     job = adapters("job").Job(Path(request["folder"]))
     variant = request["variant"]
     path = peer.convert(job, variant, job.output_folder(peer.NAME, variant))
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return {"path": str(path), "file_bytes": sum(file.stat().st_size for file in files)}
+    size = sum(file.stat().st_size for file in files)
+    return {"path": str(path), "file_bytes": size, "seconds": time.perf_counter() - started}
 
 
 def rss_bytes() -> int:
@@ -102,6 +105,11 @@ def serve(request: dict[str, Any], replies: Any) -> None:
         command = json.loads(line)
         if command["command"] == "run":
             answer(replies, {"times_ms": measure(run, x, command["seconds"])})
+        elif command["command"] == "outputs":
+            samples = np.load(command["inputs"], mmap_mode="r")
+            found = [np.asarray(run(np.array(sample[None])), np.float32).copy() for sample in samples]
+            np.save(command["outputs"], np.concatenate(found))
+            answer(replies, {})
         elif command["command"] == "output":
             answer(replies, {"output": np.asarray(run(x), np.float32).ravel().tolist()})
         else:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from edgenet.graph import BATCH, Graph, Node, Tensor
+from edgenet.graph import BATCH, Graph, Node, Quantization, Tensor
 from edgenet.ops import OPERATIONS, OperationError, node_types, validate_node, with_defaults
 
 from .registry import Unsupported, operator_name
@@ -63,11 +63,18 @@ class Importer:
         return path if layer and path else f"{path}.{operator}" if path else operator
 
     def emit(
-        self, operation: str, inputs: Mapping[str, str], attributes: Mapping[str, Any] | None = None, part: str = ""
+        self,
+        operation: str,
+        inputs: Mapping[str, str],
+        attributes: Mapping[str, Any] | None = None,
+        part: str = "",
+        dtype: str = "float32",
+        quantization: Quantization | None = None,
     ) -> str:
         """Append a validated node and return the name of its output. Unsupported when it does not fit its inputs.
 
-        `part` is added to the name of a node that only prepares or finishes the layer's own.
+        `part` is added to the name of a node that only prepares or finishes the layer's own; `dtype` and
+        `quantization` are the output's.
         """
         assert self.current is not None, "set by the walk over the program"
         graph, base = self.graph, self.node_name() + (f".{part}" if part else "")
@@ -79,7 +86,7 @@ class Importer:
         types = node_types(graph, node)
         try:
             shape = tuple(OPERATIONS[operation].infer(with_defaults(node), types))
-            output = Tensor(graph.unique_name(name), shape)
+            output = Tensor(graph.unique_name(name), shape, dtype, quantization)
             node.output = output.name
             validate_node(node, types, output, graph.constants)
         except OperationError as error:
@@ -90,10 +97,18 @@ class Importer:
         return output.name
 
     def constant(self, constant: Constant, array: np.ndarray, form: str) -> str:
-        """Graph constant holding `array`, which is `constant` in the form named `form`; made once for each form."""
+        """Graph constant holding `array`, which is `constant` in the form named `form`; made once for each form.
+
+        Where `constant` has scales for axis 0 of `array`, they become the quantization of the (float32) constant.
+        """
         key = (constant.name, form)
         if key not in self._constants:
-            self._constants[key] = self.graph.add_constant(constant.name, np.asarray(array, np.float32))
+            scales = constant.scales
+            quantization = None
+            if scales is not None and len(scales) in (1, len(array)) and form != "matrix":
+                quantization = Quantization(tuple(scales.double().expand(len(array)).tolist()), 0, 0)
+            array = np.asarray(array, np.float32)
+            self._constants[key] = self.graph.add_constant(constant.name, array, quantization)
         return self._constants[key]
 
     def number(self, value: float) -> str:

@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 from edgenet.errors import ConversionError
 
 from .program_file import check_program_file
+from .quantized import register_operators
 
 ALIASING = {"dropout", "feature_dropout", "alpha_dropout"}
 """Operators that return their input unchanged at inference although their schema does not say so."""
@@ -35,6 +36,7 @@ def export(module: nn.Module | ExportedProgram | str | Path, example_inputs: Seq
             raise ConversionError(f"There is no file {path}. Pass an nn.Module, an ExportedProgram or a .pt2 file.")
         check_program_file(path)
         try:
+            register_operators()
             program = torch.export.load(path)
         except Exception as error:
             raise ConversionError(f"{path.name} is no .pt2 file that this torch can load: {_first(error)}") from error

@@ -13,7 +13,7 @@ from torch.export.graph_signature import InputKind
 from edgenet.errors import ConversionError
 from edgenet.graph import BATCH, Graph, Tensor
 
-from . import activation, arithmetic, convolution, layout, normalization, passthrough, pooling, resizing  # noqa: F401
+from . import activation, arithmetic, convolution, layout, normalization, passthrough, pooling, quantized, resizing  # noqa: F401
 from .context import Importer, module_path, source_line
 from .local_response import LocalResponse, match
 from .registry import HANDLERS, Unsupported, operator_name
@@ -140,6 +140,8 @@ class _Walk:
             return whole[index]
         used = [self.values[n] for n in node.all_input_nodes if n in self.values]
         aten = isinstance(node.target, torch._ops.OpOverload)
+        if used and name in quantized.ON_CONSTANTS and isinstance(used[0], Constant):
+            return HANDLERS[name](self.importer, self.arguments(node))
         symbolic = any(isinstance(n.meta.get("val"), torch.SymInt) for n in node.all_input_nodes)
         if used and all(isinstance(v, Constant) for v in used) and aten and not symbolic:
             return self.evaluate(node)
@@ -167,7 +169,7 @@ class _Walk:
         value = node.meta.get("val")
         if not isinstance(result, Value) or result.expanded or not isinstance(value, torch.Tensor):
             return
-        if value.dtype != torch.float32:
+        if value.dtype != torch.float32 and operator_name(node.target) != "quantize_per_tensor":
             raise Unsupported("its result is not float32; convert the module with .float()")
         if tuple(value.shape)[1:] != self.importer.shape(result)[1:]:
             raise Unsupported(f"the conversion gives shape {self.importer.shape(result)}, torch {tuple(value.shape)}")
@@ -206,6 +208,9 @@ class _Walk:
             if not isinstance(value, Value) or value.expanded:
                 if value is not NOTHING:
                     self.problem(node, "an output does not depend on the input; return it separately")
+                continue
+            if graph.tensors[value.name].dtype != "float32":
+                self.problem(node, "an output is int8; dequantize it")
                 continue
             name = importer.arrange(value, plain(value.rank)).name
             if name in graph.inputs or name in graph.outputs:

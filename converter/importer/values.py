@@ -26,10 +26,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor known at conversion, in torch's own layout. `name` is its state-dict key, or that of the operation."""
+    """A tensor known at conversion, in torch's own layout. `name` is its state-dict key, or that of the operation.
+
+    `scales` [1] or [O] are those of the symmetric int8 values that it was dequantized from, by index of axis 0.
+    """
 
     tensor: torch.Tensor
     name: str
+    scales: torch.Tensor | None = None
 
 
 def plain(rank: int) -> tuple[int, ...]:

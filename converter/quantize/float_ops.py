@@ -18,12 +18,16 @@ from edgenet.ops.resize import source_positions
 
 @dataclass(frozen=True)
 class Call:
-    """One node to run: the node with every attribute present, its inputs by role, their types, the output's type."""
+    """One node to run: the node with every attribute present, its inputs by role, their types, the output's type.
+
+    `observe` sees what an int8 node computes just before it is rounded, in units of the output's scale.
+    """
 
     node: Node
     x: Mapping[str, Tensor]
     types: Mapping[str, Type]
     output: Type
+    observe: Callable[[Tensor], None] | None = None
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -155,7 +159,7 @@ def pooled_sums(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
     """(sums NHWC, divisors) of avg_pool2d over float values."""
     pads = call.attributes["padding"]
     sums = channels_last(window_sums(call, channels_first(x), (pads[0], pads[2])))
-    return sums, channels_last(window_counts(call, x.shape[1], x.shape[2]))
+    return sums, channels_last(window_counts(call, x.shape[1], x.shape[2])).to(x.device)
 
 
 def adaptive_sums(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +170,7 @@ def adaptive_sums(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
     columns = [slice(j * width // out_w, -(-(j + 1) * width // out_w)) for j in range(out_w)]
     sums = torch.stack([torch.stack([x[:, r, c].sum((1, 2)) for c in columns], 1) for r in rows], 1)
     counts = [[(r.stop - r.start) * (c.stop - c.start) for c in columns] for r in rows]
-    return sums, torch.tensor(counts, dtype=x.dtype)[None, :, :, None]
+    return sums, torch.tensor(counts, dtype=x.dtype, device=x.device)[None, :, :, None]
 
 
 def mean_sums(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,11 +181,11 @@ def mean_sums(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def average(sums: Callable[[Call, Tensor], tuple[Tensor, Tensor]]) -> Handler:
-    """Handler that divides sums by counts."""
+    """Handler that divides sums by counts, in float64 as the oracle does."""
 
     def handler(call: Call) -> Tensor:
-        total, count = sums(call, call.x["x"])
-        return total / count
+        total, count = sums(call, call.x["x"].double())
+        return (total / count).float()
 
     return handler
 
@@ -217,7 +221,7 @@ def concat(call: Call) -> Tensor:
 def take(call: Call) -> Tensor:
     a, x = call.attributes, call.x["x"]
     indices = range(*slice(a["start"], a["stop"], a["step"]).indices(x.shape[a["axis"]]))
-    return x.index_select(a["axis"], torch.tensor(indices))
+    return x.index_select(a["axis"], torch.tensor(indices, device=x.device))
 
 
 def pad(call: Call) -> Tensor:
@@ -247,7 +251,9 @@ def pixel_shuffle(call: Call) -> Tensor:
 def interpolate(call: Call, x: Tensor) -> Tensor:
     """Bilinear resize of float values with the roundings of `edgenet.ops.resize`."""
     (top, bottom, wy), (left, right, wx) = (
-        tuple(torch.from_numpy(part) for part in source_positions(call.node, axis, x.shape[1 + axis], size))
+        tuple(
+            torch.from_numpy(part).to(x.device) for part in source_positions(call.node, axis, x.shape[1 + axis], size)
+        )
         for axis, size in enumerate(call.output.shape[1:3])
     )
     wy, wx = wy[:, None, None], wx[:, None]
@@ -262,7 +268,7 @@ def nearest(call: Call) -> Tensor:
     x = call.x["x"]
     for axis, size in enumerate(call.output.shape[1:3]):
         indices = source_positions(call.node, axis, x.shape[1 + axis], size)[0]
-        x = x.index_select(1 + axis, torch.from_numpy(indices))
+        x = x.index_select(1 + axis, torch.from_numpy(indices).to(x.device))
     return x
 
 

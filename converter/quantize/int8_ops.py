@@ -1,7 +1,8 @@
 """int8 operations of a graph as torch functions, with the roundings of `edgenet.ops`.
 
-Integer sums are carried in float32, which is exact while they stay below 2**24 (linear layers use float64); beyond that
-a result may differ from the oracle in its last bit.
+Integer sums are carried in float32 where it holds all that can occur, else in float64: results are the oracle's to the
+bit. Stored values come and go as int8 tensors, or as float32 tensors of the same whole numbers where gradients flow;
+rounding then passes gradients straight through.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from .float_ops import (
     nearest,
     pooled_sums,
 )
+from .straight_through import RoundClamp
+
+LARGEST_EXACT = 2**24
+"""Whole numbers below it are exact in float32."""
 
 
 def centered(call: Call, role: str) -> Tensor:
@@ -35,15 +40,28 @@ def centered(call: Call, role: str) -> Tensor:
 
 
 def requantize(call: Call, value: Tensor, low: int = -128, high: int = 127) -> Tensor:
-    """clamp(round half to even + zero point) to the node's q_min and q_max, as int8."""
+    """clamp(round half to even + zero point) to the node's q_min and q_max, as int8 (float32 where gradients flow)."""
     a = call.attributes
+    if call.observe:
+        call.observe(value)
+    if value.requires_grad:
+        bounds = a.get("q_min", low), a.get("q_max", high)
+        return RoundClamp.apply(value, zero_point(call.output), *bounds)
     rounded = torch.nan_to_num(value.round(), nan=0.0).clamp(-(2.0**31), 2.0**31).double() + zero_point(call.output)
     return rounded.clamp(a.get("q_min", low), a.get("q_max", high)).to(torch.int8)
 
 
-def single(value: float) -> Tensor:
+def single(value: float | Tensor) -> Tensor:
     """An attribute as float32."""
-    return torch.tensor(value, dtype=torch.float32)
+    return value.float() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float32)
+
+
+def multiplied(call: Call) -> Tensor:
+    """The input of a layer, `stored - zero_point`, in a dtype in which every sum of its products is exact."""
+    x, weight = centered(call, "x"), call.x["weight"].detach()
+    largest = 128 + abs(zero_point(call.types["x"]))
+    bound = largest * float(weight.abs().flatten(1).sum(1, dtype=torch.float64).max())
+    return x if bound < LARGEST_EXACT else x.double()
 
 
 def finish(call: Call, total: Tensor) -> Tensor:
@@ -60,11 +78,12 @@ def finish(call: Call, total: Tensor) -> Tensor:
 
 
 def conv2d(call: Call) -> Tensor:
-    return finish(call, convolve(call, centered(call, "x"), None))
+    return finish(call, convolve(call, multiplied(call), None))
 
 
 def linear(call: Call) -> Tensor:
-    return finish(call, F.linear(centered(call, "x").double(), call.x["weight"].double()))
+    x = multiplied(call)
+    return finish(call, F.linear(x, call.x["weight"].to(x.dtype)))
 
 
 def add(call: Call) -> Tensor:

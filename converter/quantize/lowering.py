@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,25 +16,31 @@ from edgenet.ops.arithmetic import activate, build_table, quantize_array
 from .calibration import Progress
 from .placement import KEEPS_QUANTIZATION, LAYERS, Placement, activations, by_channel, keeps_quantization
 from .ranges import quantization as quantization_of
-from .rounding import Moments
-from .weights import quantize_weights
+from .weights import IntegerWeights, quantize_weights
 
 Attributes = dict[str, Any]
+RoundLayer = Callable[[Node, float], IntegerWeights]
+"""The int8 form of a layer's weights and bias, for an input of the given scale."""
 
 
 @dataclass
 class Lowering:
-    """The float32 graph `source`, where its nodes run, the quantization of each tensor, and the int8 `graph` so far."""
+    """The float32 graph `source`, where its nodes run, the quantization of each tensor, and the int8 `graph` so far.
+
+    `int8` and `float32` name, by tensor of the source, the tensor of the graph that holds it in that form; `origins`
+    gives the node of the source that each node of the graph comes from (quantize nodes of inputs: none), by name.
+    """
 
     source: Graph
     placement: Placement
     quantizations: Mapping[str, Quantization]
     graph: Graph
-    moments: Mapping[str, Moments]
+    round_layer: RoundLayer
 
     def __post_init__(self) -> None:
         self.int8: dict[str, str] = {}
         self.float32: dict[str, str] = {}
+        self.origins: dict[str, Node] = {}
         self.names = {node.name for node in self.source.nodes}
 
     def quantization(self, name: str) -> Quantization:
@@ -106,6 +113,17 @@ class Lowering:
         return name
 
 
+def layer_constants(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray | None]:
+    """(weight, bias or None) of a float32 layer."""
+    bias = constant_value(graph, node.inputs["bias"]) if "bias" in node.inputs else None
+    return constant_value(graph, node.inputs["weight"]), bias
+
+
+def rounded_to_nearest(graph: Graph, node: Node, input_scale: float) -> IntegerWeights:
+    """A layer's weights, each rounded to nearest."""
+    return quantize_weights(*layer_constants(graph, node), input_scale)
+
+
 def multiplier(value: float) -> float:
     """A stored multiplier: the nearest float32."""
     return float(np.float32(value))
@@ -126,8 +144,7 @@ def lower_layer(low: Lowering, node: Node) -> None:
     attributes = complete_attributes(node)
     activation = attributes["activation"]
     x, name = node.inputs["x"], node.inputs["weight"]
-    bias = low.constant(node.inputs["bias"]) if "bias" in node.inputs else None
-    integers = quantize_weights(low.constant(name), bias, low.scale(x), low.moments.get(node.name))
+    integers = low.round_layer(node, low.scale(x))
     int8 = node.output in low.placement.wanted_int8
     swish = activation is not None and activation["kind"] == "hardswish"
     step = 1.0 if swish or not int8 else low.scale(node.output)
@@ -269,12 +286,23 @@ def lower(
     source: Graph,
     placement: Placement,
     quantizations: Mapping[str, Quantization],
-    moments: Mapping[str, Moments] | None = None,
+    round_layer: RoundLayer | None = None,
     progress: Progress | None = None,
 ) -> Graph:
-    """The graph in which the nodes of `placement.int8` run in int8. `quantizations` holds one for each group, `moments`
-    those of the inputs of layers whose weights are to be rounded for the least error of their output, by node name.
+    """The graph in which the nodes of `placement.int8` run in int8. `quantizations` holds one for each group;
+    `round_layer` gives the weights of layers (default: each weight to nearest).
     """
+    return lowering(source, placement, quantizations, round_layer, progress).graph
+
+
+def lowering(
+    source: Graph,
+    placement: Placement,
+    quantizations: Mapping[str, Quantization],
+    round_layer: RoundLayer | None = None,
+    progress: Progress | None = None,
+) -> Lowering:
+    """As `lower`: the finished graph, with what it knows about its tensors and nodes."""
     graph = Graph(
         {name: source.tensors[name] for name in source.inputs},
         {},
@@ -283,12 +311,14 @@ def lower(
         list(source.outputs),
         source.metadata,
     )
-    low = Lowering(source, placement, quantizations, graph, moments or {})
+    low = Lowering(source, placement, quantizations, graph, round_layer or partial(rounded_to_nearest, source))
     for name in source.inputs:
         low.float32[name] = name
         low.present(name, "float32")
     for done, node in enumerate(source.nodes, start=1):
+        before = len(graph.nodes)
         lower_node(low, node)
+        low.origins.update((new.name, node) for new in graph.nodes[before:])
         if progress:
             progress("weights", done, len(source.nodes))
-    return graph
+    return low

@@ -19,8 +19,10 @@ class QuantizationOptions:
     `weighted` counts each channel's values by how much the network's outputs feel them (see `sensitivity`).
     `equalize` rescales channels that share one scale to similar ranges (see `equalization`).
     `rounding` rounds each weight to "nearest", or for the least error of the layer's "output" (see `rounding`).
+    `compensate` fits each layer to what the layers before it have done to its input (see `compensation`); it needs
+    rounding for the "output", and is left out where layers are kept in float32.
     `correct_bias` moves biases so that layers keep their mean outputs (see `bias_correction`).
-    The last four look at the first `head` samples only, which are kept in memory.
+    The last five look at the first `head` samples only, which are kept in memory.
     """
 
     ranges: str = "mse"
@@ -28,6 +30,7 @@ class QuantizationOptions:
     weighted: bool = True
     equalize: bool = True
     rounding: str = "output"
+    compensate: bool = True
     correct_bias: bool = False
     head: int = 32
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from edgenet.graph import Graph, Node
@@ -90,12 +91,21 @@ def arranges_input(graph: Graph, node: Node) -> bool:
     return node.operation == "permute" and node.inputs["x"] in graph.inputs
 
 
-def place(graph: Graph) -> Placement:
-    """Decide for every node. Layers run in int8 wherever they can. What stands between them follows when its result is
-    wanted in int8 and one of its inputs is there in int8 (moves: also right after a float32 operation).
+def layers(graph: Graph) -> list[Node]:
+    """The layers that can run in int8, in order."""
+    return [node for node in graph.nodes if node.operation in LAYERS and capable(graph, node)]
+
+
+def place(graph: Graph, keep: Collection[str] = ()) -> Placement:
+    """Decide for every node. Layers run in int8 wherever they can, but for those that `keep` names. What stands between
+    them follows when its result is wanted in int8 and one of its inputs is there in int8 (moves: also right after a
+    float32 operation). Leaving more layers out never adds a node or tensor to int8.
     """
     placement = Placement()
-    able = {node.name: capable(graph, node) and not arranges_input(graph, node) for node in graph.nodes}
+    able = {
+        node.name: node.name not in keep and capable(graph, node) and not arranges_input(graph, node)
+        for node in graph.nodes
+    }
     consumers = graph.consumers()
     useful: set[str] = set()
     for node in reversed(graph.nodes):

@@ -72,6 +72,16 @@ def extract_patches(x: torch.Tensor, node: Node, kernel: tuple[int, int]) -> tor
     return grouped.permute(1, 0, 3, 2).reshape(a["groups"], -1, grouped.shape[2])
 
 
+def extract_positions(y: torch.Tensor, node: Node, groups: int) -> torch.Tensor:
+    """Values [groups, positions, outputs] of a node's output at the positions that `extract_patches` takes."""
+    if node.operation == "linear":
+        rows = y.reshape(1, -1, y.shape[-1])
+        return rows[:, :: max(1, rows.shape[1] // (POSITIONS * len(y)))]
+    step = max(1, int(np.sqrt(y.shape[1] * y.shape[2] / POSITIONS)))
+    chosen = y[:, ::step, ::step]
+    return chosen.reshape(-1, groups, y.shape[-1] // groups).permute(1, 0, 2)
+
+
 def flat_weight(weight: np.ndarray, groups: int) -> np.ndarray:
     """[O, ..., I] as [groups, O / groups, inputs], inputs in the order of `Moments`."""
     return np.moveaxis(weight, -1, 1).reshape(groups, len(weight) // groups, -1)

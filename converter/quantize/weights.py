@@ -49,18 +49,23 @@ def symmetric(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantize_weights(
-    weight: np.ndarray, bias: np.ndarray | None, input_scale: float, moments: Moments | None = None
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    input_scale: float,
+    moments: Moments | None = None,
+    noise: float | None = None,
 ) -> IntegerWeights:
     """Round `weight` [O, ...] to int8 per output channel and `bias` [O] (None: zeros) to int32.
 
     With the moments of the layer's input, so that the error of the output is least, else each weight to nearest.
+    `noise`: the step of a rounding of the input that the moments do not contain (default: that to int8).
     """
     real = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
     scale = weight_scales(weight, real, input_scale)
     if moments is None:
         stored = np.clip(np.rint(weight / _spread(scale, weight.ndim)), -127, 127).astype(np.int8)
     else:
-        stored, shift = round_weights(weight, scale, moments, input_scale)
+        stored, shift = round_weights(weight, scale, moments, input_scale if noise is None else noise)
         real = real + shift
     whole = np.clip(np.rint(real / (input_scale * scale)), -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
     return IntegerWeights(stored, whole, scale)

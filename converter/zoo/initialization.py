@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +13,16 @@ from torch import Tensor, nn
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def initialize(module: nn.Module, seed: int = 0) -> None:
-    """Kaiming-normal weights (He et al. 2015, fan-in, ReLU gain) and zero biases for convolutions and linear layers."""
+kaiming = partial(nn.init.kaiming_normal_, mode="fan_in", nonlinearity="relu")
+"""Fills a weight with normal numbers of variance 2 / fan-in (He et al. 2015)."""
+
+
+def initialize(module: nn.Module, seed: int = 0, fill: Callable[..., Any] = kaiming) -> None:
+    """Weights by `fill(weight, generator=...)` and zero biases for convolutions and linear layers."""
     generator = torch.Generator().manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu", generator=generator)
+            fill(layer.weight, generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 

@@ -92,6 +92,7 @@ ENTRIES: dict[str, Entry] = {
     "alexnet": Entry(alexnet.alexnet),
     "vgg11": Entry(vgg.vgg11),
     "tiny_separable": Entry(tiny_separable.tiny_separable, 32, Preprocessing(32, 32, "bilinear", HALF, HALF)),
+    "tiny_standard": Entry(tiny_separable.tiny_standard, 32, Preprocessing(32, 32, "bilinear", HALF, HALF)),
 }
 
 
@@ -125,8 +126,8 @@ def build(
 
     `weights` is the path of a checkpoint or a state dict; without it the weights are Kaiming-initialised from `seed`.
     `options` go to the network: `num_classes` and `in_channels` for all, `alpha` for MobileNetV1, `width` for
-    MobileNetV2 and tiny_separable; `resolution` changes `input_size` only. The module carries `input_size` (channels,
-    height, width).
+    MobileNetV2 and the tiny twins, whose stem also takes a `stride`; `resolution` changes `input_size` only. The module
+    carries `input_size` (channels, height, width).
     Raises ConversionError for an unknown name or option, an unreadable file, or keys that do not fit.
     """
     entry = _entry(name)

@@ -9,17 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, emit, positive, progress
+from edgenet.commands.console import add_json, emit, positive, progress, writable_target
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph
+
+IMAGES = """pictures to compare on (default: random numbers); with class subfolders or a labels.csv also the accuracy is
+compared"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a .pth, .safetensors or .pt2 file, or a zoo network")
     parser.add_argument("model", metavar="MODEL", help="an .edgenet file made from it")
     parser.add_argument("--arch", metavar="NAME", help="network of the weights: a zoo name or package.module:factory")
-    parser.add_argument("--images", metavar="FOLDER", help="pictures to compare on (default: random numbers)")
+    parser.add_argument("--images", metavar="FOLDER", help=IMAGES)
     parser.add_argument("--samples", type=positive, default=4, metavar="N", help="random inputs (default 4)")
+    parser.add_argument("--html", metavar="FILE", help="also write the comparison as a page with a plot")
     add_json(parser)
 
 
@@ -27,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from edgenet import format as file_format
 
     graph = file_format.load(arguments.model)
+    if arguments.html:
+        writable_target(arguments.html)
     try:
         import torch  # noqa: F401
     except ImportError:
@@ -37,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     inputs = arguments.images or _random(graph, arguments.samples)
     with progress() as report:
         found = compare(module, graph, inputs, reference=reference, progress=report)
+    if arguments.html:
+        Path(arguments.html).write_text(found.to_html(), encoding="utf-8")
     emit(arguments, json.loads(found.to_json()), str(found))
     return 0
 

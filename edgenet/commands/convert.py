@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,9 @@ from edgenet.commands.console import add_json, emit, megabytes, progress, writab
 from edgenet.errors import ConversionError, InputError
 from edgenet.graph import Preprocessing
 
+MAX_DROP = """int8: keep as few layers as possible in float32 so that at most X points of top-1 are lost, where the
+pictures are labelled (class subfolders, or a labels.csv), or so that the outputs have an SQNR of at least X dB"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a .pth, .safetensors or .pt2 file, or a zoo network")
@@ -19,10 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=("float32", "int8", "weights_int8", "float16"),
-        default="float32",
-        help="arithmetic (float32, int8) or compact storage of a float32 network (default float32)",
+        help="arithmetic (float32, int8) or compact storage of a float32 network (default: float32, and int8 for a "
+        "program that is quantized already)",
     )
     parser.add_argument("--calibration", metavar="FOLDER", help="pictures to calibrate int8 with; about 32 are good")
+    parser.add_argument("--max-drop", type=float, metavar="X", help=MAX_DROP)
+    parser.add_argument("--test", metavar="FOLDER", help="pictures that --max-drop judges by (default: --calibration)")
+    parser.add_argument("--force", action="store_true", help="convert even a network whose outputs are of no use")
     parser.add_argument("--labels", metavar="FILE", help="text file with one class name a line, or 'imagenet'")
     parser.add_argument("--input-size", metavar="CxHxW", type=_size, help="the network's input, such as 3x224x224")
     parser.add_argument("--name", help="the network's name in the file")
@@ -61,8 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError:
         raise ConversionError("Converting needs PyTorch: pip install 'edgenet[convert]'.") from None
     from edgenet.commands.inspect import totals
-    from edgenet.converter import convert
+    from edgenet.converter import Report, convert
 
+    reports: list[Report] = []
     example = None if arguments.input_size is None else (torch.zeros(1, *arguments.input_size),)
     started = time.perf_counter()
     with progress() as report:
@@ -76,6 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
             arch=arguments.arch,
             progress=report,
             name=arguments.name,
+            max_drop=arguments.max_drop,
+            test=arguments.test,
+            force=arguments.force,
+            on_report=reports.append,
         )
         graph.save(output)
     seconds = time.perf_counter() - started
@@ -83,12 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
     figures: dict[str, Any] = {
         "file": output,
         "bytes": size,
-        "precision": arguments.precision,
+        "precision": graph.metadata.provenance["precision"],
         "seconds": seconds,
         **totals(graph),
+        "report": json.loads(reports[0].to_json()),
     }
     counts = f"{figures['parameters']:,} parameters, {figures['macs']:,} MACs"
-    emit(arguments, figures, f"{output}: {arguments.precision}, {megabytes(size)}, {counts} ({seconds:.1f} s)")
+    line = f"{output}: {figures['precision']}, {megabytes(size)}, {counts} ({seconds:.1f} s)"
+    emit(arguments, figures, "\n".join([line, str(reports[0])]).rstrip())
     return 0
 
 

@@ -110,7 +110,8 @@ def _header(figures: dict[str, Any]) -> str:
     ]
     if figures["preprocessing"]:
         lines.append(("pictures", ", ".join(f"{key} {value}" for key, value in figures["preprocessing"].items())))
-    lines += [(key, value) for key, value in figures["provenance"].items() if value and key != "precision"]
+    hidden = ("precision", "equalization.")
+    lines += [(key, value) for key, value in figures["provenance"].items() if value and not key.startswith(hidden)]
     return "\n".join(f"{key:13} {value}" for key, value in lines)
 
 

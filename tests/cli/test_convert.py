@@ -114,3 +114,25 @@ def test_own_network_by_factory(
     assert "example_inputs" in refused(*convert) or "input" in refused(*convert)
     result = command(*convert, "--input-size", "3x16x16", "--json")
     assert result.json["parameters"] == sum(p.numel() for p in module.parameters())
+
+
+def test_a_budget_on_labelled_pictures(command: Callable, refused: Callable, checkpoint: Path, tmp_path: Path) -> None:
+    for seed in range(8):
+        folder = tmp_path / "pictures" / str(seed % 4)
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+    words = ["convert", checkpoint, "--arch", NETWORK, "--calibration", tmp_path / "pictures", "--max-drop", 0]
+    target = tmp_path / "m.edgenet"
+    found = command(*words, "--precision", "int8", "-o", target, "--json").json["report"]
+    assert found["budget"]["unit"] == "points"
+    assert found["budget"]["found"] >= found["budget"]["float32"]
+    assert len(found["worst"]) == 3
+    assert "max_drop is for int8" in refused(*words, "-o", target)
+    page = tmp_path / "page.html"
+    compare = ["compare", checkpoint, target, "--arch", NETWORK, "--images", tmp_path / "pictures", "--html", page]
+    result = command(*compare)
+    assert result.code == 0
+    assert "edgenet int8: top-1" in result.out
+    assert page.read_text().startswith("<!doctype html>")
+    assert "equalization" not in command("inspect", target).out

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from edgenet import reference
-from edgenet.converter import compare, convert, zoo
+from edgenet.converter import compare, comparison_html, convert, zoo
 from edgenet.converter.comparison import Deviation
 from edgenet.converter.passes.rewrite import copy_graph
 from edgenet.errors import ConversionError
+from edgenet.graph import Quantization
 from tests.importer.modules import Apply
 
 
@@ -173,3 +174,38 @@ def test_a_module_with_other_outputs_is_refused(float32):
     other = zoo.build("tiny_separable", num_classes=4)
     with pytest.raises(ConversionError, match="other outputs"):
         compare(other, float32, samples(1), replace(float32))
+
+
+def test_clipped_values_are_counted(module, float32, int8):
+    narrow = copy_graph(int8)
+    node = [node for node in narrow.nodes if node.operation == "conv2d"][4]
+    tensor = narrow.tensors[node.output]
+    small = Quantization((tensor.quantization.scale[0] / 8,), tensor.quantization.zero_point)
+    narrow.tensors[node.output] = replace(tensor, quantization=small)
+    found = {row["name"]: row for row in compare(module, narrow, samples(), float32).rows}
+    assert found[node.name]["clipping"] > 0.02
+    assert compare(module, float32, samples(1)).rows[0]["clipping"] is None
+    others = [row["clipping"] for row in compare(module, int8, samples(), float32).rows if row["clipping"] is not None]
+    assert max(others) < 0.02
+
+
+def test_accuracy_of_labelled_samples(module, float32, int8):
+    with torch.no_grad():
+        truth = [int(module(torch.from_numpy(x[None])).argmax()) for x in samples(4)]
+    found = compare(module, int8, list(zip(samples(4), [*truth[:3], (truth[3] + 1) % 10], strict=True)), float32)
+    assert [row["name"] for row in found.accuracy] == ["PyTorch", "edgenet float32", "edgenet int8"]
+    assert [row["top1"] for row in found.accuracy[:2]] == [0.75, 0.75]
+    assert all(row["top1_interval"][0] < row["top1"] < row["top1_interval"][1] for row in found.accuracy[:2])
+    assert all(row["top5"] >= row["top1"] for row in found.accuracy)
+    assert "edgenet float32: top-1 75.00%" in str(found)
+    assert compare(module, int8, samples(1), float32).accuracy == []
+
+
+def test_a_page_holds_every_layer_and_loads_nothing(module, float32, int8):
+    found = compare(module, int8, samples(2), float32)
+    page = found.to_html()
+    assert page.count("<rect") == len(found.rows) + 2
+    assert all(f">{row['name']}<" in page for row in found.rows)
+    assert page.index(f"<td>{found.rows[0]['name']}</td>") < page.index(f"<td>{found.rows[1]['name']}</td>")
+    assert not any(word in page for word in ("http", "<script", "src="))
+    assert [row["position"] for row in comparison_html.in_order(found.rows)] == list(range(len(found.rows)))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgenet.converter import zoo
-from edgenet.converter.zoo import mobilenet_v1
+from edgenet.converter.zoo import mobilenet_v1, tiny_separable
 from edgenet.converter.zoo.registry import ENTRIES
 from edgenet.errors import ConversionError
 
@@ -48,7 +48,7 @@ def test_parameters_are_the_published_number(name):
 
 
 def test_every_network_but_our_own_has_a_published_number():
-    assert set(zoo.names()) - set(PARAMETERS) == {"mobilenet_v1_std", "tiny_separable"}
+    assert set(zoo.names()) - set(PARAMETERS) == {"mobilenet_v1_std", "tiny_separable", "tiny_standard"}
 
 
 @pytest.mark.parametrize("name", zoo.names())
@@ -59,11 +59,17 @@ def test_forward_gives_one_score_per_class(name):
         assert module(torch.empty(2, *zoo.info(name).input_size)).shape == (2, 7)
 
 
-def test_standard_twin_differs_from_mobilenet_v1_by_its_blocks_only():
+@pytest.mark.parametrize(
+    ("name", "twin", "widths"),
+    [
+        ("mobilenet_v1", "mobilenet_v1_std", [32, *(width for width, _ in mobilenet_v1.BLOCKS)]),
+        ("tiny_separable", "tiny_standard", [32, *(32 * times for times, _ in tiny_separable.BLOCKS)]),
+    ],
+)
+def test_standard_twin_differs_by_its_blocks_only(name, twin, widths):
     """Depthwise 3x3 + batch norm + pointwise 1x1 against a standard 3x3 of the same input and output widths."""
     with torch.device("meta"):
-        separable, standard = ENTRIES["mobilenet_v1"].factory(), ENTRIES["mobilenet_v1_std"].factory()
-    widths = [32, *(width for width, _ in mobilenet_v1.BLOCKS)]
+        separable, standard = ENTRIES[name].factory(), ENTRIES[twin].factory()
     saved = sum(9 * i * o - (9 * i + 2 * i + i * o) for i, o in itertools.pairwise(widths))
     assert count(standard) - count(separable) == saved
 

@@ -1,0 +1,96 @@
+"""`python -m edgenet.bench quantization`: the error of edgenet's int8 beside that of other runtimes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from edgenet.bench.peers import environments
+from edgenet.bench.peers.entry import Options
+from edgenet.commands.console import progress, writable_target
+from edgenet.errors import ConversionError, EdgenetError
+
+from . import photographs, report, study
+
+EXPLANATION = """All calibrate with the same 32 images; none of them shows a photograph of the test. SQNR is that of the
+network's output against PyTorch in float32, averaged in dB over the images. Runtimes that cannot be imported are
+reported with the reason."""
+
+
+def arguments_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m edgenet.bench quantization", description=__doc__, epilog=EXPLANATION
+    )
+    add = parser.add_argument
+    add("--networks", nargs="+", default=study.NETWORKS, metavar="NAME", help="zoo networks (default: the trained two)")
+    add("--peers", nargs="+", default=study.PEERS, choices=study.PEERS, metavar="PEER", help="default: all")
+    add("--photographs", type=Path, metavar="FOLDER", help="pictures to test on (default: those of installed packages)")
+    add("--calibration", type=Path, metavar="FOLDER", help="pictures to calibrate with (default: others of packages)")
+    add("--crops", type=int, default=500, metavar="N", help="augmented crops of the test's photographs (default 500)")
+    add("--limit", type=float, default=900, metavar="S", help="seconds that a conversion may take (default 900)")
+    add("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    add("--models", type=Path, metavar="FOLDER", help="keep conversions here and use them again")
+    add("--venv", nargs="+", type=Path, default=[], metavar="PATH", help="virtual environments that hold peers")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status."""
+    arguments = arguments_parser().parse_args(argv)
+    try:
+        _run(arguments)
+    except EdgenetError as error:
+        print(f"edgenet.bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        writable_target(str(arguments.json))
+    try:
+        from edgenet.converter import zoo
+    except ImportError:
+        raise ConversionError("The comparison starts from PyTorch: pip install 'edgenet[convert]'.") from None
+    for name in arguments.networks:
+        zoo.info(name)  # raises ConversionError for an unknown one
+    pictures = study.Pictures(
+        _photographs(arguments.calibration, photographs.CALIBRATION),
+        _photographs(arguments.photographs, photographs.TEST),
+        max(arguments.crops, 0),
+    )
+    options = Options(arguments.networks, arguments.peers, (2,), ("int8",), limit=arguments.limit, untimed=True)
+    found = environments.environments(arguments.venv)
+    with ExitStack() as stack:
+        folder = arguments.models or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenet-int8-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = stack.enter_context(progress()) or (lambda stage, done, total: None)
+        rows = study.study(found, options, pictures, folder.resolve(), shown)
+    trained = {name: zoo.find_weights(name) is not None for name in arguments.networks}
+    content = report.content(rows, {**_described(pictures), "trained_weights": trained})
+    if arguments.json:
+        report.write_json(arguments.json, content)
+    print(report.text(content))
+
+
+def _photographs(folder: Path | None, names: Sequence[str]) -> list[photographs.Photograph]:
+    return photographs.packaged(names) if folder is None else photographs.in_folder(folder)
+
+
+def _described(pictures: study.Pictures) -> dict[str, Any]:
+    return {
+        "calibration": [photograph.name for photograph in pictures.calibration],
+        "calibration_images": study.CALIBRATION_IMAGES,
+        "test": [photograph.name for photograph in pictures.test],
+        "crops": pictures.crops,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""A training run on disk: after each epoch, all it takes to go on with the same bits. Reading runs no code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgenet.errors import InputError
+
+from .recipe import Recipe
+
+
+@dataclass
+class History:
+    """Figures of each epoch: mean loss in training, share of validation pictures that are right, last learning rate."""
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done."""
+        return len(self.loss)
+
+
+def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, run: History) -> None:
+    """Write the run's state; an interrupted write leaves the file of the epoch before."""
+    content = {
+        "state_dict": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "recipe": asdict(recipe),
+        "history": asdict(run),
+    }
+    partial = path.with_name(path.name + ".partial")
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def read(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """What `save` wrote. Raises InputError for another file, or one of a run with another recipe."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path} is not a readable checkpoint. Delete it to train anew.") from error
+    if not isinstance(content, dict) or set(content) != {"state_dict", "optimizer", "recipe", "history"}:
+        raise InputError(f"{path} is not a checkpoint of a training run. Name another file.")
+    saved = content["recipe"]
+    differing = [key for key, value in asdict(recipe).items() if saved.get(key) != value]
+    if differing:
+        raise InputError(
+            f"{path} was trained with another {', '.join(differing)}. Delete it, or name another file to train anew."
+        )
+    return content
