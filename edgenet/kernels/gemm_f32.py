@@ -16,7 +16,7 @@ from numba import njit
 
 from edgenet.kernels.epilogue_f32 import finish, residual_rows
 from edgenet.kernels.partition import block_start, unit_place
-from edgenet.kernels.simd import lane_count, load_row_f32, outer_fma, prefetch_l2, repeat
+from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, prefetch_l2, repeat
 from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
@@ -47,15 +47,15 @@ def accumulator(columns: int) -> Any:
     return accumulate_lanes if by_lane() else accumulate
 
 
-def _accumulator_ahead(columns: int) -> Any:
-    """`accumulator` that asks for a cache line of what lies at `ahead` with each k."""
+def _accumulator_ahead(columns: int, lines: int) -> Any:
+    """`accumulator` that asks for `lines` cache lines of what lies at `ahead` with each k."""
     accumulate = accumulator(columns)
 
     @njit(inline="always")
     def accumulate_ahead(tile, rows, depth, weights, ahead):
         step = columns * lane_count()
         for k in range(depth):
-            prefetch_l2(ahead + k * LINE_BYTES)
+            prefetch_l2(ahead + k * lines * LINE_BYTES, lines)
             tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 
@@ -67,7 +67,10 @@ def _accumulator_ahead(columns: int) -> Any:
 
 
 def _tile(height: int, columns: int) -> Any:
-    accumulate = _accumulator_ahead(columns)
+    """A tile of `height` pixels. It brings a share of the panel that follows near, a single pixel all of it."""
+    lines = lines_of(columns) if height == 1 else 1
+    shares = lines_of(columns) // lines
+    accumulate = _accumulator_ahead(columns, lines)
 
     @njit(inline="always")
     def tile(operands, epilogue, w, depth, pixel, last, channel, missing, count):
@@ -76,10 +79,8 @@ def _tile(height: int, columns: int) -> Any:
         pixels = each_minimum(sequence(pixel, 1, height), last - 1)
         sums = repeat(load_row_f32(w, 0, columns), height)
         rows = each_add(each_multiply(pixels, x_stride), x)
-        row_bytes = columns * lane_count() * 4
-        lines = row_bytes // LINE_BYTES
-        ahead = following + pixel // height % lines * depth * LINE_BYTES
-        sums = accumulate(sums, rows, depth, w + row_bytes, ahead)
+        ahead = following + pixel // height % shares * depth * LINE_BYTES
+        sums = accumulate(sums, rows, depth, w + columns * lane_count() * 4, ahead)
         out = each_add(each_multiply(pixels, y_stride), y)
         before = residual_rows(residual, residual_stride, pixels)
         finish(sums, out, before, channel, missing, count, low, high, activation)

@@ -15,7 +15,7 @@ from numba import njit
 
 from edgenet.kernels.epilogue_int8 import SUMS_BYTES, row_finisher, settle
 from edgenet.kernels.partition import block_start, unit_place
-from edgenet.kernels.simd import lane_count, load_row_f32, prefetch_l1, repeat
+from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l1, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, widen_bytes
 from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
@@ -31,13 +31,13 @@ def accumulator(columns: int, unrolled: bool) -> Any:
     `unrolled`: two groups a turn, for products of two instructions, which fill the CPU's front end; weights widened to
     int16 are asked for some turns before they are needed.
     """
+    lines = 2 * lines_of(columns)
 
     @njit(inline="always")
     def accumulate_twice(tile, rows, groups, weights):
         step = columns * lane_count() * 4
         for k in range(0, groups - 1, 2):
-            prefetch_l1(weights + k * step + _AHEAD)
-            prefetch_l1(weights + (k + 1) * step + _AHEAD)
+            prefetch_l1(weights + k * step + _AHEAD, lines)
             tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
             tile = outer_dot(tile, rows, k + 1, load_row_groups(weights, (k + 1) * columns, columns))
         if groups & 1 != 0:

@@ -39,6 +39,7 @@ from edgenet.kernels.simd_types import (
 
 _READ, _DATA = 0, 1
 """LLVM's codes of a prefetch."""
+_LINE_BYTES = 64
 Emit = Callable[[ir.IRBuilder, list[ir.Value]], ir.Value]
 
 
@@ -290,20 +291,26 @@ clamp = elementwise("clamp", 3, _clamp)
 
 
 def _prefetch(name: str, level: str, locality: int) -> Any:
-    def ask(typingctx: Any, address: Any) -> Any:
+    def ask(typingctx: Any, address: Any, lines: Any) -> Any:
+        count = constant_int(lines)
+
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-            place = builder.inttoptr(args[0], I8.as_pointer())
-            settings = [I32(value) for value in (_READ, locality, _DATA)]
-            call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *settings])
+            for line in range(count):
+                place = builder.inttoptr(builder.add(args[0], I64(line * _LINE_BYTES)), I8.as_pointer())
+                settings = [I32(value) for value in (_READ, locality, _DATA)]
+                call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *settings])
             return context.get_dummy_value()
 
-        return types.void(types.int64), codegen
+        return types.void(types.int64, lines), codegen
 
-    ask.__name__, ask.__doc__ = (
-        name,
-        f"{name}(address): ask for its cache line in the {level} cache; any address will do.",
-    )
-    return intrinsic(ask)
+    ask.__name__ = name
+    ask.__doc__ = f"{name}(address, lines): ask for cache lines in the {level} cache; any address will do."
+    return intrinsic(prefer_literal=True)(ask)
+
+
+def lines_of(columns: int) -> int:
+    """Cache lines (rounded up) of a row of `columns` vectors of the selected instruction set; for factories."""
+    return -(-columns * target().lanes * 4 // _LINE_BYTES)
 
 
 prefetch_l1 = _prefetch("prefetch_l1", "first-level", 3)

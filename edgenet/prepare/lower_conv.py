@@ -112,7 +112,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         "stride_y": stride_y,
     }
     batch, out_height, out_width, _ = lowering.shape(node.output)
-    grain = max(1, 5_000 // max(1, out_width * channels * kernel_height * kernel_width // lanes))
+    grain = max(1, 1_500 // max(1, out_width * channels * kernel_height * kernel_width // lanes))
     units = batch * out_height
     grain = max(1, min(grain, -(-units // (2 * lowering.threads))))
     if simple:
