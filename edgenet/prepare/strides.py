@@ -6,6 +6,7 @@ With a power of two of bytes from pixel to pixel these lie in few sets of the fi
 from __future__ import annotations
 
 from edgenet.graph import Node
+from edgenet.ops import OPERATIONS, with_defaults
 from edgenet.prepare.lower_winograd import suits_winograd
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
 
@@ -20,12 +21,13 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
     That needs kernels that take any distance on both sides: direct convolutions write it, and read it.
     """
     graph = lowering.graph
+    nodes = [with_defaults(node) if node.operation in OPERATIONS else node for node in graph.nodes]
     readers: dict[str, list[tuple[str, Node]]] = {}
-    for node in graph.nodes:
+    for node in nodes:
         for role, name in node.inputs.items():
             readers.setdefault(name, []).append((role, node))
     found = {}
-    for node in graph.nodes:
+    for node in nodes:
         name = node.output
         size = lowering.shape(name)[-1] * ELEMENT_BYTES[lowering.dtype(name)]
         users = readers.get(name, [])
