@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, progress
+from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, progress, table
 from edgenet.errors import ConversionError, InputError
 
 
@@ -78,9 +78,11 @@ def _machine(arguments: argparse.Namespace) -> None:
         limits.save(each)
     lines = []
     for each in found:
-        speeds = ", ".join(f"{level} {speed:.0f}" for level, speed in each.bandwidth.items())
         lines.append(
             f"{each.isa}, {each.threads} threads: float32 {each.float32_gflops:.1f} GFLOP/s, int8 {each.int8_gops:.1f} "
-            f"GOP/s; reading GB/s: {speeds}"
+            f"GOP/s, {each.requantized:.1f} requantized results a ns, an empty step {each.step_ms * 1e6:.0f} ns"
         )
+        kinds = {"read": each.bandwidth, "write": each.write_bandwidth, "copy": each.copy_bandwidth}
+        rows = [[kind, *(f"{speed:.0f}" for speed in speeds.values())] for kind, speeds in kinds.items()]
+        lines.append(table(["GB/s", *each.bandwidth], rows))
     emit(arguments, {"limits": [asdict(each) for each in found]}, "\n".join(lines))

@@ -74,4 +74,4 @@ def measure(context: Context, team: Team, repeats: int) -> Profile:
 def _roofline(limits: Limits | None, step: Step, ms: float) -> float | None:
     if limits is None or ms <= 0 or step.bytes_moved == 0:
         return None
-    return limits.attainable_ms(step.flops, step.bytes_moved, step.kernel.startswith("s8")) / ms
+    return limits.attainable_ms(step.flops, step.bytes_moved, 0, step.kernel.startswith("s8")) / ms

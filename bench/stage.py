@@ -1,0 +1,75 @@
+"""The steps of some nodes of a graph, run by themselves and again and again: what a layer takes without the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+import numpy as np
+
+from edgenet.engine.cache import load_kernels
+from edgenet.engine.memory import address_of, aligned_words
+from edgenet.engine.program import STEP_WORDS, Context
+from edgenet.engine.team import team
+from edgenet.graph import Graph
+from edgenet.kernels.isa import host
+from edgenet.prepare.prepare import prepare
+
+PASS_SECONDS = 2e-3
+"""A measurement repeats the steps until it lasts so long."""
+_MOST_PASSES = 1 << 14
+
+
+class Stage:
+    """The steps of the nodes named `nodes` of a graph, on random inputs of the declared shapes, batch 1.
+
+    The whole graph runs once, so that the steps find what they read; then `run` repeats the chosen ones `passes` times.
+    `winograd` as in `edgenet.load`.
+    """
+
+    def __init__(self, graph: Graph, nodes: Collection[str], threads: int, winograd: bool = False):
+        target, rng = host(), np.random.default_rng(0)
+        shapes = {name: graph.tensors[name].concrete(1) for name in graph.inputs}
+        plan = prepare(graph, shapes, target, threads, winograd=winograd)
+        self._context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
+        self._inputs = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+        self._outputs = self._context.outputs()
+        self._context.attach_all(self._inputs, self._outputs)
+        self._team, self._threads = team(target), threads
+        self._context.run(self._team)
+        chosen = [index for index, step in enumerate(plan.steps) if step.node in nodes]
+        self.steps = [plan.steps[index] for index in chosen]
+        self.plan = plan
+        self._words = self._context.records.reshape(-1, STEP_WORDS)[chosen]
+        self._repeat(1)
+        self.run()
+        taken = max(self.milliseconds() / 1e3, 1e-7)
+        self._repeat(max(1, min(_MOST_PASSES, int(PASS_SECONDS / taken))))
+
+    def _repeat(self, passes: int) -> None:
+        self.passes, count = passes, passes * len(self.steps)
+        self._records = aligned_words(STEP_WORDS * count)
+        self._records.reshape(-1, STEP_WORDS)[...] = np.tile(self._words, (passes, 1))
+        self._record = self._team.record(address_of(self._records), count)
+        self._stamps = np.zeros((count + 1, 2), np.int64)
+        self._stamped = self._team.record(address_of(self._records), count, address_of(self._stamps))
+
+    def run(self) -> None:
+        """`passes` runs of the steps in turn."""
+        self._team.run(self._record, self._threads)
+
+    def milliseconds(self) -> float:
+        """Time of one pass over the steps, from one measurement."""
+        started = time.perf_counter()
+        self.run()
+        return (time.perf_counter() - started) * 1e3 / self.passes
+
+    def shares(self) -> dict[str, float]:
+        """Share of a pass that the steps of each node take, from one measurement."""
+        self._team.run(self._stamped, self._threads)
+        durations = np.diff(self._stamps[:, 0] * 1e9 + self._stamps[:, 1]).reshape(self.passes, -1)
+        found: dict[str, float] = {}
+        for step, taken in zip(self.steps, np.median(durations, axis=0).tolist(), strict=True):
+            found[step.node] = found.get(step.node, 0.0) + taken
+        total = sum(found.values()) or 1.0
+        return {node: taken / total for node, taken in found.items()}
