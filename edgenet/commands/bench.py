@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 
+from edgenet.commands import bench_separable
 from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, progress, table
-from edgenet.errors import ConversionError, InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,18 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=positive, metavar="N", help="measurements (default: 30, 15 or 9)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="samples in a run of MODEL (default 1)")
-    study = parser.add_argument_group("separable", "without --input: the layer 14x14x512, and MobileNetV1 as a whole")
-    study.add_argument("--input", metavar="HxWxC", help="the layer's input: height x width x channels")
-    study.add_argument("--filters", type=positive, metavar="N", help="output channels D2 (default: as many as input)")
-    study.add_argument("--kernel", type=positive, default=3, metavar="F", help="size F of the kernel (default 3)")
-    study.add_argument("--stride", type=positive, default=1, metavar="N", help="stride (default 1)")
+    bench_separable.add_arguments(parser)
     add_threads(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.target == "separable":
-        _separable(arguments)
+        bench_separable.run(arguments)
     elif arguments.target == "machine":
         _machine(arguments)
     else:
@@ -43,27 +39,6 @@ def _latency(arguments: argparse.Namespace) -> None:
     with progress() as report:
         figures = latency.measure(model, arguments.batch, arguments.rounds or 30, report)
     emit(arguments, {"model": arguments.target, **figures}, latency.text(figures))
-
-
-def _separable(arguments: argparse.Namespace) -> None:
-    from edgenet.bench import separable
-    from edgenet.bench.layers import Layer, parse_size
-
-    height, width, channels = parse_size(arguments.input or "14x14x512")
-    if arguments.kernel % 2 == 0:
-        raise InputError(f"--kernel must be odd, not {arguments.kernel}.")
-    layer = Layer(height, width, channels, arguments.filters or channels, arguments.kernel, arguments.stride)
-    with progress() as report:
-        studies = {"layer": separable.layer_study(layer, arguments.threads, arguments.rounds or 15, report)}
-        if arguments.input is None:
-            try:
-                import torch  # noqa: F401
-            except ImportError:
-                raise ConversionError(
-                    "Comparing the networks needs PyTorch (pip install 'edgenet[convert]'); name a layer with --input."
-                ) from None
-            studies["network"] = separable.network_study(arguments.threads, arguments.rounds or 9, report)
-    emit(arguments, studies, "\n\n".join(separable.text(study) for study in studies.values()))
 
 
 def _machine(arguments: argparse.Namespace) -> None:
