@@ -55,7 +55,7 @@ BATCH_NORM = ("training", "inference", "folded")
 
 @dataclass(frozen=True)
 class Figures:
-    """Cost of a layer for one sample. `bytes_read` counts the input and the weights once, `bytes_written` the output."""
+    """Cost of a layer for one sample. `bytes_read`: the input and the weights, once; `bytes_written`: the output."""
 
     name: str
     output: Size

@@ -1,4 +1,4 @@
-"""Energy of a computation from the processor's own counters (RAPL, through Linux's powercap), where they are readable."""
+"""Energy of a computation by the processor's own counters (RAPL, through Linux's powercap), where readable."""
 
 from __future__ import annotations
 

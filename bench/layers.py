@@ -43,7 +43,7 @@ class Layer:
     def predicted(self) -> float:
         """Share of the FLOPs of the standard convolution that the cheaper form needs.
 
-        1/D2 + 1/F^2 for depthwise + pointwise; with a reduction to R channels R/D1 + R/(F^2 * D2) where the stride is 1.
+        1/D2 + 1/F^2 for depthwise + pointwise. With a reduction to R channels, at stride 1: R/D1 + R/(F^2 * D2).
         """
         if not self.reduction:
             return 1 / self.filters + 1 / self.kernel**2

@@ -76,7 +76,6 @@ def heat_map(rows: Sequence[dict[str, Any]]) -> Figure:
     heights = sorted({row["layer"]["height"] for row in rows})
     filters = sorted({row["layer"]["filters"] for row in rows})
     figure = _figure(1.3 + 0.42 * len(heights) + 0.6)
-    image = None
     for column, precision in enumerate(precisions):
         axes = figure.add_subplot(1, len(precisions), column + 1)
         grid = np.full((len(heights), len(filters)), np.nan)
@@ -89,7 +88,7 @@ def heat_map(rows: Sequence[dict[str, Any]]) -> Figure:
                 if found:
                     grid[i, j] = statistics.median(found)
                     axes.text(j, i, f"{grid[i, j]:.2f}", ha="center", va="center", fontsize=7)
-        image = axes.imshow(np.log2(grid), cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+        axes.imshow(np.log2(grid), cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
         axes.set_xticks(range(len(filters)), [str(count) for count in filters], fontsize=7)
         axes.set_yticks(range(len(heights)), [str(height) for height in heights], fontsize=7)
         axes.set_xlabel("D2, output channels", fontsize=8)

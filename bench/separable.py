@@ -34,6 +34,9 @@ ALGORITHMS = {
 WHOLE_SECONDS = 0.05
 """Passes longer than this are measured THOROUGH times at most, whatever `rounds` says."""
 THOROUGH = 3
+STEADY = 0.1
+PATIENCE = 3
+"""Rounds go on, up to PATIENCE times as many, while a side's spread exceeds STEADY."""
 
 
 def cheaper(layer: Layer) -> str:
@@ -55,14 +58,7 @@ def measure(layer: Layer, precision: str, limits: Limits, rounds: int = 9, winog
         fast = Stage(graphs["standard"], names["standard"], limits.threads, winograd=True)
         if any("winograd" in step.kernel for step in fast.steps):
             stages[WINOGRAD] = fast
-    times: dict[str, list[float]] = {side: [] for side in stages}
-    order = list(stages)
-    while len(times[order[-1]]) < rounds:
-        for side in order:
-            times[side].append(stages[side].milliseconds())
-        order = order[1:] + order[:1]
-        if max(min(found) for found in times.values()) > WHOLE_SECONDS * 1e3:
-            rounds = min(rounds, THOROUGH)
+    times = _times(stages, rounds)
     least = {kind: bounds(graph, limits) for kind, graph in graphs.items()}
     sides = {}
     for side, stage in stages.items():
@@ -77,11 +73,27 @@ def measure(layer: Layer, precision: str, limits: Limits, rounds: int = 9, winog
         "isa": host().name,
         "law": layer.predicted,
         "measured": other["ms"] / standard["ms"],
-        "roofline": other["bound_ms"] / standard["bound_ms"],
+        "roofline": other["expected_ms"] / standard["expected_ms"],
         WINOGRAD: other["ms"] / sides[WINOGRAD]["ms"] if WINOGRAD in sides else None,
         "sides": sides,
     }
     return row | {"remark": remark(row)}
+
+
+def _times(stages: dict[str, Stage], rounds: int) -> dict[str, list[float]]:
+    """Times of each side in ms, measured in turns: `rounds` of them, up to PATIENCE times as many while unsteady."""
+    times: dict[str, list[float]] = {side: [] for side in stages}
+    order, most = list(stages), rounds
+    while True:
+        for side in order:
+            times[side].append(stages[side].milliseconds())
+        order = order[1:] + order[:1]
+        done = len(times[order[0]])
+        if max(min(found) for found in times.values()) > WHOLE_SECONDS * 1e3:
+            most = min(rounds, THOROUGH)
+        unsteady = any(summarize(found).spread > STEADY for found in times.values())
+        if done >= most * (PATIENCE if unsteady else 1):
+            return times
 
 
 def _side(side: str, stage: Stage, timing: Timing, allowed: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -92,6 +104,7 @@ def _side(side: str, stage: Stage, timing: Timing, allowed: dict[str, dict[str, 
         nodes[name] = {
             "ms": share * timing.median_ms,
             "bound_ms": bound["ms"],
+            "expected_ms": bound["expected_ms"],
             "share": bound["ms"] / (share * timing.median_ms),
             "limit": bound["limit"],
             "requantizing": bound["requantizing"],
@@ -99,17 +112,16 @@ def _side(side: str, stage: Stage, timing: Timing, allowed: dict[str, dict[str, 
             "bytes": bound["cost"]["bytes_read"] + bound["cost"]["bytes_written"],
             "kernels": [step.kernel for step in stage.steps if step.node == name],
         }
-    flops, bound_ms = (sum(node[key] for node in nodes.values()) for key in ("flops", "bound_ms"))
+    sums = {key: sum(node[key] for node in nodes.values()) for key in ("flops", "bound_ms", "expected_ms")}
     return {
         "algorithm": ALGORITHMS[side],
         "ms": timing.median_ms,
         "minimum_ms": timing.minimum_ms,
         "spread": timing.spread,
         "rounds": timing.rounds,
-        "flops": flops,
-        "gflops": flops / timing.median_ms / 1e6,
-        "bound_ms": bound_ms,
-        "share": bound_ms / timing.median_ms,
+        **sums,
+        "gflops": sums["flops"] / timing.median_ms / 1e6,
+        "share": sums["bound_ms"] / timing.median_ms,
         "nodes": nodes,
     }
 

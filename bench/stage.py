@@ -8,7 +8,7 @@ from collections.abc import Collection
 import numpy as np
 
 from edgenet.engine.cache import load_kernels
-from edgenet.engine.memory import address_of, aligned_words
+from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.engine.program import STEP_WORDS, Context
 from edgenet.engine.team import team
 from edgenet.graph import Graph
@@ -18,6 +18,10 @@ from edgenet.prepare.prepare import prepare
 PASS_SECONDS = 2e-3
 """A measurement repeats the steps until it lasts so long."""
 _MOST_PASSES = 1 << 14
+_SHORT_SECONDS = 2e-2
+"""Longer passes fill the caches by themselves, whatever ran before them."""
+_HUGE, _OFFSET = 256 << 10, 320
+"""Inputs lie as activations do inside of an arena: in huge pages, and not where another buffer's pages begin."""
 
 
 class Stage:
@@ -32,7 +36,12 @@ class Stage:
         shapes = {name: graph.tensors[name].concrete(1) for name in graph.inputs}
         plan = prepare(graph, shapes, target, threads, winograd=winograd)
         self._context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
-        self._inputs = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+        self._inputs = {}
+        for name, shape in shapes.items():
+            values = rng.standard_normal(shape, np.float32)
+            memory = working_memory(values.nbytes + _HUGE)[_OFFSET : _OFFSET + values.nbytes]
+            self._inputs[name] = memory.view(np.float32).reshape(shape)
+            self._inputs[name][...] = values
         self._outputs = self._context.outputs()
         self._context.attach_all(self._inputs, self._outputs)
         self._team, self._threads = team(target), threads
@@ -41,9 +50,10 @@ class Stage:
         self.steps = [plan.steps[index] for index in chosen]
         self.plan = plan
         self._words = self._context.records.reshape(-1, STEP_WORDS)[chosen]
+        self._short = True
         self._repeat(1)
-        self.run()
         taken = max(self.milliseconds() / 1e3, 1e-7)
+        self._short = taken < _SHORT_SECONDS
         self._repeat(max(1, min(_MOST_PASSES, int(PASS_SECONDS / taken))))
 
     def _repeat(self, passes: int) -> None:
@@ -59,13 +69,17 @@ class Stage:
         self._team.run(self._record, self._threads)
 
     def milliseconds(self) -> float:
-        """Time of one pass over the steps, from one measurement."""
+        """Time of one pass over the steps, from one measurement; a short one begins with what it needs in the caches."""
+        if self._short:
+            self.run()
         started = time.perf_counter()
         self.run()
         return (time.perf_counter() - started) * 1e3 / self.passes
 
     def shares(self) -> dict[str, float]:
         """Share of a pass that the steps of each node take, from one measurement."""
+        if self._short:
+            self.run()
         self._team.run(self._stamped, self._threads)
         durations = np.diff(self._stamps[:, 0] * 1e9 + self._stamps[:, 1]).reshape(self.passes, -1)
         found: dict[str, float] = {}

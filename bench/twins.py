@@ -28,45 +28,61 @@ ENERGY_SECONDS = 1.0
 def study(threads: int | None = None, rounds: int = 9, progress: Progress = None) -> dict[str, Any]:
     """Both networks in float32 and int8, the standard one directly and, where it differs, by Winograd's algorithm.
 
-    The sides take turns. Needs PyTorch. Energy is None where the system does not show it (see `energy`).
+    Needs PyTorch.
     """
+    parts = [measure(graphs(precision, progress), precision, threads, rounds, progress) for precision in PRECISIONS]
+    return {**parts[0], "rows": [row for part in parts for row in part["rows"]]}
+
+
+def graphs(precision: str, progress: Progress = None) -> dict[str, Graph]:
+    """The two networks, converted, by side; their weights are random."""
     from edgenet.converter import convert
 
-    x = np.random.default_rng(0).standard_normal((1, *INPUT)).astype(np.float32)
-    meter = Meter()
-    figures: dict[str, Any] = {"networks": NETWORKS, "input": INPUT, "rows": []}
-    for precision in PRECISIONS:
-        graphs: dict[str, Graph] = {}
-        for done, (side, name) in enumerate(NETWORKS.items()):
-            if progress:
-                progress(f"converting to {precision}", done, len(NETWORKS))
-            graphs[side] = convert(name, precision=precision, calibration=[x] if precision == "int8" else None)
-        counts = {side: totals(graph) for side, graph in graphs.items()}
-        figures["law"] = counts["separable"]["flops"] / counts["standard"]["flops"]
-        models = _models(graphs, threads)
-        figures["machine"] = facts(models["standard"].threads)
-        timings = interleave({side: lambda m=model: m.run(x) for side, model in models.items()}, rounds, progress)
-        direct = timings["standard"].median_ms
-        for side, model in models.items():
-            kind = "separable" if side == "separable" else "standard"
-            info = model.plan_info()
-            figures["rows"].append(
-                {
-                    "network": NETWORKS[kind],
-                    "precision": precision,
-                    "algorithm": {"standard": "direct", WINOGRAD: "Winograd"}.get(side, "separable"),
-                    **counts[kind],
-                    "file_bytes": file_size(graphs[kind]),
-                    "arena_bytes": info["arena_bytes"],
-                    **asdict(timings[side]),
-                    "gflops": counts[kind]["flops"] / timings[side].median_ms / 1e6,
-                    "share": timings[side].median_ms / direct,
-                    "joules": meter.joules(lambda m=model: m.run(x), ENERGY_SECONDS),
-                    "kernels": sorted({step["kernel"] for step in info["steps"] if "conv2d" in step["operation"]}),
-                }
-            )
-            model.close()
-    return figures
+    calibration = [_picture()] if precision == "int8" else None
+    found = {}
+    for done, (side, name) in enumerate(NETWORKS.items()):
+        if progress:
+            progress(f"converting to {precision}", done, len(NETWORKS))
+        found[side] = convert(name, precision=precision, calibration=calibration)
+    return found
+
+
+def _picture() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((1, *INPUT)).astype(np.float32)
+
+
+def measure(
+    pair: dict[str, Graph], precision: str, threads: int | None = None, rounds: int = 9, progress: Progress = None
+) -> dict[str, Any]:
+    """Figures of both sides, measured in turns. Energy is None where the system does not show it (see `energy`)."""
+    meter, x = Meter(), _picture()
+    counts = {side: totals(graph) for side, graph in pair.items()}
+    models = _models(pair, threads)
+    timings = interleave({side: lambda m=model: m.run(x) for side, model in models.items()}, rounds, progress)
+    direct, rows = timings["standard"].median_ms, []
+    for side, model in models.items():
+        kind = "separable" if side == "separable" else "standard"
+        info = model.plan_info()
+        rows.append(
+            {
+                "network": NETWORKS[kind],
+                "precision": precision,
+                "algorithm": {"standard": "direct", WINOGRAD: "Winograd"}.get(side, "separable"),
+                **counts[kind],
+                "file_bytes": file_size(pair[kind]),
+                "arena_bytes": info["arena_bytes"],
+                **asdict(timings[side]),
+                "gflops": counts[kind]["flops"] / timings[side].median_ms / 1e6,
+                "share": timings[side].median_ms / direct,
+                "joules": meter.joules(lambda m=model: m.run(x), ENERGY_SECONDS),
+                "kernels": sorted({step["kernel"] for step in info["steps"] if "conv2d" in step["operation"]}),
+            }
+        )
+    machine = facts(models["standard"].threads)
+    for model in models.values():
+        model.close()
+    law = counts["separable"]["flops"] / counts["standard"]["flops"]
+    return {"networks": NETWORKS, "input": INPUT, "law": law, "machine": machine, "rows": rows}
 
 
 def _models(graphs: dict[str, Graph], threads: int | None) -> dict[str, Model]:
@@ -79,8 +95,10 @@ def _models(graphs: dict[str, Graph], threads: int | None) -> dict[str, Model]:
     return models
 
 
-HEADERS = ("network", "type", "convolutions", "parameters", "MACs", "file MB", "arena MB", "ms", "+-", "GFLOP/s", "share",
-           "faster", "mJ")  # fmt: skip
+HEADERS = (
+    "network", "type", "convolutions", "parameters", "MACs", "file MB", "arena MB", "ms", "+-", "GFLOP/s", "share",
+    "faster", "mJ",
+)  # fmt: skip
 
 
 def cells(row: dict[str, Any]) -> list[str]:

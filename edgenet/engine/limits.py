@@ -19,7 +19,7 @@ import numpy as np
 
 from edgenet.engine.cache import folder, load_kernels
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
-from edgenet.engine.memory import address_of, aligned_words
+from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.engine.team import team
 from edgenet.kernels.isa import InstructionSet, host
 from edgenet.kernels.table import kernels
@@ -34,10 +34,11 @@ PRIVATE = ("L1", "L2")
 
 @dataclass(frozen=True)
 class Limits:
-    """Per thread count: GFLOP/s in float32, int8 GOP/s (both count multiply and add), GB/s by level, ms of an empty step.
+    """Per thread count: GFLOP/s in float32, GOP/s in int8 (both count multiply and add), GB/s, ms of an empty step.
 
-    `requantized` counts the int8 results (in 1e9 a second) that are made from sums in registers. `bandwidth` is that of reading, `write_bandwidth` of writing; `copy_bandwidth` counts the bytes read and written of a
-    copy. The levels are L1, L2, ... and "memory", for what the threads work on together.
+    `requantized` counts the int8 results (in 1e9 a second) that are made from sums in registers. `bandwidth` is that of
+    reading, `write_bandwidth` of writing; `copy_bandwidth` counts the bytes read and written of a copy. The levels are
+    L1, L2, ... and "memory", for what the threads work on together.
     """
 
     isa: str
@@ -134,13 +135,13 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
     loaded = load_kernels(names.values(), target)
 
     def rate(factory: str, work: float, own_bytes: int = 0, **values: int) -> float:
-        """Work a second of one kernel on all threads. With `own_bytes`, slots x and y are memory of each thread's own."""
+        """Work a second of one kernel on all threads. With `own_bytes`, x and y are memory of each thread's own."""
         kernel = loaded[names[factory]]
         entry = ENTRY_TYPE(kernel.address)
         calls, keep = [], []
         for _ in range(threads):
             sink = aligned_words(4096)
-            own = aligned_words(own_bytes // 8)
+            own = working_memory(own_bytes)
             own[...] = 1  # untouched zeros would all be one page
             if own_bytes:
                 values |= {"x": address_of(own), "y": address_of(own)}
@@ -184,8 +185,8 @@ def _empty_step_ms(target: InstructionSet, threads: int, loaded: dict[str, Loade
     """Time of a step that does nothing: its call, and where there are several threads their meeting behind it."""
     kernel = next(each for each in loaded.values() if "read_memory" in each.name)
     slots = _slots(kernel, x=0, count=0, sink=address_of(aligned_words(64)))
-    counter, records = aligned_words(8), aligned_words(8 * _EMPTY_STEPS)
-    records.reshape(-1, 8)[:, :5] = kernel.address, 0, 1, address_of(slots), address_of(counter)
+    counters, records = aligned_words(8 * threads), aligned_words(8 * _EMPTY_STEPS)
+    records.reshape(-1, 8)[:, :5] = kernel.address, 0, 1, address_of(slots), address_of(counters)
     crew = team(target)
     record = crew.record(address_of(records), _EMPTY_STEPS)
     best = float("inf")

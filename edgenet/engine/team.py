@@ -40,9 +40,7 @@ class Team:
         self._mailboxes = aligned_words(_LINE * MOST_THREADS)
         self._semaphores = aligned_words(_LINE * MOST_THREADS)
         self._barrier = aligned_words(4 * _LINE)
-        self._addresses = {
-            name: libc_address(name) for name in ("syscall", "clock_gettime", "sem_post", "sem_wait")
-        }
+        self._addresses = {name: libc_address(name) for name in ("syscall", "clock_gettime", "sem_post", "sem_wait")}
         self._sem_init = ctypes.CDLL(None).sem_init
 
     def _grow(self, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Kernels that measure the machine: peak multiply-add rates in float32 and int8, and speeds of memory. Unit: one pass."""
+"""Kernels that measure the machine: peak multiply-add rates in float32 and int8, speeds of memory. Unit: one pass."""
 
 from __future__ import annotations
 
