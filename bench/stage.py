@@ -24,23 +24,33 @@ _HUGE, _OFFSET = 256 << 10, 320
 """Inputs lie as activations do inside of an arena: in huge pages, and not where another buffer's pages begin."""
 
 
+def random_values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Normal numbers in float32, all values alike in int8."""
+    if dtype == "int8":
+        return rng.integers(-127, 128, shape, np.int8)
+    return rng.standard_normal(shape, np.float32)
+
+
 class Stage:
     """The steps of the nodes named `nodes` of a graph, on random inputs of the declared shapes, batch 1.
 
-    The whole graph runs once, so that the steps find what they read; then `run` repeats the chosen ones `passes` times.
+    The whole graph runs once, so that the steps find what they read; then `run` repeats the chosen ones `passes` times
+    (None: as often as PASS_SECONDS wants).
     `winograd` as in `edgenet.load`.
     """
 
-    def __init__(self, graph: Graph, nodes: Collection[str], threads: int, winograd: bool = False):
+    def __init__(
+        self, graph: Graph, nodes: Collection[str], threads: int, winograd: bool = False, passes: int | None = None
+    ):
         target, rng = host(), np.random.default_rng(0)
         shapes = {name: graph.tensors[name].concrete(1) for name in graph.inputs}
         plan = prepare(graph, shapes, target, threads, winograd=winograd)
         self._context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
         self._inputs = {}
         for name, shape in shapes.items():
-            values = rng.standard_normal(shape, np.float32)
+            values = random_values(rng, shape, graph.tensors[name].dtype)
             memory = working_memory(values.nbytes + _HUGE)[_OFFSET : _OFFSET + values.nbytes]
-            self._inputs[name] = memory.view(np.float32).reshape(shape)
+            self._inputs[name] = memory.view(values.dtype).reshape(shape)
             self._inputs[name][...] = values
         self._outputs = self._context.outputs()
         self._context.attach_all(self._inputs, self._outputs)
@@ -54,7 +64,7 @@ class Stage:
         self._repeat(1)
         taken = max(self.milliseconds() / 1e3, 1e-7)
         self._short = taken < _SHORT_SECONDS
-        self._repeat(max(1, min(_MOST_PASSES, int(PASS_SECONDS / taken))))
+        self._repeat(passes or max(1, min(_MOST_PASSES, int(PASS_SECONDS / taken))))
 
     def _repeat(self, passes: int) -> None:
         self.passes, count = passes, passes * len(self.steps)
@@ -69,7 +79,7 @@ class Stage:
         self._team.run(self._record, self._threads)
 
     def milliseconds(self) -> float:
-        """Time of one pass over the steps, from one measurement; a short one begins with what it needs in the caches."""
+        """Time of one pass over the steps, from one measurement; a short one starts with warm caches."""
         if self._short:
             self.run()
         started = time.perf_counter()

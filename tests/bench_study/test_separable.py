@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edgenet import load, reference
-from edgenet.bench import separable
+from edgenet.bench import roofline, separable
 from edgenet.bench.layers import KINDS, Layer, build, parse_size, read_layers
 from edgenet.bench.remarks import remark
-from edgenet.bench.roofline import ARITHMETIC, bounds
+from edgenet.bench.roofline import ARITHMETIC, bounds, depthwise_rate
 from edgenet.bench.stage import Stage
 from edgenet.bench.timing import facts
 from edgenet.engine import limits
@@ -20,6 +20,7 @@ from edgenet.ops import graph_cost
 
 LAYER = Layer(8, 8, 16, 32)
 SPEEDS = {"L1": 200.0, "L2": 100.0, "L3": 50.0, "memory": 10.0}
+RATE = 30.0
 LIMITS = limits.Limits("any", 1, 100.0, 400.0, 20.0, SPEEDS, SPEEDS, SPEEDS, 0.0)
 
 
@@ -27,6 +28,7 @@ LIMITS = limits.Limits("any", 1, 100.0, 400.0, 20.0, SPEEDS, SPEEDS, SPEEDS, 0.0
 def _known_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that need no measuring."""
     monkeypatch.setattr(limits, "saved", lambda isa, threads: LIMITS)
+    monkeypatch.setattr(roofline, "depthwise_rate", lambda precision, kernel, stride, threads: RATE)
 
 
 @pytest.mark.parametrize("precision", separable.PRECISIONS)
@@ -35,7 +37,9 @@ def test_row_of_a_layer(precision: str) -> None:
     standard, pair = row["sides"]["standard"], row["sides"]["separable"]
     assert row["law"] == pytest.approx(1 / 32 + 1 / 9)
     assert row["measured"] == pytest.approx(pair["ms"] / standard["ms"])
-    assert row["roofline"] == pytest.approx(pair["bound_ms"] / standard["bound_ms"])
+    assert row["roofline"] == pytest.approx(pair["expected_ms"] / standard["bound_ms"])
+    expected = pair["nodes"]["depthwise"]["flops"] / RATE / 1e6 + pair["nodes"]["pointwise"]["bound_ms"]
+    assert pair["expected_ms"] == pytest.approx(expected)
     assert pair["flops"] / standard["flops"] == pytest.approx(row["law"])
     assert list(pair["nodes"]) == ["depthwise", "pointwise"]
     assert sum(node["ms"] for node in pair["nodes"].values()) == pytest.approx(pair["ms"])
@@ -110,6 +114,11 @@ def test_bound_is_arithmetic_or_bandwidth() -> None:
     assert bound.ms == pytest.approx(moved / SPEEDS[slow.level(moved)] / 1e6)
     assert bound.limit == slow.level(moved)
     assert bound.intensity == pytest.approx(2 * 9 * 64 * 1024 / moved)
+
+
+def test_rate_of_a_depthwise_kernel_is_measured() -> None:
+    rates = [depthwise_rate(precision, 3, 1, threads=1) for precision in separable.PRECISIONS]
+    assert min(rates) > 0
 
 
 def test_int8_bound_counts_whole_groups_and_requantization() -> None:
