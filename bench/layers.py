@@ -13,6 +13,7 @@ from edgenet.errors import InputError
 from edgenet.graph import BATCH, Graph, Node, Quantization, Tensor
 
 KINDS = ("standard", "depthwise", "pointwise", "separable")
+SOURCE = "source"
 RELU = {"kind": "clamp", "min": 0.0, "max": None}
 _SCALE = 1 / 32
 _POOL = 1 << 20
@@ -83,9 +84,10 @@ def parse_size(text: str) -> tuple[int, int, int]:
 def build(layer: Layer, kind: str, precision: str = "float32") -> Graph:
     """A graph of one layer: its convolutions are named after their kind, each followed by a fused ReLU.
 
-    `kind` is one of KINDS, or "reduced": a pointwise convolution named "reduction", then a standard one. A 1 x 1 max
-    pooling behind them keeps the layer's result in the precision that it has inside a network. In int8 the input is
-    quantized first. Weights are random numbers.
+    `kind` is one of KINDS, or "reduced": a pointwise convolution named "reduction", then a standard one. Around them
+    lie nodes that make the layer's input and result what they are inside a network: a 1 x 1 depthwise convolution named
+    "source" (int8: a quantization), so that the engine places the input, and behind the layer a 1 x 1 max pooling.
+    Weights are random numbers.
     """
     graph = Graph(inputs=["x"], outputs=["y"])
     graph.tensors["x"] = Tensor("x", (BATCH, layer.height, layer.width, layer.channels))
@@ -94,6 +96,8 @@ def build(layer: Layer, kind: str, precision: str = "float32") -> Graph:
         last = "quantized"
         graph.tensors[last] = Tensor(last, graph.tensors["x"].shape, "int8", Quantization((_SCALE,)))
         graph.nodes.append(Node("quantize", "quantize", {"x": "x"}, last, {"inverse_scale": 1 / _SCALE}))
+    else:
+        last = _convolve(graph, last, SOURCE, layer.channels, 1, 1)
     for name, filters, kernel, stride in _parts(layer, kind):
         last = _convolve(graph, last, name, filters, kernel, stride)
     y = graph.tensors[last]
@@ -104,6 +108,11 @@ def build(layer: Layer, kind: str, precision: str = "float32") -> Graph:
         graph.tensors["result"] = Tensor("result", y.shape)
         graph.outputs = ["result"]
     return graph
+
+
+def layer_nodes(graph: Graph) -> list[Node]:
+    """The convolutions of a layer's graph."""
+    return [node for node in graph.nodes if node.operation == "conv2d" and node.name != SOURCE]
 
 
 def _parts(layer: Layer, kind: str) -> Iterable[tuple[str, int, int, int]]:
@@ -127,7 +136,7 @@ def _random(shape: tuple[int, ...], scale: float) -> np.ndarray:
 def _convolve(graph: Graph, x: str, kind: str, filters: int, kernel: int, stride: int) -> str:
     source = graph.tensors[x]
     batch, height, width, channels = source.shape
-    groups, pad = (channels, kernel // 2) if kind == "depthwise" else (1, kernel // 2)
+    groups, pad = (channels if kind in ("depthwise", SOURCE) else 1), kernel // 2
     shape = (filters, kernel, kernel, channels // groups)
     weight = _random(shape, float(np.sqrt(2 / np.prod(shape[1:]))))
     bias = _random((filters,), 0.1)

@@ -16,7 +16,7 @@ from edgenet.commands.console import table
 from edgenet.engine.limits import Limits
 from edgenet.kernels.isa import host
 
-from .layers import Layer, build
+from .layers import Layer, build, layer_nodes
 from .remarks import remark
 from .roofline import bounds
 from .stage import Stage
@@ -52,7 +52,7 @@ def measure(layer: Layer, precision: str, limits: Limits, rounds: int = 9, winog
     """
     kinds = ("standard", cheaper(layer))
     graphs = {kind: build(layer, kind, precision) for kind in kinds}
-    names = {kind: [n.name for n in graph.nodes if n.operation == "conv2d"] for kind, graph in graphs.items()}
+    names = {kind: [node.name for node in layer_nodes(graph)] for kind, graph in graphs.items()}
     stages = {kind: Stage(graphs[kind], names[kind], limits.threads) for kind in kinds}
     if winograd:
         fast = Stage(graphs["standard"], names["standard"], limits.threads, winograd=True)

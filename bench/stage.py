@@ -9,7 +9,7 @@ import numpy as np
 
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.memory import address_of, aligned_words, working_memory
-from edgenet.engine.program import STEP_WORDS, Context
+from edgenet.engine.program import LINE_WORDS, STEP_WORDS, Context
 from edgenet.engine.team import team
 from edgenet.graph import Graph
 from edgenet.kernels.isa import host
@@ -17,7 +17,7 @@ from edgenet.prepare.prepare import prepare
 
 PASS_SECONDS = 2e-3
 """A measurement repeats the steps until it lasts so long."""
-_MOST_PASSES = 1 << 14
+_MOST_PASSES = 1 << 12
 _SHORT_SECONDS = 2e-2
 """Longer passes fill the caches by themselves, whatever ran before them."""
 _HUGE, _OFFSET = 256 << 10, 320
@@ -69,14 +69,23 @@ class Stage:
     def _repeat(self, passes: int) -> None:
         self.passes, count = passes, passes * len(self.steps)
         self._records = aligned_words(STEP_WORDS * count)
-        self._records.reshape(-1, STEP_WORDS)[...] = np.tile(self._words, (passes, 1))
+        records = self._records.reshape(-1, STEP_WORDS)
+        records[...] = np.tile(self._words, (passes, 1))
+        words = LINE_WORDS * (self._threads + 1)
+        self._counters = aligned_words(words * count)
+        records[:, 4] = address_of(self._counters) + np.arange(count) * words * 8
+        self._epoch = 0
         self._record = self._team.record(address_of(self._records), count)
         self._stamps = np.zeros((count + 1, 2), np.int64)
         self._stamped = self._team.record(address_of(self._records), count, address_of(self._stamps))
 
     def run(self) -> None:
         """`passes` runs of the steps in turn."""
-        self._team.run(self._record, self._threads)
+        self._run(self._record)
+
+    def _run(self, record: np.ndarray) -> None:
+        self._epoch += 1
+        self._team.run(record, self._threads, self._epoch, self)
 
     def milliseconds(self) -> float:
         """Time of one pass over the steps, from one measurement; a short one starts with warm caches."""
@@ -90,7 +99,7 @@ class Stage:
         """Share of a pass that the steps of each node take, from one measurement."""
         if self._short:
             self.run()
-        self._team.run(self._stamped, self._threads)
+        self._run(self._stamped)
         durations = np.diff(self._stamps[:, 0] * 1e9 + self._stamps[:, 1]).reshape(self.passes, -1)
         found: dict[str, float] = {}
         for step, taken in zip(self.steps, np.median(durations, axis=0).tolist(), strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgenet.bench.layers import KINDS, Layer, build, read_layers
+from edgenet.bench.layers import KINDS, Layer, build, layer_nodes, read_layers
 from edgenet.bench.stage import Stage
 
 
@@ -18,9 +18,9 @@ from edgenet.bench.stage import Stage
 def test_layer(benchmark, layer: Layer, precision: str, kind: str) -> None:
     """Time of the layer's convolutions on one thread; its group is the kind of convolution."""
     graph = build(layer, kind, precision)
-    nodes = [node for node in graph.nodes if node.operation == "conv2d"]
-    stage = Stage(graph, [node.name for node in nodes], threads=1, passes=1)
+    names = [node.name for node in layer_nodes(graph)]
+    stage = Stage(graph, names, threads=1, passes=1)
     benchmark.group = kind
     benchmark.extra_info["kernels"] = sorted({step.kernel for step in stage.steps})
     benchmark(stage.run)
-    assert {step.node for step in stage.steps} == {node.name for node in nodes}
+    assert {step.node for step in stage.steps} == set(names)

@@ -9,6 +9,7 @@ import argparse
 
 from edgenet.commands import bench_separable
 from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, progress, table
+from edgenet.model import MEMORY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=positive, metavar="N", help="measurements (default: 30, 15 or 9)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="samples in a run of MODEL (default 1)")
+    parser.add_argument(
+        "--memory", choices=MEMORY, default="fast", help="low: as little memory as can be, and what it costs in time"
+    )
     bench_separable.add_arguments(parser)
     add_threads(parser)
     add_json(parser)
@@ -35,9 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _latency(arguments: argparse.Namespace) -> None:
     from edgenet.bench import latency
 
-    model = open_model(arguments.target, arguments.threads)
+    model = open_model(arguments.target, arguments.threads, arguments.memory)
+    fast = open_model(arguments.target, arguments.threads) if arguments.memory == "low" else None
     with progress() as report:
-        figures = latency.measure(model, arguments.batch, arguments.rounds or 30, report)
+        figures = latency.measure(model, arguments.batch, arguments.rounds or 30, report, fast)
     emit(arguments, {"model": arguments.target, **figures}, latency.text(figures))
 
 

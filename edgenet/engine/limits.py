@@ -27,7 +27,7 @@ from edgenet.kernels.table_int8 import group_depth
 
 _SECONDS = 0.02
 _DEPTH = 64
-_EMPTY_STEPS = 20_000
+_EMPTY_STEPS = 2_000
 PRIVATE = ("L1", "L2")
 """Levels of which each thread has its own."""
 
@@ -182,18 +182,22 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
 
 
 def _empty_step_ms(target: InstructionSet, threads: int, loaded: dict[str, LoadedKernel]) -> float:
-    """Time of a step that does nothing: its call, and where there are several threads their meeting behind it."""
+    """Time of a step in which each thread does nothing once, and where there are several they meet behind it."""
     kernel = next(each for each in loaded.values() if "read_memory" in each.name)
     slots = _slots(kernel, x=0, count=0, sink=address_of(aligned_words(64)))
-    counters, records = aligned_words(8 * threads), aligned_words(8 * _EMPTY_STEPS)
-    records.reshape(-1, 8)[:, :5] = kernel.address, 0, 1, address_of(slots), address_of(counters)
+    counter_bytes = 64 * (threads + 1)
+    counters, records = aligned_words(_EMPTY_STEPS * counter_bytes // 8), aligned_words(8 * _EMPTY_STEPS)
+    table = records.reshape(-1, 8)
+    table[:, :4] = kernel.address, threads, 1, address_of(slots)
+    table[:, 4] = address_of(counters) + np.arange(_EMPTY_STEPS) * counter_bytes
     crew = team(target)
     record = crew.record(address_of(records), _EMPTY_STEPS)
     best = float("inf")
-    for _ in range(7):
+    for epoch in range(1, 8):
         started = time.perf_counter()
-        crew.run(record, threads)
+        crew.run(record, threads, epoch, (slots, counters, records))
         best = min(best, time.perf_counter() - started)
+    crew.settle(record)
     return best * 1e3 / _EMPTY_STEPS
 
 

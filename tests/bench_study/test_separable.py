@@ -9,7 +9,7 @@ import pytest
 
 from edgenet import load, reference
 from edgenet.bench import roofline, separable
-from edgenet.bench.layers import KINDS, Layer, build, parse_size, read_layers
+from edgenet.bench.layers import KINDS, Layer, build, layer_nodes, parse_size, read_layers
 from edgenet.bench.remarks import remark
 from edgenet.bench.roofline import ARITHMETIC, bounds, depthwise_rate
 from edgenet.bench.stage import Stage
@@ -78,7 +78,7 @@ def test_law_is_the_share_of_the_flops(stride: int, reduction: int) -> None:
 
 def convolutions(graph):
     costs = graph_cost(graph)
-    return [costs[node.output] for node in graph.nodes if node.operation == "conv2d"]
+    return [costs[node.output] for node in layer_nodes(graph)]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "reduced"])
