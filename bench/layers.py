@@ -141,7 +141,13 @@ def _convolve(graph: Graph, x: str, kind: str, filters: int, kernel: int, stride
     weight = _random(shape, float(np.sqrt(2 / np.prod(shape[1:]))))
     bias = _random((filters,), 0.1)
     out = [(size + 2 * pad - kernel) // stride + 1 for size in (height, width)]
-    attributes = {"stride": [stride] * 2, "padding": [pad] * 4, "groups": groups, "activation": RELU}
+    attributes = {
+        "stride": [stride] * 2,
+        "padding": [pad] * 4,
+        "dilation": [1, 1],
+        "groups": groups,
+        "activation": RELU,
+    }
     inputs = {"x": x}
     if source.dtype == "float32":
         graph.tensors[kind] = Tensor(kind, (batch, *out, filters))

@@ -18,8 +18,8 @@ from .layers import Layer, build
 from .stage import Stage
 
 ARITHMETIC = "arithmetic"
-_RATE_SIDE = 14
-_RATE_CHANNELS = {"float32": 16, "int8": 64}
+RATE_SIDE = 14
+RATE_CHANNELS = {"float32": 16, "int8": 64}
 """A layer of so many channels, 14 x 14, lies in the L1 cache with its result."""
 
 
@@ -53,15 +53,17 @@ def limits_for(threads: int) -> Limits:
 
 
 @cache
-def depthwise_rate(precision: str, kernel: int, stride: int, threads: int) -> float:
-    """GFLOP/s of a depthwise convolution whose data lie in the L1 cache, measured: it has few products for each value
-    that its kernel loads, interleaves (in int8) and stores, and cannot reach the peak of a matrix product.
+def depthwise_rate(precision: str, kernel: int, stride: int, side: int, channels: int) -> float:
+    """GFLOP/s on one thread of a depthwise convolution whose data lie in the L1 cache, measured: it has few products
+    for each value that its kernel loads, interleaves (in int8) and stores, and cannot reach a matrix product's peak.
+
+    Images of more than RATE_SIDE pixels a side, or of more channels than RATE_CHANNELS, count as of so many.
     """
-    layer = Layer(_RATE_SIDE, _RATE_SIDE, _RATE_CHANNELS[precision], 1, kernel, stride)
+    layer = Layer(side, side, channels, 1, kernel, stride)
     graph = build(layer, "depthwise", precision)
     stage = Stage(graph, ["depthwise"], 1)
     flops = next(cost.flops for output, cost in graph_cost(graph).items() if output == "depthwise")
-    return threads * flops / statistics.median(stage.milliseconds() for _ in range(5)) / 1e6
+    return flops / statistics.median(stage.milliseconds() for _ in range(5)) / 1e6
 
 
 def bounds(graph: Graph, limits: Limits) -> dict[str, Bound]:
@@ -90,7 +92,10 @@ def _bound(node: Node, cost: Cost, inputs: dict[str, Tensor], output: Tensor, li
     expected = ms
     a = complete_attributes(node)
     if node.operation == "conv2d" and a["groups"] == inputs["x"].shape[3] > 1:
-        rate = depthwise_rate(inputs["x"].dtype, inputs["weight"].shape[1], a["stride"][0], limits.threads)
+        _, height, _, channels = inputs["x"].shape
+        dtype = inputs["x"].dtype
+        size = (min(height, RATE_SIDE), min(channels, RATE_CHANNELS[dtype]))
+        rate = limits.threads * depthwise_rate(dtype, inputs["weight"].shape[1], a["stride"][0], *size)
         expected = max(cost.flops / rate / 1e6, transfer) + limits.step_ms
     share = limits.arithmetic_ms(0, int8, results) / arithmetic
     return Bound(ms, ARITHMETIC if arithmetic >= transfer else level, cost, share, expected)

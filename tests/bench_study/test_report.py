@@ -27,7 +27,7 @@ def figures() -> dict:
     """A study of two layers in both precisions, and of a network that is its own twin."""
     patch = pytest.MonkeyPatch()
     patch.setattr(limits, "saved", lambda isa, threads: LIMITS)
-    patch.setattr(roofline, "depthwise_rate", lambda precision, kernel, stride, threads: 30.0)
+    patch.setattr(roofline, "depthwise_rate", lambda *layer: 30.0)
     patch.setattr(twins, "NETWORKS", dict.fromkeys(("standard", "separable"), "tiny_separable"))
     patch.setattr(twins, "INPUT", (3, 32, 32))
     patch.setattr(twins, "PRECISIONS", ("float32",))
