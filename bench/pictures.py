@@ -28,32 +28,37 @@ def _figure(height: float) -> Figure:
 
 
 def saving(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Measured share of the standard convolution's time against the law, both on logarithmic axes."""
-    figure = _figure(5.6)
-    axes = figure.add_subplot()
-    size = 60 if len(rows) <= 40 else 14 if len(rows) <= 600 else 7
-    for precision, colour in COLOURS.items():
+    """Measured share of the standard convolution's time against the law, a panel for each precision, logarithmic."""
+    figure = _figure(4.4)
+    precisions = [name for name in COLOURS if any(row["precision"] == name for row in rows)]
+    values = [row[key] for row in rows for key in ("law", "measured", WINOGRAD) if row[key] is not None]
+    low, high = min(values) * 0.8, max(values) * 1.25
+    size = 40 if len(rows) <= 40 else 9 if len(rows) <= 600 else 5
+    for column, precision in enumerate(precisions):
+        axes = figure.add_subplot(1, len(precisions), column + 1)
         chosen = [row for row in rows if row["precision"] == precision]
-        if chosen:
-            x, y = ([row[key] for row in chosen] for key in ("law", "measured"))
-            axes.scatter(x, y, s=size, color=colour, alpha=0.65, linewidths=0, label=f"{precision}, direct", zorder=3)
+        axes.fill_between(
+            [low, high], [low / 1.25, high / 1.25], [low * 1.25, high * 1.25], color="black", alpha=0.1, linewidth=0,
+            label="within a factor of 1.25",
+        )  # fmt: skip
+        axes.plot([low, high], [low, high], color="black", linewidth=1, label="the law: 1/D2 + 1/F²")
         fast = [row for row in chosen if row[WINOGRAD] is not None]
         if fast:
             x, y = ([row[key] for row in fast] for key in ("law", WINOGRAD))
-            label = f"{precision}, standard side by Winograd"
-            axes.scatter(x, y, s=size, marker="x", color=colour, alpha=0.5, linewidths=1, label=label, zorder=2)
-    values = [row[key] for row in rows for key in ("law", "measured", WINOGRAD) if row[key] is not None]
-    low, high = min(values) * 0.8, max(values) * 1.25
-    axes.plot([low, high], [low, high], color="black", linewidth=1.2, label="the law: 1/D2 + 1/F²")
-    axes.fill_between([low, high], [low / 1.25, high / 1.25], [low * 1.25, high * 1.25], color="black", alpha=0.08,
-                      label="within a factor of 1.25", linewidth=0)  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-    _plain_ticks(axes)
-    axes.set_xlabel("predicted share of the work: 1/D2 + 1/F²")
-    axes.set_ylabel("measured share of the time")
-    axes.set_title("Depthwise-separable instead of standard convolution")
-    axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
-    axes.legend(fontsize=8, loc="upper left")
+            axes.scatter(x, y, s=size * 1.5, marker="x", color=GREY, linewidths=0.8, label="standard side: Winograd")
+        x, y = ([row[key] for row in chosen] for key in ("law", "measured"))
+        label = "standard side: direct" if column == 0 else None
+        axes.scatter(x, y, s=size, color=COLOURS[precision], alpha=0.6, linewidths=0, label=label, zorder=3)
+        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+        _plain_ticks(axes)
+        axes.tick_params(labelsize=7)
+        axes.set_title(precision, fontsize=9)
+        axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
+        if column == 0:
+            axes.set_ylabel("measured share of the time", fontsize=8)
+            axes.legend(fontsize=7, loc="upper left")
+    figure.supxlabel("predicted share of the work: 1/D2 + 1/F²", fontsize=8)
+    figure.suptitle("Depthwise-separable instead of standard convolution, a point for each layer", fontsize=10)
     return figure
 
 
@@ -87,8 +92,9 @@ def heat_map(rows: Sequence[dict[str, Any]]) -> Figure:
                 ]  # fmt: skip
                 if found:
                     grid[i, j] = statistics.median(found)
-                    axes.text(j, i, f"{grid[i, j]:.2f}", ha="center", va="center", fontsize=7)
-        axes.imshow(np.log2(grid), cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+                    colour = "white" if abs(np.log2(grid[i, j])) > 0.9 else "black"
+                    axes.text(j, i, f"{grid[i, j]:.2f}", ha="center", va="center", fontsize=7, color=colour)
+        axes.imshow(np.log2(grid), cmap="PuOr_r", vmin=-1.5, vmax=1.5, aspect="auto")
         axes.set_xticks(range(len(filters)), [str(count) for count in filters], fontsize=7)
         axes.set_yticks(range(len(heights)), [str(height) for height in heights], fontsize=7)
         axes.set_xlabel("D2, output channels", fontsize=8)
@@ -118,15 +124,17 @@ def roofline(rows: Sequence[dict[str, Any]], limits: dict[str, dict[str, Any]]) 
         peak = machine["float32_gflops" if precision == "float32" else "int8_gops"]
         left = min([point["intensity"] for point in points] + [0.5]) * 0.7
         right = max(point["intensity"] for point in points) * 1.5
+        bottom = min(point["gflops"] for point in points) * 0.6
         axes.hlines(peak, left, right, color="black", linewidth=1.2)
         axes.text(right, peak * 1.05, f"peak {peak:.0f}", ha="right", va="bottom", fontsize=7)
         for level, speed in machine["copy_bandwidth"].items():
-            knee = min(peak / speed, right)
-            axes.plot([left, knee], [left * speed, knee * speed], color=GREY, linewidth=0.8)
-            axes.text(left * 1.08, left * speed * 1.12, f"{level} {speed:.0f} GB/s", fontsize=6.5, rotation=38,
-                      rotation_mode="anchor", color=GREY)  # fmt: skip
-        axes.set(xscale="log", yscale="log", xlim=(left, right))
-        axes.set_ylim(min([point["gflops"] for point in points] + [left * 10]) * 0.6, peak * 2)
+            start, knee = max(left, bottom / speed), min(peak / speed, right)
+            axes.plot([start, knee], [start * speed, knee * speed], color=GREY, linewidth=0.8)
+            axes.text(
+                start * 1.15, start * speed * 1.3, f"{level} {speed:.0f} GB/s", fontsize=6.5, color=GREY, rotation=45,
+                rotation_mode="anchor", transform_rotates_text=True,
+            )  # fmt: skip
+        axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(bottom, peak * 2))
         axes.set_title(f"{precision}, {threads} thread{'s' if threads > 1 else ''}", fontsize=9)
         axes.set_xlabel("FLOPs for each byte read or written", fontsize=8)
         axes.tick_params(labelsize=7)
@@ -183,7 +191,7 @@ def accuracy(rows: Sequence[dict[str, Any]]) -> Figure:
 
 def twins(figures: dict[str, Any]) -> Figure:
     """Latency of the standard and the separable network, with the share that the law predicts."""
-    rows = figures["rows"]
+    rows, threads = figures["rows"], figures["machine"]["threads"]
     figure = _figure(0.9 + 0.42 * len(rows))
     axes = figure.add_subplot()
     names = [f"{row['algorithm']}, {row['precision']}" for row in rows]
@@ -194,7 +202,7 @@ def twins(figures: dict[str, Any]) -> Figure:
         axes.text(bar.get_width(), bar.get_y() + bar.get_height() / 2, text, va="center", fontsize=8)
     axes.set_yticks(places, names, fontsize=8)
     axes.set_xlim(0, max(row["median_ms"] for row in rows) * 1.3)
-    axes.set_xlabel(f"ms for one 224x224 picture, {figures['machine']['threads']} thread(s)", fontsize=8)
+    axes.set_xlabel(f"ms for one 224x224 picture, {threads} thread{'s' if threads > 1 else ''}", fontsize=8)
     axes.set_title(f"MobileNetV1: the separable network needs 1/{1 / figures['law']:.1f} of the FLOPs", fontsize=10)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

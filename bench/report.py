@@ -112,7 +112,10 @@ def _layers(parts: list[str], picture: Callable[..., None], figures: dict[str, A
     if len({(row["layer"]["height"], row["layer"]["filters"]) for row in rows}) > 1:
         caption = "Median of the measured share / the law's, by image height and output channels."
         picture("heat-map", lambda: pictures.heat_map(rows), plotted, caption)
-    caption = "Every convolution under the machine's limits: peak arithmetic, and bandwidth (copying) of each level."
+    caption = (
+        "Every convolution under the machine's limits: peak arithmetic, and bandwidth (copying) of each level. Products "
+        "with padding count, but depthwise kernels leave them out: large ones on small images exceed the peak."
+    )
     threads = min(row["threads"] for row in rows)
     points = [
         point for precision in separable.PRECISIONS for point in pictures.roofline_points(rows, precision, threads)
