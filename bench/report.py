@@ -113,7 +113,7 @@ def _layers(parts: list[str], picture: Callable[..., None], figures: dict[str, A
         caption = "Median of the measured share / the law's, by image height and output channels."
         picture("heat-map", lambda: pictures.heat_map(rows), plotted, caption)
     caption = (
-        "Every convolution under the machine's limits: peak arithmetic, and bandwidth (copying) of each level. Products "
+        "Every convolution under the machine's limits: peak arithmetic, and speed of copying by level. Products "
         "with padding count, but depthwise kernels leave them out: large ones on small images exceed the peak."
     )
     threads = min(row["threads"] for row in rows)
