@@ -19,6 +19,8 @@ COLOURS = {"float32": BLUE, "int8": ORANGE}
 PARTS = {"standard": (BLUE, "s"), "depthwise": (ORANGE, "o"), "pointwise": (GREEN, "^"), "reduction": (GREY, "v")}
 """Colour and marker of a convolution by its name in a row."""
 _WIDTH = 7.0
+_PANEL_WIDTH, _PANEL_HEIGHT = 2.9, 3.6
+"""Inches of one of two panels of the roofline, about; the bandwidths' labels lie along their lines."""
 
 
 def _figure(height: float) -> Figure:
@@ -56,7 +58,7 @@ def saving(rows: Sequence[dict[str, Any]]) -> Figure:
         axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
         if column == 0:
             axes.set_ylabel("measured share of the time", fontsize=8)
-            axes.legend(fontsize=7, loc="upper left")
+            axes.legend(fontsize=7, loc="lower right")
     figure.supxlabel("predicted share of the work: 1/D2 + 1/F²", fontsize=8)
     figure.suptitle("Depthwise-separable instead of standard convolution, a point for each layer", fontsize=10)
     return figure
@@ -107,6 +109,9 @@ def heat_map(rows: Sequence[dict[str, Any]]) -> Figure:
 
 def roofline(rows: Sequence[dict[str, Any]], limits: dict[str, dict[str, Any]]) -> Figure:
     """GFLOP/s of every convolution against its arithmetic intensity, under the machine's limits."""
+    import numpy as np
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     threads = min(row["threads"] for row in rows)
     machine = limits[str(threads)]
     precisions = [name for name in COLOURS if any(row["precision"] == name for row in rows)]
@@ -125,16 +130,21 @@ def roofline(rows: Sequence[dict[str, Any]], limits: dict[str, dict[str, Any]]) 
         left = min([point["intensity"] for point in points] + [0.5]) * 0.7
         right = max(point["intensity"] for point in points) * 1.5
         bottom = min(point["gflops"] for point in points) * 0.6
+        across, up = np.log10(right / left), np.log10(2 * peak / bottom)
+        slope = np.degrees(np.arctan2(_PANEL_HEIGHT / up, _PANEL_WIDTH / across))
         axes.hlines(peak, left, right, color="black", linewidth=1.2)
         axes.text(right, peak * 1.05, f"peak {peak:.0f}", ha="right", va="bottom", fontsize=7)
         for level, speed in machine["copy_bandwidth"].items():
             start, knee = max(left, bottom / speed), min(peak / speed, right)
             axes.plot([start, knee], [start * speed, knee * speed], color=GREY, linewidth=0.8)
             axes.text(
-                start * 1.15, start * speed * 1.3, f"{level} {speed:.0f} GB/s", fontsize=6.5, color=GREY, rotation=45,
-                rotation_mode="anchor", transform_rotates_text=True,
+                start * 1.15, start * speed * 1.3, f"{level} {speed:.0f} GB/s", fontsize=6.5, color=GREY,
+                rotation=slope, rotation_mode="anchor",
             )  # fmt: skip
         axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(bottom, peak * 2))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.set_title(f"{precision}, {threads} thread{'s' if threads > 1 else ''}", fontsize=9)
         axes.set_xlabel("FLOPs for each byte read or written", fontsize=8)
         axes.tick_params(labelsize=7)
