@@ -16,7 +16,7 @@ from edgenet.errors import ConversionError, InputError
 from edgenet.graph import BATCH, Graph, Node
 
 SUMS = ("flops", "macs", "parameters", "bytes_read", "bytes_written")
-COLUMNS = ("name", "operation", "kind", "output", *SUMS, "intensity")
+COLUMNS: tuple[str, ...] = ("name", "operation", "kind", "output", *SUMS, "intensity")
 """Columns of the CSV; the last row is the total."""
 
 
