@@ -12,6 +12,9 @@ import numpy as np
 
 from edgenet.commands.doctor import cpu_name
 
+Progress = Callable[[str, int, int], None] | None
+"""Called with a stage's name, how much of it is done and how much there is."""
+
 SHORTEST = 2e-3
 """Seconds that one measurement lasts at least: faster calls are repeated within it."""
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "classify pictures, or run a network on arrays",
     "profile": "measure each step of a network",
     "inspect": "show what a file holds, what it costs, and verify it on this machine",
+    "cost": "compute what a layer costs on paper: size, parameters, FLOPs, bytes",
     "bench": "measure latency, or the saving of depthwise-separable convolution",
     "compare": "compare a converted network with its checkpoint, layer by layer",
     "doctor": "check that edgenet works on this machine",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, progress
-from edgenet.errors import ConversionError, InputError
+from edgenet.commands import bench_separable
+from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, progress, table
 from edgenet.model import MEMORY
 
 
@@ -21,18 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", choices=MEMORY, default="fast", help="low: as little memory as can be, and what it costs in time"
     )
-    study = parser.add_argument_group("separable", "without --input: the layer 14x14x512, and MobileNetV1 as a whole")
-    study.add_argument("--input", metavar="HxWxC", help="the layer's input: height x width x channels")
-    study.add_argument("--filters", type=positive, metavar="N", help="output channels D2 (default: as many as input)")
-    study.add_argument("--kernel", type=positive, default=3, metavar="F", help="size F of the kernel (default 3)")
-    study.add_argument("--stride", type=positive, default=1, metavar="N", help="stride (default 1)")
+    bench_separable.add_arguments(parser)
     add_threads(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.target == "separable":
-        _separable(arguments)
+        bench_separable.run(arguments)
     elif arguments.target == "machine":
         _machine(arguments)
     else:
@@ -50,27 +46,6 @@ def _latency(arguments: argparse.Namespace) -> None:
     emit(arguments, {"model": arguments.target, **figures}, latency.text(figures))
 
 
-def _separable(arguments: argparse.Namespace) -> None:
-    from edgenet.bench import separable
-    from edgenet.bench.layers import Layer, parse_size
-
-    height, width, channels = parse_size(arguments.input or "14x14x512")
-    if arguments.kernel % 2 == 0:
-        raise InputError(f"--kernel must be odd, not {arguments.kernel}.")
-    layer = Layer(height, width, channels, arguments.filters or channels, arguments.kernel, arguments.stride)
-    with progress() as report:
-        studies = {"layer": separable.layer_study(layer, arguments.threads, arguments.rounds or 15, report)}
-        if arguments.input is None:
-            try:
-                import torch  # noqa: F401
-            except ImportError:
-                raise ConversionError(
-                    "Comparing the networks needs PyTorch (pip install 'edgenet[convert]'); name a layer with --input."
-                ) from None
-            studies["network"] = separable.network_study(arguments.threads, arguments.rounds or 9, report)
-    emit(arguments, studies, "\n\n".join(separable.text(study) for study in studies.values()))
-
-
 def _machine(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
@@ -83,9 +58,11 @@ def _machine(arguments: argparse.Namespace) -> None:
         limits.save(each)
     lines = []
     for each in found:
-        speeds = ", ".join(f"{level} {speed:.0f}" for level, speed in each.bandwidth.items())
         lines.append(
             f"{each.isa}, {each.threads} threads: float32 {each.float32_gflops:.1f} GFLOP/s, int8 {each.int8_gops:.1f} "
-            f"GOP/s; reading GB/s: {speeds}"
+            f"GOP/s, {each.requantized:.1f} requantized results a ns, an empty step {each.step_ms * 1e6:.0f} ns"
         )
+        kinds = {"read": each.bandwidth, "write": each.write_bandwidth, "copy": each.copy_bandwidth}
+        rows = [[kind, *(f"{speed:.0f}" for speed in speeds.values())] for kind, speeds in kinds.items()]
+        lines.append(table(["GB/s", *each.bandwidth], rows))
     emit(arguments, {"limits": [asdict(each) for each in found]}, "\n".join(lines))

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, add_threads, emit, megabytes, open_model, table
+from edgenet.commands.console import add_json, add_threads, emit, megabytes, open_model, writable_target
+from edgenet.commands.layers import cost_rows, emit_cost, module_graph
 from edgenet.errors import EdgenetError, InputError
 from edgenet.graph import BATCH, Graph
 
@@ -24,28 +25,41 @@ MOVES = frozenset(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="an .edgenet file")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="an .edgenet file; with --cost also a zoo network, package.module:factory or .pt2 file",
+    )
     parser.add_argument("--cost", action="store_true", help="FLOPs, parameters and bytes of each operation")
+    parser.add_argument("--csv", metavar="FILE", help="write the cost of each operation to this file, - for stdout")
+    parser.add_argument("--input-size", metavar="CxHxW", help="input of a factory's module, such as 3x224x224")
     parser.add_argument("--verify", action="store_true", help="replay the file's golden input and compare the outputs")
     add_threads(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.csv not in (None, "-"):
+        writable_target(arguments.csv)
+    if (arguments.cost or arguments.csv) and not is_edgenet(arguments.model):
+        graph = module_graph(arguments.model, arguments.input_size)
+        emit_cost(arguments, {**describe(graph), "cost": cost_rows(graph)}, [_contents(describe(graph))])
+        return 0
     model = open_model(arguments.model, arguments.threads)
     figures = describe(model.graph)
     figures["file_bytes"] = Path(arguments.model).stat().st_size
     figures["plan"] = model.plan_info()
     figures["scalar_steps"] = [step["name"] for step in figures["plan"]["steps"] if not step["vector"]]
     figures["arena_bytes"] = model.arena_bytes()
-    blocks = [_header(figures), model.summary() + "\n" + _low_memory(figures["arena_bytes"])]
-    if arguments.cost:
-        figures["cost"] = cost_rows(model.graph)
-        blocks.append(_cost_table(figures["cost"]))
+    blocks = [_contents(figures), model.summary() + "\n" + _low_memory(figures["arena_bytes"])]
     if arguments.verify:
         figures["verify"] = verify(model)
         blocks.append(_verdict(figures["verify"]))
-    emit(arguments, figures, "\n\n".join(blocks))
+    if arguments.cost or arguments.csv:
+        figures["cost"] = cost_rows(model.graph)
+        emit_cost(arguments, figures, blocks)
+    else:
+        emit(arguments, figures, "\n\n".join(blocks))
     for step in figures["plan"]["steps"]:
         if not step["vector"]:
             text = f"step {step['name']} runs on {step['kernel']}, which is scalar and slow."
@@ -58,6 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _low_memory(arena: dict[str, int]) -> str:
     share = arena["low"] / arena["fast"]
     return f'arena with memory="low": {megabytes(arena["low"])}, {share:.0%} of {megabytes(arena["fast"])}'
+
+
+def is_edgenet(path: str) -> bool:
+    """Whether a path is to be opened as an .edgenet file."""
+    return Path(path).suffix == ".edgenet" or (Path(path).is_file() and Path(path).suffix != ".pt2")
 
 
 def precision(graph: Graph) -> str:
@@ -95,7 +114,7 @@ def describe(graph: Graph) -> dict[str, Any]:
     }
 
 
-def _header(figures: dict[str, Any]) -> str:
+def _contents(figures: dict[str, Any]) -> str:
     def shapes(items: dict[str, list[int | str]]) -> str:
         return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in items.items())
 
@@ -105,29 +124,14 @@ def _header(figures: dict[str, Any]) -> str:
         ("outputs", shapes(figures["outputs"])),
         ("parameters", f"{figures['parameters']:,}"),
         ("MACs", f"{figures['macs']:,} ({figures['flops']:,} FLOPs) for one sample"),
-        ("file", megabytes(figures["file_bytes"])),
         ("labels", str(figures["labels"] or "none")),
+        *([("file", megabytes(figures["file_bytes"]))] if "file_bytes" in figures else []),
     ]
     if figures["preprocessing"]:
         lines.append(("pictures", ", ".join(f"{key} {value}" for key, value in figures["preprocessing"].items())))
     hidden = ("precision", "equalization.")
     lines += [(key, value) for key, value in figures["provenance"].items() if value and not key.startswith(hidden)]
     return "\n".join(f"{key:13} {value}" for key, value in lines)
-
-
-def cost_rows(graph: Graph) -> list[dict[str, Any]]:
-    """Cost of each operation for one sample, in execution order."""
-    from edgenet.ops import graph_cost
-
-    costs = graph_cost(graph)
-    return [{"name": node.name, "operation": node.operation, **asdict(costs[node.output])} for node in graph.nodes]
-
-
-def _cost_table(rows: list[dict[str, Any]]) -> str:
-    keys = ("flops", "macs", "parameters", "bytes_read", "bytes_written")
-    body = [[row["operation"], *(f"{row[key]:,}" for key in keys), row["name"]] for row in rows]
-    body.append(["total", *(f"{sum(row[key] for row in rows):,}" for key in keys), ""])
-    return table(["operation", "FLOPs", "MACs", "parameters", "bytes read", "bytes written", "name"], body)
 
 
 def exact(graph: Graph) -> bool:

@@ -1,7 +1,8 @@
-"""The machine's limits, measured with edgenet's own kernels: peak multiply-add rates, and reading speed by cache level.
+"""The machine's limits, measured with edgenet's own kernels: peak multiply-add rates, and memory speed by cache level.
 
 Together they are the roofline (Williams, Waterman and Patterson, 2009): a step that does `flops` of work on `bytes`
-cannot take less than max(flops / peak, bytes / bandwidth).
+cannot take less than max(flops / peak, bytes / bandwidth), nor less than a step that does nothing. In int8 each result
+is requantized by the same execution units, which adds to the arithmetic.
 """
 
 from __future__ import annotations
@@ -18,34 +19,60 @@ import numpy as np
 
 from edgenet.engine.cache import folder, load_kernels
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
-from edgenet.engine.memory import address_of, aligned_words
+from edgenet.engine.memory import address_of, aligned_words, working_memory
+from edgenet.engine.team import team
 from edgenet.kernels.isa import InstructionSet, host
 from edgenet.kernels.table import kernels
 from edgenet.kernels.table_int8 import group_depth
 
 _SECONDS = 0.02
 _DEPTH = 64
+_EMPTY_STEPS = 2_000
+PRIVATE = ("L1", "L2")
+"""Levels of which each thread has its own."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Per thread count: GFLOP/s in float32, int8 GOP/s (both count multiply and add), and GB/s by working set."""
+    """Per thread count: GFLOP/s in float32, GOP/s in int8 (both count multiply and add), GB/s, ms of an empty step.
+
+    `requantized` counts the int8 results (in 1e9 a second) that are made from sums in registers. `bandwidth` is that of
+    reading, `write_bandwidth` of writing; `copy_bandwidth` counts the bytes read and written of a copy. The levels are
+    L1, L2, ... and "memory", for what the threads work on together.
+    """
 
     isa: str
     threads: int
     float32_gflops: float
     int8_gops: float
+    requantized: float
     bandwidth: dict[str, float]
+    write_bandwidth: dict[str, float]
+    copy_bandwidth: dict[str, float]
+    step_ms: float
 
-    def attainable_ms(self, flops: int, moved: int, int8: bool) -> float:
-        """Least time of a step: its arithmetic at the peak or its bytes at the speed of the level they fit in."""
-        peak = self.int8_gops if int8 else self.float32_gflops
-        return max(flops / peak, moved / self.bandwidth[self.level(moved)]) / 1e6
+    def attainable_ms(self, flops: int, read: int, written: int, int8: bool, results: int = 0) -> float:
+        """Least time of a step: its arithmetic at the peak or its bytes at the speed of the level that holds them.
+
+        `results` are the int8 values that it requantizes.
+        """
+        return max(self.arithmetic_ms(flops, int8, results), self.transfer_ms(read, written)) + self.step_ms
+
+    def arithmetic_ms(self, flops: int, int8: bool, results: int = 0) -> float:
+        """Time of the arithmetic at the peak."""
+        return (flops / (self.int8_gops if int8 else self.float32_gflops) + results / self.requantized) / 1e6
+
+    def transfer_ms(self, read: int, written: int) -> float:
+        """Time of the bytes read and written: as many of each as there are of both are copied, the rest goes alone."""
+        level = self.level(read + written)
+        copied = min(read, written)
+        alone = (read - copied) / self.bandwidth[level] + (written - copied) / self.write_bandwidth[level]
+        return (2 * copied / self.copy_bandwidth[level] + alone) / 1e6
 
     def level(self, size: int) -> str:
         """The smallest cache level that holds `size` bytes."""
         for name, limit in cache_sizes().items():
-            if size <= limit:
+            if size <= limit * (self.threads if name in PRIVATE else 1):
                 return name
         return "memory"
 
@@ -107,14 +134,21 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
     names = {row.factory: name for name, row in kernels(target).items() if row.module == "machine"}
     loaded = load_kernels(names.values(), target)
 
-    def rate(factory: str, work: float, **values: int) -> float:
+    def rate(factory: str, work: float, own_bytes: int = 0, **values: int) -> float:
+        """Work a second of one kernel on all threads. With `own_bytes`, x and y are memory of each thread's own."""
         kernel = loaded[names[factory]]
         entry = ENTRY_TYPE(kernel.address)
         calls, keep = [], []
         for _ in range(threads):
             sink = aligned_words(4096)
+            own = working_memory(own_bytes)
+            own[...] = 1  # untouched zeros would all be one page
+            if own_bytes:
+                values |= {"x": address_of(own), "y": address_of(own)}
+                if "x" in kernel.slots and "y" in kernel.slots:
+                    values["y"] += own_bytes // 2
             slots = _slots(kernel, sink=address_of(sink), **values)
-            keep += [sink, slots]
+            keep += [sink, own, slots]
             address = address_of(slots)
             calls.append(lambda passes, place=address: entry(place, 0, passes, 0))
         found = _rate(calls, work)
@@ -128,16 +162,43 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
     float32 = rate("peak_f32", products["peak_f32"], x=x, weights=weights, depth=_DEPTH)
     grouped = group_depth(target)
     int8 = rate("peak_int8", products["peak_int8"] * grouped, x=x, weights=weights, depth=_DEPTH)
-    bandwidth = {}
+    made = rows["peak_int8"][0] * rows["peak_int8"][1] * target.lanes
+    together = rate("peak_requantize", made, x=x, weights=weights)
+    requantized = 1 / max(1 / together - 2 * grouped / int8, 1e-6)
+    speeds: dict[str, dict[str, float]] = {"read_memory": {}, "write_memory": {}, "copy_memory": {}}
     sizes = cache_sizes()
-    for level, size in {
-        **{name: limit // 2 for name, limit in sizes.items()},
-        "memory": 4 * max(sizes.values()),
-    }.items():
-        size = min(size, 512 << 20) // 1024 * 1024
-        data = np.zeros(size, np.uint8)
-        bandwidth[level] = rate("read_memory", size, x=address_of(data), count=size // (4 * target.lanes) // 8 * 8)
-    return Limits(target.name, threads, float32, int8, bandwidth)
+    working_sets = {name: limit // 2 for name, limit in sizes.items()} | {"memory": 4 * max(sizes.values())}
+    vectors = 8 * 4 * target.lanes
+    for level, size in working_sets.items():
+        shared = threads if level not in PRIVATE else 1
+        size = min(size, 512 << 20) // shared // (2 * vectors) * 2 * vectors
+        for factory, found in speeds.items():
+            count = size // vectors * 8 // (2 if factory == "copy_memory" else 1)
+            found[level] = rate(factory, size, own_bytes=size, count=count)
+    read, write, copy = speeds.values()
+    return Limits(
+        target.name, threads, float32, int8, requantized, read, write, copy, _empty_step_ms(target, threads, loaded)
+    )
+
+
+def _empty_step_ms(target: InstructionSet, threads: int, loaded: dict[str, LoadedKernel]) -> float:
+    """Time of a step in which each thread does nothing once, and where there are several they meet behind it."""
+    kernel = next(each for each in loaded.values() if "read_memory" in each.name)
+    slots = _slots(kernel, x=0, count=0, sink=address_of(aligned_words(64)))
+    counter_bytes = 64 * (threads + 1)
+    counters, records = aligned_words(_EMPTY_STEPS * counter_bytes // 8), aligned_words(8 * _EMPTY_STEPS)
+    table = records.reshape(-1, 8)
+    table[:, :4] = kernel.address, threads, 1, address_of(slots)
+    table[:, 4] = address_of(counters) + np.arange(_EMPTY_STEPS) * counter_bytes
+    crew = team(target)
+    record = crew.record(address_of(records), _EMPTY_STEPS)
+    best = float("inf")
+    for epoch in range(1, 8):
+        started = time.perf_counter()
+        crew.run(record, threads, epoch, (slots, counters, records))
+        best = min(best, time.perf_counter() - started)
+    crew.settle(record)
+    return best * 1e3 / _EMPTY_STEPS
 
 
 def _place(isa: str, threads: int) -> Path:

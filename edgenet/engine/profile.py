@@ -80,4 +80,4 @@ def _roofline(limits: Limits | None, steps: list[Step], ms: float) -> float | No
     flops, moved = sum(step.flops for step in steps), sum(step.bytes_moved for step in steps)
     if limits is None or ms <= 0 or moved == 0:
         return None
-    return limits.attainable_ms(flops, moved, steps[0].kernel.startswith("s8")) / ms
+    return limits.attainable_ms(flops, moved, 0, steps[0].kernel.startswith("s8")) / ms

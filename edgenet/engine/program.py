@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
-from edgenet.engine.memory import address_of, aligned_words
+from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.errors import EngineError
 from edgenet.graph import DTYPES
 from edgenet.prepare.plan import Operand, Packed, Plan, Scratch, Step
@@ -38,10 +38,8 @@ class Context:
         self._times = 0
         self._epoch = 0
         self._record = aligned_words(0)
-        arena = np.empty(plan.arena_bytes + 128, np.uint8)
-        start = -arena.ctypes.data % 64
-        self._arena = arena
-        self._base = arena.ctypes.data + start
+        self._arena = working_memory(plan.arena_bytes + 128)
+        self._base = address_of(self._arena)
         self._keep = [kernels[step.kernel] for step in plan.steps]
         self._patches: dict[str, list[tuple[int, int]]] = {}
         places, total = [], 0

@@ -1,4 +1,4 @@
-"""Kernels that measure the machine: peak multiply-add rates in float32 and int8, and reading speed. Unit: one pass."""
+"""Kernels that measure the machine: peak multiply-add rates in float32 and int8, speeds of memory. Unit: one pass."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edgenet.kernels.simd import (
     store_tile_f32,
 )
 from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, store_sums
+from edgenet.kernels.simd_requantize import store_requantized
 from edgenet.kernels.tuples import sequence
 
 
@@ -48,6 +49,21 @@ def peak_int8(rows: int, columns: int) -> Callable[..., None]:
     return kernel
 
 
+def peak_requantize(rows: int, columns: int) -> Callable[..., None]:
+    """A tile of int8 results from sums in registers: one product an element, then scaled, rounded, clamped, stored."""
+
+    def kernel(begin: int, end: int, thread: int, x: int, weights: int, sink: int):
+        places = sequence(x, 4, rows)
+        targets = sequence(sink, 64 * columns, rows)
+        multiplier = load_row_f32(weights, 0, columns)
+        sums = repeat(load_row_i32(weights, 0, columns), rows)
+        for _ in range(begin, end):
+            sums = outer_dot(sums, places, 0, load_row_groups(weights, 0, columns))
+            store_requantized(sums, multiplier, targets, 0, (0, 0, 127), 0, 0)
+
+    return kernel
+
+
 def read_memory() -> Callable[..., None]:
     """Read `count` vectors from `x` in order, eight a turn."""
 
@@ -64,5 +80,32 @@ def read_memory() -> Callable[..., None]:
                 total = maximum(total, maximum(first, second))
                 other = maximum(other, maximum(third, fourth))
         store_f32(add(total, other), sink, 0)
+
+    return kernel
+
+
+def write_memory() -> Callable[..., None]:
+    """Fill `count` vectors from `y` in order, eight a turn."""
+
+    def kernel(begin: int, end: int, thread: int, y: int, count: int):
+        lanes = lane_count()
+        value = splat_f32(1.0)
+        for _ in range(begin, end):
+            for i in range(0, count * lanes, 8 * lanes):
+                for k in range(8):
+                    store_f32(value, y, i + k * lanes)
+
+    return kernel
+
+
+def copy_memory() -> Callable[..., None]:
+    """Copy `count` vectors from `x` to `y` in order, eight a turn."""
+
+    def kernel(begin: int, end: int, thread: int, x: int, y: int, count: int):
+        lanes = lane_count()
+        for _ in range(begin, end):
+            for i in range(0, count * lanes, 8 * lanes):
+                for k in range(8):
+                    store_f32(load_f32(x, i + k * lanes), y, i + k * lanes)
 
     return kernel

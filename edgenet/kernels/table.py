@@ -50,7 +50,10 @@ def _machine(target: InstructionSet) -> list[Kernel]:
     return [
         Kernel("bench_peak_f32", "machine", "peak_f32", (height, vectors), "bench"),
         Kernel("bench_peak_int8", "machine", "peak_int8", (rows, columns), "bench", "int8"),
+        Kernel("bench_peak_requantize", "machine", "peak_requantize", (rows, columns), "bench", "int8"),
         Kernel("bench_read_memory", "machine", "read_memory", (), "bench", "any"),
+        Kernel("bench_write_memory", "machine", "write_memory", (), "bench", "any"),
+        Kernel("bench_copy_memory", "machine", "copy_memory", (), "bench", "any"),
     ]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import edgenet
 from edgenet.engine import limits
@@ -15,7 +16,11 @@ def test_measured_limits_are_kept_and_used(monkeypatch, tmp_path):
     assert found.isa == host().name
     assert found.float32_gflops > 0
     assert found.int8_gops > 0
-    assert set(found.bandwidth) >= {"L1", "L2", "memory"}
+    assert found.requantized > 0
+    assert found.step_ms > 0
+    for speeds in (found.bandwidth, found.write_bandwidth, found.copy_bandwidth):
+        assert set(speeds) >= {"L1", "L2", "memory"}
+        assert min(speeds.values()) > 0
     monkeypatch.setattr(limits, "folder", lambda: tmp_path)
     assert limits.saved(host().name, 1) is None
     model, x = edgenet.load(separable(), 1), np.ones((1, 12, 12, 24), np.float32)
@@ -25,9 +30,25 @@ def test_measured_limits_are_kept_and_used(monkeypatch, tmp_path):
     assert all(row["roofline"] > 0 for row in model.profile(x).rows)
 
 
+SPEEDS = {"L1": 100.0, "L2": 50.0, "L3": 20.0, "memory": 10.0}
+SAMPLE = limits.Limits("avx2", 1, 100.0, 200.0, 10.0, SPEEDS, SPEEDS, SPEEDS, 0.0)
+
+
 def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
-    sample = limits.Limits("avx2", 1, 100.0, 200.0, {"L1": 100.0, "L2": 50.0, "L3": 20.0, "memory": 10.0})
-    assert sample.attainable_ms(10**9, 1000, int8=False) == 10.0
-    assert sample.attainable_ms(10**9, 1000, int8=True) == 5.0
-    assert sample.attainable_ms(1, 1 << 33, int8=False) == (1 << 33) / 10.0 / 1e6
-    assert replace(sample, bandwidth={"L1": 1e9, "L2": 1e9, "L3": 1e9, "memory": 1e9}).level(1) == "L1"
+    assert SAMPLE.attainable_ms(10**9, 1000, 0, int8=False) == 10.0
+    assert SAMPLE.attainable_ms(10**9, 1000, 0, int8=True) == 5.0
+    assert SAMPLE.attainable_ms(10**9, 1000, 0, int8=True, results=10**8) == 15.0
+    assert SAMPLE.attainable_ms(1, 1 << 33, 0, int8=False) == pytest.approx((1 << 33) / 10.0 / 1e6)
+    assert replace(SAMPLE, step_ms=1.0).attainable_ms(10**9, 1000, 0, int8=False) == 11.0
+
+
+def test_bytes_that_are_read_and_written_are_copied():
+    halved = replace(SAMPLE, copy_bandwidth=dict.fromkeys(SPEEDS, 5.0), write_bandwidth=dict.fromkeys(SPEEDS, 1.0))
+    assert halved.transfer_ms(3000, 1000) == pytest.approx((2000 / 5.0 + 2000 / 100.0) / 1e6)
+    assert halved.transfer_ms(1000, 3000) == pytest.approx((2000 / 5.0 + 2000 / 1.0) / 1e6)
+
+
+def test_a_working_set_lies_in_the_smallest_level_that_holds_it(monkeypatch):
+    monkeypatch.setattr(limits, "cache_sizes", lambda: {"L1": 1000, "L2": 10_000, "L3": 100_000})
+    assert [SAMPLE.level(size) for size in (1000, 1001, 100_000, 100_001)] == ["L1", "L2", "L3", "memory"]
+    assert [replace(SAMPLE, threads=2).level(size) for size in (2000, 2001, 100_001)] == ["L1", "L2", "memory"]
