@@ -118,7 +118,8 @@ def test_imports_follow_the_house(path: Path) -> None:
 def test_runtime_imports_no_optional_package(path: Path) -> None:
     """torch only in the converter and where networks are trained, numba and llvmlite only in the kernels; elsewhere
     all of them inside functions."""
-    own = "training" if module_name(path).startswith("edgenet.bench.training") else part(module_name(path))
+    trains = module_name(path).startswith(("edgenet.bench.training", "edgenet.bench.qat"))
+    own = "training" if trains else part(module_name(path))
     allowed = {"converter": {"torch"}, "training": {"torch"}, "kernels": {"numba", "llvmlite"}}.get(own, set())
     early = {name.split(".")[0] for name, early in imported(path) if early}
     assert not early & (HEAVY - allowed)
