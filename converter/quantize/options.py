@@ -30,7 +30,7 @@ class QuantizationOptions:
     weighted: bool = True
     equalize: bool = True
     rounding: str = "output"
-    compensate: bool = True
+    compensate: bool = False
     correct_bias: bool = False
     head: int = 32
 

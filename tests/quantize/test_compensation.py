@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -75,8 +73,8 @@ def test_positions_are_those_of_the_patches(stride: int) -> None:
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_compensated_networks_keep_their_means_and_agree_with_the_oracle(name: str) -> None:
     graph, head = build(name), samples(8)
-    plain = quantize(graph, head, options=QuantizationOptions(compensate=False))
-    found = quantize(graph, head)
+    plain = quantize(graph, head)
+    found = quantize(graph, head, options=QuantizationOptions(compensate=True))
     validate(found)
     x = {graph.inputs[0]: samples(1, seed=3)[0]}
     want, got = reference.run(found, x), Executor(found).run(x)
@@ -94,8 +92,7 @@ def test_compensated_networks_keep_their_means_and_agree_with_the_oracle(name: s
 
 def test_it_is_left_out_where_layers_stay_float32() -> None:
     graph, head = build("separable"), samples(4)
-    kept = quantize(graph, head, keep=["classifier"])
-    options = replace(QuantizationOptions(), compensate=False)
-    plain = quantize(graph, head, options=options, keep=["classifier"])
+    kept = quantize(graph, head, options=QuantizationOptions(compensate=True), keep=["classifier"])
+    plain = quantize(graph, head, keep=["classifier"])
     assert kept.nodes == plain.nodes
     assert all(np.array_equal(kept.constants[name], plain.constants[name]) for name in plain.constants)
