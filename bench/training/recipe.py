@@ -23,8 +23,8 @@ class Recipe:
     batch norm. `flip` mirrors half of the pictures; `crop` shifts by up to so many pixels; `scale` resizes by up to
     that share; `jitter` changes brightness, contrast and saturation by up to that share; `cutout` blanks a square of
     that side; `mixup` and `cutmix` are the alpha of their Beta distribution; 0 leaves each out.
-    `frozen` stages keep their weights until epoch `thaw` (0: to the end), and layers other than the head learn at
-    `backbone_rate` times the rate: settings for transfer learning.
+    For transfer learning, the first `frozen` stages keep their weights for `thaw` epochs (0: to the end), and layers
+    other than the head learn at `backbone_rate` times the rate.
     """
 
     epochs: int = 6

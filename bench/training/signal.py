@@ -1,8 +1,9 @@
 """What an initialization does to a deep network: the signal in each layer, the gradient, and whether training starts.
 
 The network is a plain chain of 3x3 convolutions and ReLUs without shortcuts. A normal distribution of deviation 0.01
-shrinks the signal in every layer by the same factor: after twenty, outputs are those of the last bias and gradients are
-lost in rounding. Kaiming's variance keeps both; batch norm repairs what the initialization got wrong.
+shrinks the signal in every layer by the same factor: after twenty, outputs are those of the last bias, and gradients so
+small that not even Adam, which divides by their size, gets anywhere. Kaiming's variance keeps both; batch norm repairs
+what the initialization got wrong.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ def measure(
     depth: int = 20,
     width: int = 16,
     steps: int = 100,
-    rate: float = 0.01,
+    rate: float = 0.001,
     seed: int = 0,
 ) -> Signal:
-    """The signal in a fresh chain, and its loss over `steps` steps of SGD with momentum on batches of 64 examples.
+    """The signal in a fresh chain, and its loss over `steps` steps of Adam on batches of 64 examples.
 
     `examples` are pictures uint8 [N, C, H, W] and labels int64 [N].
     """
@@ -67,12 +68,12 @@ def measure(
     activations: list[float] = []
     convolutions = [layer for layer in module if isinstance(layer, nn.Conv2d)]
     handles = [
-        layer.register_forward_hook(lambda _layer, _inputs, output: activations.append(float(output.std())))
+        layer.register_forward_hook(lambda _layer, _inputs, output: activations.append(output.std().item()))
         for layer in convolutions
     ]
     gradients: list[float] = []
     losses = []
-    optimizer = torch.optim.SGD(module.parameters(), rate, momentum=0.9)
+    optimizer = torch.optim.Adam(module.parameters(), rate)
     for step in range(steps):
         chosen = torch.randint(len(images), (min(64, len(images)),), generator=generator)
         optimizer.zero_grad()

@@ -90,7 +90,7 @@ def _epoch(
     torch.manual_seed(seed)  # dropout
     transfer.freeze(module, 0 if 0 < recipe.thaw <= epoch else recipe.frozen)
     transfer.train_mode(module)
-    classes = transfer.head(module)[1].out_features
+    classes = transfer.head(module)[1].weight.shape[0]
     order = torch.randperm(len(images), generator=generator)
     steps = max(1, len(images) // recipe.batch)
     losses = torch.zeros(steps)

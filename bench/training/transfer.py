@@ -11,11 +11,14 @@ from edgenet.converter.zoo.weights import load_weights
 from edgenet.errors import InputError
 
 
-def head(module: nn.Module) -> tuple[str, nn.Linear]:
-    """The name of a classifier's last linear layer, and the layer. Raises InputError when there is none."""
-    found = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+def head(module: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """The name of a classifier's last layer with weights, and the layer: its outputs are the classes.
+
+    Raises InputError when there is none.
+    """
+    found = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     if not found:
-        raise InputError(f"{type(module).__name__} has no linear layer that could be its head.")
+        raise InputError(f"{type(module).__name__} has no layer with weights that could be its head.")
     return found[-1]
 
 
@@ -31,8 +34,7 @@ def load_backbone(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def stages(module: nn.Module) -> list[nn.Module]:
-    """What can be frozen, first to last: runs of layers below the head, each beginning at a convolution with weights
-    and holding what follows it up to the next, as one list of leaf modules would be cut."""
+    """What can be frozen, first to last: each convolution or linear layer below the head, with what follows it."""
     _, last = head(module)
     found: list[list[nn.Module]] = []
     for layer in module.modules():

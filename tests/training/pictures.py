@@ -1,4 +1,4 @@
-"""A classification task small enough for tests: in which quarter of the picture a bright square lies."""
+"""Classification tasks small enough for tests: where in the picture a bright square lies, and how bright it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def examples(count: int, seed: int = 0, side: int = 12) -> tuple[Tensor, Tensor]:
-    """Noisy pictures uint8 [count, 1, side, side] and labels 0..3."""
+    """Noisy pictures uint8 [count, 1, side, side] and, as labels 0..3, the quarter that holds a bright square."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(4, (count,), generator=generator)
     pictures = torch.randint(0, 120, (count, 1, side, side), generator=generator)
@@ -16,6 +16,14 @@ def examples(count: int, seed: int = 0, side: int = 12) -> tuple[Tensor, Tensor]
         top, left = (label // 2) * half, (label % 2) * half
         pictures[index, 0, top + 1 : top + half - 1, left + 1 : left + half - 1] = 220
     return pictures.to(torch.uint8), labels
+
+
+def shades(count: int, side: int = 12) -> tuple[Tensor, Tensor]:
+    """Noisy pictures uint8 [count, 1, side, side] and, as labels 0..3, how bright they are."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(4, (count,), generator=generator)
+    noise = torch.randint(0, 60, (count, 1, side, side), generator=generator)
+    return (60 * labels.view(-1, 1, 1, 1) + noise).to(torch.uint8), labels
 
 
 def network(classes: int = 4) -> nn.Sequential:

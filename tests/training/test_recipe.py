@@ -17,7 +17,7 @@ from edgenet.bench.training.schedules import build_schedule, factor
 from edgenet.converter import zoo
 from edgenet.errors import InputError
 
-from .pictures import examples, network
+from .pictures import network, shades
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_batch_norm_off_leaves_biases_in_its_place():
 def test_small_gaussian_weights_stall_a_deep_network():
     """Deviation 0.01 loses the signal and the gradient within twenty layers; Kaiming and batch norm keep both."""
     found = {
-        (scheme, norm): signal.measure(examples(256), scheme, norm, depth=16, width=8, steps=30, rate=0.02)
+        (scheme, norm): signal.measure(shades(256), scheme, norm, depth=16, width=8, steps=30, rate=0.003)
         for scheme, norm in signal.VARIANTS
     }
     stalled, kaiming, repaired = (found[key] for key in (("gaussian", False), ("kaiming", False), ("gaussian", True)))
@@ -162,8 +162,8 @@ def test_small_gaussian_weights_stall_a_deep_network():
     assert stalled.last_loss == pytest.approx(math.log(4), abs=0.02)
     assert kaiming.activations[-1] > 1e-3 * kaiming.activations[0]
     assert min(kaiming.gradients) > 1e-4
-    assert kaiming.last_loss < 0.8 * math.log(4)
-    assert repaired.last_loss < 0.8 * math.log(4)
+    assert kaiming.last_loss < 0.9 * math.log(4)
+    assert repaired.last_loss < 0.9 * math.log(4)
     table = signal.text(list(found.values()))
     assert "gaussian + batch norm" in table
     assert "deviation after layer 16" in table

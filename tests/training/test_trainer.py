@@ -10,6 +10,7 @@ from torch import nn
 
 from edgenet.bench.training import Recipe, accuracy, checkpoint, curves, start, train, transfer
 from edgenet.bench.training.recipe import OPTIMIZERS
+from edgenet.converter import zoo
 from edgenet.errors import ConversionError, InputError
 
 from .pictures import examples, network
@@ -107,10 +108,11 @@ def test_seed_decides_the_bits():
 
 
 def test_training_leaves_the_global_generator_alone():
+    module = fresh(RECIPE)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train(fresh(RECIPE), examples(64), RECIPE)
+    train(module, examples(64), RECIPE)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -165,8 +167,9 @@ def test_transfer_keeps_frozen_stages_until_they_thaw():
 def test_transfer_refuses_what_does_not_fit():
     with pytest.raises(InputError, match="has 2 stages below its head; 3 cannot"):
         transfer.freeze(network(), 3)
-    with pytest.raises(InputError, match="no linear layer"):
-        transfer.head(nn.Sequential(nn.Conv2d(1, 1, 1)))
+    with pytest.raises(InputError, match="no layer with weights"):
+        transfer.head(nn.Sequential(nn.ReLU()))
+    assert transfer.head(zoo.build("squeezenet1_1", num_classes=7))[1].weight.shape[0] == 7
     with pytest.raises(ConversionError, match="missing"):
         transfer.load_backbone(network(), {"0.weight": torch.zeros(8, 1, 3, 3)})
 
