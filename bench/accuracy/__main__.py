@@ -18,7 +18,7 @@ from edgenet.errors import EdgenetError, InputError
 
 EPOCHS = {"fashion-mnist": 5, "mnist": 30}
 QUICK_EPOCHS = {"fashion-mnist": 2, "mnist": 12}
-WIDTH, QUICK_WIDTH = 32, 16
+WIDTHS, QUICK_WIDTHS = (16, 32), (16,)
 SEEDS = (0, 1, 2)
 CROP = 1
 """Pixels that training pictures are shifted by at most: objects fill these pictures."""
@@ -34,7 +34,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--dataset", choices=tuple(datasets.CLASSES), default="fashion-mnist")
     parser.add_argument("--data", metavar="DIR", help="the data set's folder (default: where its package puts it)")
     parser.add_argument("--quick", action="store_true", help="narrower networks and fewer epochs: minutes")
-    parser.add_argument("--widths", type=positive, nargs="+", metavar="N", help="channels of the stem (default 32)")
+    parser.add_argument("--widths", type=positive, nargs="+", metavar="N", help="channels of the stem (default 16 32)")
     parser.add_argument("--epochs", type=positive, metavar="N", help="passes over the data (default 5, MNIST 30)")
     parser.add_argument("--seeds", type=_seed, nargs="+", default=SEEDS, metavar="N", help="seeds (default 0 1 2)")
     parser.add_argument("--images", type=positive, metavar="N", help="train on the first N pictures only")
@@ -80,8 +80,8 @@ def _study(arguments: argparse.Namespace, command: str) -> None:
 
     quick = arguments.quick
     epochs = arguments.epochs or (QUICK_EPOCHS if quick else EPOCHS)[arguments.dataset]
-    base = Run(arguments.dataset, study.SEPARABLE, WIDTH, Recipe(epochs=epochs, crop=CROP), arguments.images)
-    widths = arguments.widths or [QUICK_WIDTH if quick else WIDTH]
+    widths = arguments.widths or (QUICK_WIDTHS if quick else WIDTHS)
+    base = Run(arguments.dataset, study.SEPARABLE, widths[0], Recipe(epochs=epochs, crop=CROP), arguments.images)
     runs = study.plan(base, widths, arguments.seeds)
     folder = arguments.folder or cache() / "accuracy"
     with progress() as show:

@@ -34,7 +34,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 panel.errorbar(
                     [row[key] * unit for row in members],
                     [100 * row["accuracy_mean"] for row in members],
-                    [100 * (row["accuracy_spread"] or 0.0) for row in members],
+                    [100 * row["accuracy_spread"] for row in members],
                     color=COLORS[network],
                     marker=marker,
                     markerfacecolor=COLORS[network] if precision == "float32" else "white",

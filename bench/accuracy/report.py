@@ -31,7 +31,7 @@ def cells(row: Row) -> list[str]:
     return [
         f"{row['network']} (width {row['width']})",
         row["precision"],
-        share(row["accuracy_mean"], row["accuracy_spread"]),
+        share(row["accuracy_mean"], row["accuracy_spread"], len(row["seeds"])),
         f"{row['macs'] / 1e6:.2f} M",
         f"{row['parameters'] / 1e3:.1f} k",
         f"{row['file_bytes'] / 1e3:.1f}",
@@ -40,10 +40,10 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def share(mean: float, spread: float | None, signed: bool = False) -> str:
-    """A share in per cent, with its standard deviation where there is one."""
-    text = f"{100 * mean:+.2f}" if signed else f"{100 * mean:.2f}"
-    return text if spread is None else f"{text} ± {100 * spread:.2f}"
+def share(mean: float, spread: float, seeds: int, sign: str = "") -> str:
+    """A share in per cent, with its standard deviation where there are several seeds."""
+    text = f"{100 * mean:{sign}.2f}"
+    return f"{text} ± {100 * spread:.2f}" if seeds > 1 else text
 
 
 def savings(rows: Sequence[Row]) -> list[Row]:
@@ -63,8 +63,9 @@ def savings(rows: Sequence[Row]) -> list[Row]:
             {
                 "width": width,
                 "precision": precision,
+                "seeds": standard["seeds"],
                 "accuracy_mean": statistics.mean(differences),
-                "accuracy_spread": statistics.stdev(differences) if len(differences) > 1 else None,
+                "accuracy_spread": statistics.stdev(differences) if len(differences) > 1 else 0.0,
                 **{
                     key: separable[key] / standard[key]
                     for key in ("macs", "parameters", "file_bytes", "ms", "ms_direct")
@@ -77,7 +78,7 @@ def savings(rows: Sequence[Row]) -> list[Row]:
 def saving_cells(saving: Row) -> list[str]:
     """A row of the table of savings as text: each cost as a share of the standard twin's."""
     costs = [f"1/{1 / saving[key]:.1f}" for key in ("macs", "parameters", "file_bytes", "ms", "ms_direct")]
-    accuracy = share(saving["accuracy_mean"], saving["accuracy_spread"], signed=True)
+    accuracy = share(saving["accuracy_mean"], saving["accuracy_spread"], len(saving["seeds"]), "+")
     return [str(saving["width"]), saving["precision"], accuracy, *costs]
 
 

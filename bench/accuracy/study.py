@@ -80,9 +80,9 @@ def rows(
 ) -> list[dict[str, Any]]:
     """A row for each network, width and precision: accuracy over the seeds, work, size, milliseconds a picture.
 
-    `accuracy_spread` is the standard deviation over the seeds. `ms` is the engine's own choice of algorithms and
-    `ms_direct` the time without Winograd's, which only the standard twin has a use for; both are medians of rounds in
-    which all networks take turns, one picture at a time.
+    `accuracy_spread` is the standard deviation over the seeds (0 for a single one). `ms` is the engine's own choice of
+    algorithms and `ms_direct` the time without Winograd's, which only the standard twin has a use for; both are medians
+    of rounds in which all networks take turns, one picture at a time.
     """
     groups: dict[tuple[str, int], list[tuple[Run, dict[str, float]]]] = {}
     for run, accuracy in zip(runs, found, strict=True):
@@ -107,7 +107,7 @@ def rows(
                     "seeds": [run.recipe.seed for run, _ in members],
                     "accuracies": values,
                     "accuracy_mean": statistics.mean(values),
-                    "accuracy_spread": statistics.stdev(values) if len(values) > 1 else None,
+                    "accuracy_spread": statistics.stdev(values) if len(values) > 1 else 0.0,
                     "torch_accuracy_mean": statistics.mean(accuracy["torch"] for _, accuracy in members),
                     "parameters": counts["parameters"],
                     "macs": counts["macs"],

@@ -55,7 +55,9 @@ def _study(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     torch.set_num_threads(1)  # the figures must not depend on the machine
     data = datasets.load(arguments.dataset, arguments.data)
     given = {"width": arguments.width, "steps": arguments.steps}
-    chosen = (QUICK if arguments.quick else {}) | {key: value for key, value in given.items() if value is not None}
+    chosen: dict[str, Any] = (QUICK if arguments.quick else {}) | {
+        key: value for key, value in given.items() if value is not None
+    }
     recipe = Recipe(epochs=1 if arguments.quick else arguments.epochs)
     rows = []
     with progress() as report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def read(path: Path, recipe: Recipe) -> dict[str, Any]:
     """What `save` wrote. Raises InputError for another file, or one of a run with another recipe."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler raises exceptions of every kind for what is no checkpoint
         raise InputError(f"{path} is not a readable checkpoint. Delete it to train anew.") from error
     if not isinstance(content, dict) or set(content) != {"state_dict", "optimizer", "recipe", "history"}:
         raise InputError(f"{path} is not a checkpoint of a training run. Name another file.")
