@@ -63,7 +63,8 @@ def text(found: dict[str, Any]) -> str:
     for network in dict.fromkeys(row["network"] for row in found["rows"]):
         members = [row for row in found["rows"] if row["network"] == network]
         members.sort(key=lambda row: -row.get("sqnr", -1e9))
-        parts.append(f"{network}, int8, {members[0].get('samples', 0)} images\n{table(HEADERS, map(_cells, members))}")
+        shown = table(HEADERS, [_cells(row) for row in members])
+        parts.append(f"{network}, int8, {members[0].get('samples', 0)} images\n{shown}")
     for cell in found["margins"]:
         parts.append(
             f"{cell['network']}: edgenet {cell['edgenet']:.2f} dB, the best other runtime ({cell['best_peer']} "
