@@ -117,7 +117,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
     lowering.step(
         f"s8_dw{height}x{width}s{stride_y}_wide",
         units,
-        max(1, min(20_000 // max(1, work), -(-units // (4 * lowering.threads)))),
+        max(1, min(5_000 // max(1, work), -(-units // (4 * lowering.threads)))),
         **{name: slots[name] for name in (*names, "y", "y_stride", "zero", "smallest", "largest")},
         outside=zero_points(lowering, node.inputs["x"], lanes * group),
         weights=packed,
@@ -166,5 +166,5 @@ def _lanes(node: Node, lowering: Lowering, first: int) -> None:
             del slots[known]
     units = batch * -(-out_height // band)
     work = band * out_width * height * width * -(-(channels - first) // lanes)
-    grain = max(1, min(20_000 // max(1, work), -(-units // (4 * lowering.threads))))
+    grain = max(1, min(5_000 // max(1, work), -(-units // (4 * lowering.threads))))
     lowering.step(name, units, grain, **slots)

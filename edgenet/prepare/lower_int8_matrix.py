@@ -9,6 +9,7 @@ from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table_int8 import gemm_tile, group_depth, halved
 from edgenet.prepare.lowering import Lowering, activation_bounds
+from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
 
 HARDSWISH = 1
@@ -92,12 +93,18 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
     }
 
 
+def scratch_slots(lowering: Lowering, stride: int, rows: int) -> dict[str, Value]:
+    """Slots of a thread's scratch: the sums of a tile, and `rows` widened rows of `stride` bytes."""
+    size = -(-(stride * rows + SUMS_BYTES) // 64) * 64
+    return {"scratch": lowering.scratch(size), "scratch_stride": stride, "scratch_bytes": size}
+
+
 def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows."""
     weight = node.inputs["weight"]
     channels, depth = lowering.shape(weight)[0], lowering.shape(weight)[-1]
     lanes, group = lowering.target.lanes, group_depth(lowering.target)
-    height, _, vectors = gemm_tile(lowering.target)
+    height, second, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
 
     def make() -> np.ndarray:
@@ -106,27 +113,25 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lowering.target)
 
     panels = -(-channels // width)
-    stride, span, block = 0, 1, max(height, min(-(-pixels // height) * height, 4 * height))
+    work = -(-depth // group) * height * vectors
+    stride, most = 0, 1 << 30
     if group != 4:
         stride = -(-depth // 32) * 64 + 64
-        most = max(1, _SCRATCH_BYTES // stride // height) * height
-        block = max(height, min(block, most))
-        span = max(1, min(panels, -(-panels * -(-pixels // block) // (4 * lowering.threads))))
+        most = _SCRATCH_BYTES // stride
+    part = partition(pixels, height, second, panels, work, pixels * depth, channels * depth, lowering.threads, most)
     key = ("s8_panels", node.name, weight, width, lanes, group)
     lowering.step(
         f"s8_pw_{height}x{width}",
-        -(-pixels // block) * -(-panels // span),
+        part.units,
         1,
         x=lowering.read(node.inputs["x"]),
         x_stride=depth,
         weights=lowering.packed(key, make),
-        scratch=lowering.scratch(stride * block + SUMS_BYTES),
-        scratch_stride=stride,
+        **scratch_slots(lowering, stride, part.most_pixels(pixels)),
         pixels=pixels,
         depth=depth,
         groups=-(-depth // group),
         channels=channels,
-        block=block,
-        span=span,
+        **part.slots(),
         **epilogue(node, lowering, channels),
     )
