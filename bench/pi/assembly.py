@@ -160,12 +160,29 @@ def remainder_loop(blocks: dict[str, Block], products_a_turn: int) -> tuple[str,
     return tuple(min(found, key=len, default=[]))
 
 
-def moving_loop(blocks: dict[str, Block], kind: str) -> tuple[str, ...]:
-    """The loop without products that stores ("st") or loads ("ld") the most bytes a turn; empty if there is none."""
+def moving_loop(blocks: dict[str, Block], kind: str, own: bool = False) -> tuple[str, ...]:
+    """Instructions of one turn of the loop without products that stores ("st") or loads ("ld") the most bytes a turn.
 
-    def moved(label: str) -> int:
-        return _total(blocks[label], lambda instruction: bytes_accessed(instruction, kind))
+    `own`: only blocks that are loops of their own count. Raises EngineError when there is none.
+    """
 
-    found = [label for label in loops(blocks) if _total(blocks[label], products) == 0 and moved(label) > 0]
-    best = max(found, key=lambda label: (moved(label), -len(blocks[label].instructions)), default=None)
-    return tuple(blocks[best].instructions) if best else ()
+    def moved(label: str, what: str) -> int:
+        return _total(blocks[label], lambda instruction: bytes_accessed(instruction, what))
+
+    def rank(label: str) -> tuple[int, int, bool, int]:
+        other = "ld" if kind == "st" else "st"
+        alone = label in blocks[label].successors
+        return moved(label, kind), moved(label, other), alone, -len(blocks[label].instructions)
+
+    for label in sorted(blocks, key=rank, reverse=True):
+        block = blocks[label]
+        if _total(block, products) or moved(label, kind) == 0:
+            continue
+        if label in block.successors:
+            return tuple(block.instructions)
+        if not own:
+            try:
+                return (*block.instructions, *way_around(blocks, label, moved(label, "st")))
+            except EngineError:
+                continue
+    raise EngineError("The kernel's code has no loop that moves data.")

@@ -141,17 +141,16 @@ def _depthwise(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board:
     if "in_columns" in step.slots:  # columns of the input are interleaved first
         blocks_of_channels = 1 if "blocks" in step.slots else ceil(_number(step, "channels") / LANES)
         columns = step.units * blocks_of_channels * _number(step, "in_columns")
-        cycles += columns * mca.cycles(board.model, assembly.moving_loop(blocks, "st"))
+        cycles += columns * mca.cycles(board.model, assembly.moving_loop(blocks, "st", own=True))
     return cycles
 
 
 def _moving(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board, stored: int) -> float:
-    loop, kind, moved = assembly.moving_loop(blocks, "st"), "st", stored
-    if not loop:
-        loop, kind = assembly.moving_loop(blocks, "ld"), "ld"
-        moved = sum(_bytes(plan, operand.tensor) for operand in step.operands() if not operand.write)
+    read = sum(_bytes(plan, name) for name in {operand.tensor for operand in step.operands() if not operand.write})
+    kind, moved = ("ld", read) if read > 4 * stored else ("st", stored)  # reductions read more than they write
+    loop = assembly.moving_loop(blocks, kind)
     per_turn = sum(assembly.bytes_accessed(line, kind) for line in loop)
-    return moved / per_turn * mca.cycles(board.model, loop) if per_turn else 0.0
+    return moved / per_turn * mca.cycles(board.model, loop)
 
 
 def cycles(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board) -> float:

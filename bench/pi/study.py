@@ -48,11 +48,11 @@ def _graphs(name: str, progress: Progress) -> dict[str, Graph]:
 
 
 def plan_for(graph: Graph, board: Board, threads: int) -> Plan:
-    """The plan of a network for one picture on a board."""
+    """The plan of a network for one picture on a board, without Winograd's algorithm, which is not predicted."""
     shapes = {
         name: tuple(1 if size == BATCH else int(size) for size in graph.tensors[name].shape) for name in graph.inputs
     }
-    return prepare(graph, shapes, by_name(board.cpu), threads)
+    return prepare(graph, shapes, by_name(board.cpu), threads, winograd=False)
 
 
 def study(names: Sequence[str], progress: Progress = None) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ every=()
 python=${PYTHON:-python3}
 folder=${EDGENET_AARCH64:-${XDG_CACHE_HOME:-$HOME/.cache}/edgenet-aarch64}
 if [ $# = 0 ]; then
-  set -- tests/kernels tests/engine/test_model.py tests/engine/test_bundle.py tests/engine/test_limits.py \
+  set -- tests/kernels tests/engine/test_model.py tests/engine/test_limits.py \
     tests/aarch64/test_digests.py
   every=(-p tests.aarch64.every_kernel)
 fi

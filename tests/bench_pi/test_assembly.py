@@ -71,7 +71,10 @@ def test_an_unrolled_tile_is_its_own_way_around():
 
 def test_loops_without_products_and_for_the_rest_of_the_depth():
     blocks = assembly.parse(TEXT)
-    assert assembly.moving_loop(blocks, "st")[0] == "ldr q0, [x8]"
+    assert [line.split()[0] for line in assembly.moving_loop(blocks, "st", own=True)] == ["ldr", "str", "cbnz"]
+    assert assembly.moving_loop(blocks, "ld", own=True) == assembly.moving_loop(blocks, "st", own=True)
+    with pytest.raises(EngineError, match="no loop"):
+        assembly.moving_loop({".LBB0_9": blocks[".LBB0_9"]}, "st")
     assert len(assembly.remainder_loop(blocks, 8)) == 5
     assert assembly.remainder_loop(blocks, 4) == ()
 
