@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.engine import cache
+from edgenet.engine import bundle, cache
 from edgenet.engine.profile import Profile, measure
 from edgenet.engine.program import Context
 from edgenet.engine.team import MOST_THREADS, team, usable_threads
 from edgenet.errors import EngineError, InputError, ModelFormatError
 from edgenet.graph import BATCH, DTYPES, Graph
-from edgenet.kernels.isa import host
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
 
@@ -48,7 +47,7 @@ class Model:
         self.path = path
         self.winograd = winograd
         self.threads = threads or usable_threads()
-        self.target = host()
+        self.target = bundle.best_target(cache.has_compiler)
         self._packed: dict[Hashable, np.ndarray] = {}
         self._prepared: OrderedDict[Hashable, _Prepared] = OrderedDict()
         self._lock = threading.Lock()

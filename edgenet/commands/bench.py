@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, progress
+from edgenet.commands.console import add_json, add_running, emit, open_model, positive, progress
 from edgenet.errors import ConversionError, InputError
 
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     study.add_argument("--filters", type=positive, metavar="N", help="output channels D2 (default: as many as input)")
     study.add_argument("--kernel", type=positive, default=3, metavar="F", help="size F of the kernel (default 3)")
     study.add_argument("--stride", type=positive, default=1, metavar="N", help="stride (default 1)")
-    add_threads(parser)
+    add_running(parser)
     add_json(parser)
 
 

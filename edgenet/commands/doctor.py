@@ -9,7 +9,7 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from edgenet.commands.console import add_json, emit, progress
+from edgenet.commands.console import add_json, add_kernels, emit, progress
 from edgenet.errors import EdgenetError
 
 PACKAGES = {
@@ -22,6 +22,7 @@ PACKAGES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_kernels(parser)
     add_json(parser)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, add_threads, emit, megabytes, open_model, table
+from edgenet.commands.console import add_json, add_running, emit, megabytes, open_model, table
 from edgenet.errors import EdgenetError, InputError
 from edgenet.graph import BATCH, Graph
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .edgenet file")
     parser.add_argument("--cost", action="store_true", help="FLOPs, parameters and bytes of each operation")
     parser.add_argument("--verify", action="store_true", help="replay the file's golden input and compare the outputs")
-    add_threads(parser)
+    add_running(parser)
     add_json(parser)
 
 

@@ -16,6 +16,7 @@ from edgenet.errors import EngineError
 from edgenet.kernels.isa import InstructionSet
 
 _FOLDER = Path(__file__).parent
+_IMPORTS = "from edgenet.kernels"
 _IMPORT = re.compile(r"^from edgenet\.kernels\.(\w+) import|^from edgenet\.kernels import (\w+)", re.MULTILINE)
 
 
@@ -81,21 +82,32 @@ def kernel(name: str, target: InstructionSet) -> Kernel:
 
 
 @cache
-def _sources(module: str) -> frozenset[str]:
-    """The module and every module of this folder that it imports, directly or not."""
-    found, left = {"compile", "object_file"}, ["compile", module]
-    while left:
-        name = left.pop()
-        found.add(name)
-        text = (_FOLDER / f"{name}.py").read_text("utf-8")
-        left += [a or b for a, b in _IMPORT.findall(text) if (a or b) not in found]
-    return frozenset(found)
+def _source(module: str) -> tuple[bytes, tuple[str, ...]]:
+    """SHA-256 of a module of this folder, and the modules of this folder that it imports."""
+    content = (_FOLDER / f"{module}.py").read_bytes()
+    lines = "\n".join(line for line in content.decode().split("\n") if line.startswith(_IMPORTS))
+    return sha256(content).digest(), tuple(a or b for a, b in _IMPORT.findall(lines))
 
 
 @cache
 def source_digest(module: str) -> str:
-    """SHA-256 over the sources that a kernel of `module` is made from."""
+    """SHA-256 over the sources that a kernel of `module` is made from: it, and what it imports, directly or not."""
+    found, left = set(), ["build", "compile", module]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += _source(name)[1]
     digest = sha256()
-    for name in sorted(_sources(module)):
-        digest.update(name.encode() + b"\0" + (_FOLDER / f"{name}.py").read_bytes() + b"\0")
+    for name in sorted(found):
+        digest.update(name.encode() + b"\0" + _source(name)[0])
     return digest.hexdigest()
+
+
+def fingerprint(name: str, target: InstructionSet) -> str:
+    """What a kernel is made from, as a digest: its sources, its row of the table, everything about the target.
+
+    Raises EngineError for a kernel that the target lacks.
+    """
+    row = kernel(name, target)
+    return sha256(f"{source_digest(row.module)} {row} {target}".encode()).hexdigest()
