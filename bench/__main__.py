@@ -1,4 +1,7 @@
-"""`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes."""
+"""`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes.
+
+`... start`: from a new process to its first result, edgenet beside other runtimes.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,10 @@ def main() -> int:
         from .peers.__main__ import main as peers
 
         return peers(sys.argv[2:])
+    if sys.argv[1:2] == ["start"]:
+        from .peers.start import main as start
+
+        return start(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m edgenet.bench", description=__doc__)
     studies = parser.add_subparsers(dest="study", required=True)
     models = studies.add_parser("models", help="every network of the zoo: PyTorch, float32, int8")
