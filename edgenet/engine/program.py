@@ -44,7 +44,8 @@ class Context:
             places.append(total)
             total += -(-max(len(step.slots), 1) // LINE_WORDS) * LINE_WORDS
         self.slots = aligned_words(total)
-        self.counters = aligned_words(LINE_WORDS * max(len(plan.steps), 1))
+        self._counter_words = LINE_WORDS * plan.threads
+        self.counters = aligned_words(self._counter_words * max(len(plan.steps), 1))
         self.records = aligned_words(STEP_WORDS * max(len(plan.steps), 1))
         for index, (step, place) in enumerate(zip(plan.steps, places, strict=True)):
             self._bind(index, step, place, kernels[step.kernel])
@@ -75,7 +76,7 @@ class Context:
         record = self.records[index * STEP_WORDS :]
         record[0], record[1], record[2] = kernel.address, step.units, step.grain
         record[3] = self.slots.ctypes.data + place * 8
-        record[4] = self.counters.ctypes.data + index * LINE_WORDS * 8
+        record[4] = self.counters.ctypes.data + index * self._counter_words * 8
 
     def _address(self, operand: Operand, place: int) -> int:
         root = self.plan.root[operand.tensor]

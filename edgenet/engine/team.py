@@ -41,7 +41,7 @@ class Team:
         self._semaphores = aligned_words(_LINE * MOST_THREADS)
         self._barrier = aligned_words(4 * _LINE)
         self._addresses = {
-            name: libc_address(name) for name in ("sched_yield", "clock_gettime", "sem_post", "sem_wait")
+            name: libc_address(name) for name in ("syscall", "clock_gettime", "sem_post", "sem_wait")
         }
         self._sem_init = ctypes.CDLL(None).sem_init
 
@@ -75,7 +75,7 @@ class Team:
             count=count,
             threads=1,
             barrier=self._barrier.ctypes.data,
-            sched_yield=self._addresses["sched_yield"],
+            syscall=self._addresses["syscall"],
             clock_gettime=self._addresses["clock_gettime"],
             times=times,
             mailboxes=self._mailboxes.ctypes.data,

@@ -1,8 +1,9 @@
 """The executor: runs a table of steps on every thread of a team, and the loop in which a team's workers wait for work.
 
 Step record, in 64-bit words: kernel address, units of work, units a thread takes at once, address of the kernel's
-slots, address of the step's work counter. All threads meet at a barrier after each step that more than one of them
-works on.
+slots, address of the step's work counters (a cache line for each thread). Each thread begins with its own range of
+adjacent units, the same share of every step, and then helps the others with theirs. All meet at a barrier after each
+step; who waits there for long sleeps, so that the scheduler can give the late ones a core.
 """
 
 from numba import njit
@@ -15,6 +16,8 @@ from edgenet.kernels.native import (
     call_c,
     call_entry,
     compare_exchange,
+    futex_wait,
+    futex_wake,
     load_word,
     pause,
 )
@@ -24,26 +27,46 @@ STEP_WORDS = 8
 STEP_BYTES = STEP_WORDS * 8
 IDLE, SLEEPING, QUIT = 0, 1, 2
 """States of a worker's mailbox; any other value is the address of the run record to execute."""
-SPINS_BEFORE_YIELD = 4000
-ARRIVED, GENERATION = 0, 64
+SPINS_BEFORE_SLEEP = 10000
+LINE_BYTES = 64
+ARRIVED, GENERATION, ASLEEP = 0, 64, 128
 """Byte offsets in the barrier's memory, each in a cache line of its own."""
 
 
 @njit(inline="always")
-def _barrier(barrier, threads, counter, sched_yield):
+def _barrier(barrier, threads, counters, syscall):
     generation = atomic_load(barrier + GENERATION)
     if atomic_add(barrier + ARRIVED, 1) == threads - 1:
         atomic_store(barrier + ARRIVED, 0)
-        atomic_store(counter, 0)
-        atomic_store(barrier + GENERATION, generation + 1)
+        for owner in range(threads):
+            atomic_store(counters + owner * LINE_BYTES, 0)
+        atomic_exchange(barrier + GENERATION, generation + 1)
+        if atomic_load(barrier + ASLEEP) != 0:
+            futex_wake(syscall, barrier + GENERATION)
     else:
         spins = 0
         while atomic_load(barrier + GENERATION) == generation:
             spins += 1
-            if spins > SPINS_BEFORE_YIELD:
-                call_c(sched_yield, 0, 0)
+            if spins > SPINS_BEFORE_SLEEP:
+                atomic_add(barrier + ASLEEP, 1)
+                futex_wait(syscall, barrier + GENERATION, generation)
+                atomic_add(barrier + ASLEEP, -1)
             else:
                 pause()
+
+
+@njit(inline="always")
+def _work(kernel, slots, units, grain, counters, thread, threads):
+    """The thread's own range of units, then what is left of the others'."""
+    for turn in range(threads):
+        owner = (thread + turn) % threads
+        begin = units * owner // threads
+        end = units * (owner + 1) // threads
+        counter = counters + owner * LINE_BYTES
+        first = begin + atomic_add(counter, grain)
+        while first < end:
+            call_entry(kernel, slots, first, least(first + grain, end), thread)
+            first = begin + atomic_add(counter, grain)
 
 
 def execute(
@@ -54,7 +77,7 @@ def execute(
     count: int,
     threads: int,
     barrier: int,
-    sched_yield: int,
+    syscall: int,
     clock_gettime: int,
     times: int,
     mailboxes: int,
@@ -79,15 +102,12 @@ def execute(
         units = load_word(step + 8)
         grain = load_word(step + 16)
         slots = load_word(step + 24)
-        counter = load_word(step + 32)
+        counters = load_word(step + 32)
         if threads == 1:
             call_entry(kernel, slots, 0, units, 0)
         else:
-            first = atomic_add(counter, grain)
-            while first < units:
-                call_entry(kernel, slots, first, least(first + grain, units), thread)
-                first = atomic_add(counter, grain)
-            _barrier(barrier, threads, counter, sched_yield)
+            _work(kernel, slots, units, grain, counters, thread, threads)
+            _barrier(barrier, threads, counters, syscall)
         if times != 0 and thread == 0:
             call_c(clock_gettime, 1, times + 16 * (i + 1))
 

@@ -129,6 +129,43 @@ def call_c(typingctx: Any, function: Any, a: Any, b: Any) -> Any:
     return types.int64(types.int64, types.int64, types.int64), codegen
 
 
+_FUTEX = {"x86_64": 202, "aarch64": 98}
+"""Linux's number of the system call `futex`."""
+_WAIT_PRIVATE, _WAKE_PRIVATE, _EVERYBODY = 128, 129, 2**31 - 1
+
+
+def _futex(builder: ir.IRBuilder, syscall: ir.Value, address: ir.Value, operation: int, value: ir.Value) -> None:
+    kind = ir.FunctionType(I64, [I64] * 5)
+    number = I64(_FUTEX[target().architecture])
+    function = builder.inttoptr(syscall, kind.as_pointer())
+    builder.call(function, [number, address, I64(operation), value, I64(0)])
+
+
+@intrinsic
+def futex_wait(typingctx: Any, syscall: Any, address: Any, expected: Any) -> Any:
+    """futex_wait(syscall, address, expected): sleep until woken, unless the 32-bit word is not `expected` any more.
+
+    `syscall` is the address of the C library's function of that name. May return without cause.
+    """
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        _futex(builder, args[0], args[1], _WAIT_PRIVATE, args[2])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def futex_wake(typingctx: Any, syscall: Any, address: Any) -> Any:
+    """futex_wake(syscall, address): wake all threads that sleep there."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        _futex(builder, args[0], args[1], _WAKE_PRIVATE, I64(_EVERYBODY))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
 @intrinsic
 def bits_of(typingctx: Any, value: Any) -> Any:
     """bits_of(value): the 32 bits of a float32, as int64."""
@@ -148,6 +185,8 @@ __all__ = [
     "call_c",
     "call_entry",
     "compare_exchange",
+    "futex_wait",
+    "futex_wake",
     "load_word",
     "pause",
     "store_word",
