@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import secrets
 import stat
 import struct
 import zlib
@@ -63,6 +62,8 @@ def _padded(buffers: Iterable[np.ndarray]) -> Iterable[memoryview]:
 
 def _write(path: _Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Write to a temporary name in the same folder, flush to the disk, rename. Nothing is left behind on failure."""
+    import secrets
+
     target = os.path.abspath(os.fspath(path))
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.tmp")
@@ -149,6 +150,21 @@ def _decode(mapped: mmap.mmap, limits: Limits) -> Graph:
     graph = decode(parse(bytes(content[PREAMBLE.size : start])), buffers.read, newer)
     buffers.finish()
     return graph
+
+
+def release(graph: Graph) -> None:
+    """Let the system take back the memory of mapped constants; what is used again is read from the file again."""
+    maps = {}
+    for array in graph.constants.values():
+        owner: Any = array
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        mapped = owner.obj if isinstance(owner, memoryview) else None
+        if isinstance(mapped, mmap.mmap):
+            maps[id(mapped)] = mapped
+    for mapped in maps.values():
+        if hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class _Buffers:

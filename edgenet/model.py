@@ -6,18 +6,22 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgenet import format as file_format
 from edgenet.engine import bundle, cache
-from edgenet.engine.profile import Profile, measure
+from edgenet.engine.machine import usable_threads
 from edgenet.engine.program import Context
-from edgenet.engine.team import MOST_THREADS, team, usable_threads
+from edgenet.engine.team import ENGINE_KERNELS, MOST_THREADS, team
 from edgenet.errors import EngineError, InputError, ModelFormatError
 from edgenet.graph import BATCH, DTYPES, Graph
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
+
+if TYPE_CHECKING:
+    from edgenet.engine.profile import Profile
 
 PLANS_KEPT = 8
 """Plans (input shapes) that a model keeps; the least recently used is dropped."""
@@ -86,6 +90,8 @@ class Model:
 
     def profile(self, *inputs: Any, repeats: int = 10) -> Profile:
         """Median time of each step over `repeats` runs; without inputs, on random ones of the declared shape."""
+        from edgenet.engine.profile import measure
+
         arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
         prepared = self._plan({name: array.shape for name, array in arrays.items()})
         context = prepared.context()
@@ -106,12 +112,16 @@ class Model:
 
     def warm(self, batch: int = 1, progress: cache.Progress | None = None) -> None:
         """Prepare for inputs of the declared shapes: compile what is missing, pack the weights."""
-        self._plan({name: array.shape for name, array in self.example_inputs(batch).items()}, progress)
+        self._plan(self._declared(batch), progress)
 
     def plan(self, *inputs: Any) -> Plan:
         """The plan for inputs of these shapes (default: the declared ones, batch 1)."""
-        arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
-        return self._plan({name: array.shape for name, array in arrays.items()}).plan
+        if not inputs:
+            return self._plan(self._declared()).plan
+        return self._plan({name: array.shape for name, array in self._arrays(inputs).items()}).plan
+
+    def _declared(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
+        return {name: self.graph.tensors[name].concrete(batch) for name in self.graph.inputs}
 
     def plan_info(self) -> dict[str, Any]:
         """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step."""
@@ -193,7 +203,12 @@ class Model:
         return array
 
     def _check_sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """InputError unless the network can take inputs of these sizes within the limits that a file is held to."""
+        """InputError unless the network can take inputs of these sizes within the limits that a file is held to.
+
+        Single samples of the declared sizes were checked when the graph was loaded.
+        """
+        if shapes == self._declared():
+            return
         from edgenet.validate import at_sizes
 
         try:
@@ -208,8 +223,10 @@ class Model:
             if found is None:
                 self._check_sizes(shapes)
                 plan = prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd)
-                kernels = cache.load_kernels({step.kernel for step in plan.steps}, self.target, progress)
+                names = dict.fromkeys((*(step.kernel for step in plan.steps), *ENGINE_KERNELS))
+                kernels = cache.load_kernels(names, self.target, progress)
                 found = self._prepared[key] = _Prepared(plan, kernels)
+                file_format.release(self.graph)
                 if len(self._prepared) > PLANS_KEPT:
                     self._prepared.popitem(last=False)
             else:
@@ -224,10 +241,9 @@ def load(source: str | PathLike[str] | Graph, threads: int | None = None, winogr
 
     Raises ModelFormatError for a bad file, InputError for a missing one, EngineError when this CPU is not supported.
     """
-    from edgenet import format as file_format
-    from edgenet.validate import validate
-
     if isinstance(source, Graph):
+        from edgenet.validate import validate
+
         validate(source)
         return Model(source, threads, None, winograd)
     return Model(file_format.load(source), threads, str(source), winograd)

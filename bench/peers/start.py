@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.bench.timing import describe, facts
+from edgenet.bench.timing import describe, facts, full_speed
 from edgenet.commands.console import positive, progress, table, writable_target
 from edgenet.errors import ConversionError, EdgenetError
 
@@ -110,22 +110,23 @@ def _measure(python: str, module: str, variant: str, path: str, x: Path, threads
 def rounds(
     sides: dict[tuple[str, str], Measure], count: int, report: Callable[[str, int, int], None]
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Measurements of each side, after one of each that does not count. A side that fails has none.
+    """Measurements of each side, after one of each that does not count.
 
-    Raises EdgenetError when edgenet or the side without a runtime fails.
+    Raises EdgenetError when a side fails or the CPU was throttled.
     """
     found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in sides}
     order = list(sides)
-    for done in range(count + 1):
-        report("starting processes", done, count + 1)
-        for key in list(order):
-            try:
-                measured = sides[key]()
-            except PeerFailure as failure:
-                raise EdgenetError(f"{' '.join(key)} failed: {failure}") from None
-            if done:
-                found[key].append(measured)
-        order = order[1:] + order[:1]
+    with full_speed():
+        for done in range(count + 1):
+            report("starting processes", done, count + 1)
+            for key in list(order):
+                try:
+                    measured = sides[key]()
+                except PeerFailure as failure:
+                    raise EdgenetError(f"{' '.join(key)} failed: {failure}") from None
+                if done:
+                    found[key].append(measured)
+            order = order[1:] + order[:1]
     report("starting processes", count + 1, count + 1)
     return found
 
@@ -147,7 +148,9 @@ def rows_of(found: dict[tuple[str, str], list[dict[str, Any]]], reference: np.nd
             "minimum_ms": min(totals),
             "maximum_ms": max(totals),
             "beyond_numpy_ms": median(totals) - base,
-            "parts_ms": {name: median([each["parts_ms"][name] for each in measured]) for name in measured[0]["parts_ms"]},
+            "parts_ms": {
+                name: median([each["parts_ms"][name] for each in measured]) for name in measured[0]["parts_ms"]
+            },
             "rss_bytes": median([each["rss_bytes"] for each in measured]),
             "peak_rss_bytes": median([each["peak_rss_bytes"] for each in measured]),
         }

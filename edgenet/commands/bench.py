@@ -70,7 +70,7 @@ def _machine(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from edgenet.engine import limits
-    from edgenet.engine.team import usable_threads
+    from edgenet.engine.machine import usable_threads
 
     most = arguments.threads or usable_threads()
     found = [limits.measure(threads) for threads in dict.fromkeys((1, most))]

@@ -51,6 +51,7 @@ class Bundle:
 
     def _read(self, offset: int, size: int) -> bytes:
         try:
+            trust.check_folder(os.path.dirname(os.path.realpath(self.path)))
             return trust.read(self.path, offset, size)
         except trust.Untrusted as reason:
             raise EngineError(f"A kernel bundle is code, and this one is not safe to run: {reason}") from None

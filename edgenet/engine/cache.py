@@ -61,8 +61,12 @@ def _compiler_versions() -> str:
 
 def path_of(name: str, target: InstructionSet) -> Path:
     """File of a kernel in the cache. Raises OSError when there is no place for one (see `folder`)."""
+    return folder() / target.name / _file_name(name, target)
+
+
+def _file_name(name: str, target: InstructionSet) -> str:
     key = sha256(f"{fingerprint(name, target)} {_compiler_versions()}".encode()).hexdigest()[:20]
-    return folder() / target.name / f"{name}-{key}.kernel"
+    return f"{name}-{key}.kernel"
 
 
 def _warn(reason: str) -> None:
@@ -76,17 +80,27 @@ def _warn(reason: str) -> None:
         )
 
 
-def _cached(name: str, target: InstructionSet) -> Block | None:
-    """The block of a kernel from the cache, if it is there, trusted and whole."""
+def cached(names: Iterable[str], target: InstructionSet) -> dict[str, Block]:
+    """Blocks of those kernels that are in the cache, trusted and whole."""
+    found: dict[str, Block] = {}
     try:
-        path = path_of(name, target)
-        trust.check_folder(path.parents[1])
-        return loader.parse(trust.read(path), name, target)
+        place = folder()
+        trust.check_folder(place)
+        place /= target.name
+        trust.check_folder(place)
     except trust.Untrusted as reason:
         _warn(str(reason))
-    except (OSError, ValueError):
-        return None
-    return None
+        return found
+    except OSError:
+        return found
+    for name in names:
+        try:
+            found[name] = loader.parse(trust.read(f"{place}/{_file_name(name, target)}"), name, target)
+        except trust.Untrusted as reason:
+            _warn(str(reason))
+        except (OSError, ValueError):
+            continue
+    return found
 
 
 def _to_disk(block: bytes, name: str, target: InstructionSet) -> None:
@@ -146,14 +160,10 @@ def blocks(names: Iterable[str], target: InstructionSet, progress: Progress | No
 
     `progress(stage, done, total)` is called while kernels are compiled. Raises EngineError.
     """
-    found: dict[str, Block] = {}
-    missing = []
-    for name in names:
-        block = bundle.find(name, target) or _cached(name, target)
-        if block is None:
-            missing.append(name)
-        else:
-            found[name] = block
+    names = list(names)
+    found = {name: block for name in names if (block := bundle.find(name, target)) is not None}
+    found |= cached([name for name in names if name not in found], target)
+    missing = [name for name in names if name not in found]
     if missing:
         _compile_missing(missing, target, found, progress)
     return found

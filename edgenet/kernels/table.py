@@ -6,22 +6,21 @@ depthwise kernel columns of output. Nothing here imports numba.
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
+from typing import NamedTuple
 
 from edgenet.errors import EngineError
 from edgenet.kernels.isa import InstructionSet
 
-_FOLDER = Path(__file__).parent
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
 _IMPORTS = "from edgenet.kernels"
 _IMPORT = re.compile(r"^from edgenet\.kernels\.(\w+) import|^from edgenet\.kernels import (\w+)", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """One kernel: `module` and `factory` in edgenet.kernels, the `constants` its factory takes, what it serves.
 
     `vector` tells whether it works on vectors; a plan with a scalar kernel is reported to the user.
@@ -84,9 +83,12 @@ def kernel(name: str, target: InstructionSet) -> Kernel:
 @cache
 def _source(module: str) -> tuple[bytes, tuple[str, ...]]:
     """SHA-256 of a module of this folder, and the modules of this folder that it imports."""
-    content = (_FOLDER / f"{module}.py").read_bytes()
-    lines = "\n".join(line for line in content.decode().split("\n") if line.startswith(_IMPORTS))
-    return sha256(content).digest(), tuple(a or b for a, b in _IMPORT.findall(lines))
+    with open(f"{_FOLDER}/{module}.py", "rb") as file:
+        content = file.read()
+    ends = [place for word in (b"\ndef ", b"\nclass ", b"\n@") if (place := content.find(word)) >= 0]
+    lines = content[: min(ends, default=None)].decode().split("\n")  # imports come first
+    imports = "\n".join(line for line in lines if line.startswith(_IMPORTS))
+    return sha256(content).digest(), tuple(a or b for a, b in _IMPORT.findall(imports))
 
 
 @cache

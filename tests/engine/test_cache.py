@@ -1,7 +1,9 @@
 """The kernel cache: what is damaged, foreign, outdated or open to others is never run."""
 
+import io
 import os
 import stat
+import sys
 import threading
 import warnings
 
@@ -143,11 +145,11 @@ def test_writers_do_not_disturb_readers(good, stored):
     writers = [threading.Thread(target=write) for _ in range(3)]
     for writer in writers:
         writer.start()
-    found = [cache._cached(NAME, host()) for _ in range(200)]
+    found = [cache.cached([NAME], host()) for _ in range(200)]
     stop.set()
     for writer in writers:
         writer.join()
-    assert all(block is not None for block in found)
+    assert all(found)
     assert [path.name for path in stored.parent.iterdir()] == [stored.name]
 
 
@@ -193,3 +195,17 @@ def test_a_model_runs_from_an_empty_cache_that_cannot_be_written(tmp_path, monke
     monkeypatch.setattr(cache, "_build", lambda names, _, built: [built(name, known[name]) for name in names])
     with pytest.warns(UserWarning, match="compiled anew"):
         np.testing.assert_array_equal(edgenet.load(separable(), 1).run(x), expected)
+
+
+def test_compiling_shows_a_line_on_a_terminal(builds, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "new"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    cache.blocks([NAME], host())
+    lines = sys.stderr.getvalue().split("\r")
+    assert lines[1] == "edgenet: compiling kernels 0/1"
+    assert lines[-1] == ""
+    assert lines[-2].strip() == ""
