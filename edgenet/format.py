@@ -103,10 +103,10 @@ def load(path: _Path, limits: Limits = DEFAULT_LIMITS) -> Graph:
     name = os.fspath(path)
     try:
         graph = _decode(_map(name), limits)
+        graph.nodes = [_complete(node) for node in graph.nodes]
         validate(graph, limits)
     except ModelFormatError as error:
         raise ModelFormatError(f"{name}: {error}") from None
-    graph.nodes = [_complete(node) for node in graph.nodes]
     return graph
 
 
@@ -203,9 +203,9 @@ class _Buffers:
 
 
 def _complete(node: Node) -> Node:
-    """The node with every attribute present."""
-    attributes: dict[str, Any] = {}
+    """The node with every attribute present that has a default; nothing is checked."""
+    attributes = dict(node.attributes)
     for name, declared in OPERATIONS[node.operation].attributes.items():
-        value = node.attributes.get(name, declared.default)
-        attributes[name] = list(value) if isinstance(value, list) else value
+        if name not in attributes and not declared.required:
+            attributes[name] = list(declared.default) if isinstance(declared.default, list) else declared.default
     return Node(node.operation, node.name, node.inputs, node.output, attributes, node.source)

@@ -15,12 +15,12 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 
 from edgenet import __version__
 from edgenet.engine import loader, trust
 from edgenet.engine.loader import Block
 from edgenet.errors import EngineError
+from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, available, host
 
 MAGIC = b"EDGENET-KERNELS\n"

@@ -13,12 +13,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
 from edgenet.engine import bundle, loader, trust
 from edgenet.engine.loader import Block, LoadedKernel
 from edgenet.errors import EngineError
+from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, host
 from edgenet.kernels.table import fingerprint, kernels
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
-from hashlib import sha256
 from typing import NamedTuple
 
 from edgenet.errors import EngineError
+from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, architecture
 from edgenet.kernels.table import fingerprint
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from hashlib import sha256
 
+from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, by_name
 from edgenet.kernels.table import fingerprint, kernel
 

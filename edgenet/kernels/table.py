@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
-from hashlib import sha256
 from typing import NamedTuple
 
 from edgenet.errors import EngineError
+from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))

@@ -34,7 +34,7 @@ class Scratch(NamedTuple):
 Value = int | float | Operand | Packed | Scratch
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """One kernel call: `units` of work, handed out `grain` at a time, with the values of the kernel's slots by name."""
 
@@ -62,7 +62,7 @@ class Placement(NamedTuple):
     size: int
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Plan:
     """A graph prepared for one instruction set, number of threads and input shapes.
 

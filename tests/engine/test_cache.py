@@ -187,6 +187,7 @@ def test_a_model_runs_from_an_empty_cache_that_cannot_be_written(tmp_path, monke
     x = np.ones((1, 12, 12, 24), np.float32)
     expected = model.run(x)
     names = {step.kernel for step in model.plan().steps}
+    names |= {"execute", "serve"}
     known = {name: block.content for name, block in cache.blocks(names, host()).items()}
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "file"))
