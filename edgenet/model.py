@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -79,14 +79,43 @@ class Model:
 
     def predict(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
         """The most probable labels of a picture: a path, a PIL image or an HxWx3 uint8 array. Needs pillow."""
+        return self._labels(self._picture(image), top)
+
+    def stream(self, frames: Iterable[Any], top: int = 5) -> Iterator[tuple[Any, list[tuple[str, float]]]]:
+        """(frame, its most probable labels) for each picture of an iterable (see `predict`), in order, as they come.
+
+        The next frame is fetched and preprocessed on a thread of its own while the network runs on this one.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        coming = iter(frames)
+
+        def fetch() -> tuple[Any, np.ndarray] | None:
+            for frame in coming:
+                return frame, self._picture(frame)
+            return None
+
+        with ThreadPoolExecutor(1, "edgenet-frames") as pool:
+            fetched = pool.submit(fetch)
+            while (ready := fetched.result()) is not None:
+                fetched = pool.submit(fetch)
+                frame, x = ready
+                yield frame, self._labels(x, top)
+
+    def _picture(self, image: Any) -> np.ndarray:
         from edgenet import images
 
-        metadata = self.graph.metadata
-        if metadata.preprocessing is None:
+        preprocessing = self.graph.metadata.preprocessing
+        if preprocessing is None:
             raise InputError("The model has no preprocessing; convert it with preprocessing, or use run().")
-        result = self.run(images.preprocess(image, metadata.preprocessing))
+        return images.preprocess(image, preprocessing)
+
+    def _labels(self, x: np.ndarray, top: int) -> list[tuple[str, float]]:
+        from edgenet import images
+
+        result = self.run(x)
         first = result[0] if isinstance(result, tuple) else result
-        return images.top(first[0], metadata.labels, top)
+        return images.top(first[0], self.graph.metadata.labels, top)
 
     def profile(self, *inputs: Any, repeats: int = 10) -> Profile:
         """Median time of each step over `repeats` runs; without inputs, on random ones of the declared shape."""

@@ -27,7 +27,11 @@ class Process:
     def __init__(self, python: str, request: dict[str, Any], threads: int = 0):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
         environment = {**os.environ, "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}
-        environment.pop("PYTHONPATH", None)
+        for variable in (
+            "PYTHONPATH",
+            "PYTHONDONTWRITEBYTECODE",
+        ):  # compiled modules are kept, as an installation has them
+            environment.pop(variable, None)
         environment["PATH"] = os.pathsep.join([str(Path(python).parent), environment.get("PATH", "")])
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
