@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -23,6 +24,8 @@ from edgenet.prepare.prepare import prepare
 if TYPE_CHECKING:
     from edgenet.engine.profile import Profile
 
+MEMORY = ("fast", "low")
+"""What a model can be prepared for: speed, or a small arena at some cost in time."""
 PLANS_KEPT = 8
 """Plans (input shapes) that a model keeps; the least recently used is dropped."""
 
@@ -44,12 +47,22 @@ class _Prepared:
 class Model:
     """A loaded network. Runs are thread-safe; pickling keeps the path (or the graph, if it came without one)."""
 
-    def __init__(self, graph: Graph, threads: int | None = None, path: str | None = None, winograd: bool = True):
+    def __init__(
+        self,
+        graph: Graph,
+        threads: int | None = None,
+        path: str | None = None,
+        winograd: bool = True,
+        memory: str = "fast",
+    ):
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise InputError(f"threads must lie between 1 and {MOST_THREADS}.")
+        if memory not in MEMORY:
+            raise InputError(f"memory must be one of {', '.join(MEMORY)}, not {memory!r}.")
         self.graph = graph
         self.path = path
         self.winograd = winograd
+        self.memory = memory
         self.threads = threads or usable_threads()
         self.target = bundle.best_target(cache.has_compiler)
         self._packed: dict[Hashable, np.ndarray] = {}
@@ -57,7 +70,7 @@ class Model:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (load, (self.path if self.path is not None else self.graph, self.threads, self.winograd))
+        return (load, (self.path if self.path is not None else self.graph, self.threads, self.winograd, self.memory))
 
     def run(self, *inputs: Any, progress: cache.Progress | None = None) -> Any:
         """Outputs for inputs in the PyTorch module's shapes; any batch. Arrays in order, or one dict by input name.
@@ -153,7 +166,10 @@ class Model:
         return {name: self.graph.tensors[name].concrete(batch) for name in self.graph.inputs}
 
     def plan_info(self) -> dict[str, Any]:
-        """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step."""
+        """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step.
+
+        A step that runs once for each band of rows appears once, with the number of its `bands`.
+        """
         plan = self.plan()
         return {
             "isa": plan.target.name,
@@ -163,16 +179,23 @@ class Model:
             "weights_bytes": plan.weights_bytes,
             "steps": [
                 {
-                    "name": step.node,
-                    "operation": step.operation,
-                    "kernel": step.kernel,
-                    "vector": step.vector,
-                    "shape": list(plan.tensors[step.output].shape),
-                    "flops": step.flops,
+                    "name": plan.steps[layer[0]].node,
+                    "operation": plan.steps[layer[0]].operation,
+                    "kernel": plan.steps[layer[0]].kernel,
+                    "vector": plan.steps[layer[0]].vector,
+                    "shape": list(plan.tensors[plan.steps[layer[0]].output].shape),
+                    "bands": len(layer),
+                    "flops": sum(plan.steps[index].flops for index in layer),
                 }
-                for step in plan.steps
+                for layer in plan.layers()
             ],
         }
+
+    def arena_bytes(self, batch: int = 1) -> dict[str, int]:
+        """Bytes of activations and scratch for inputs of the declared shapes, for each kind of `memory`."""
+        shapes = {name: self.graph.tensors[name].concrete(batch) for name in self.graph.inputs}
+        with self._lock:
+            return {memory: self._prepare(shapes, memory).arena_bytes for memory in MEMORY}
 
     def summary(self) -> str:
         """Steps with their kernels and output shapes, and the memory they take, as text."""
@@ -198,6 +221,8 @@ class Model:
 
     def _arrays(self, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
         names = self.graph.inputs
+        if len(inputs) == len(names) == 1 and not isinstance(inputs[0], Mapping):
+            return {names[0]: self._array(names[0], inputs[0])}
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             given = dict(inputs[0])
             if set(given) != set(names):
@@ -214,20 +239,24 @@ class Model:
 
     def _array(self, name: str, value: Any) -> np.ndarray:
         declared = self.graph.tensors[name]
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"Input {name} is not an array: {error}.") from None
-        if array.dtype != DTYPES[declared.dtype] and array.dtype.kind != "f":
-            raise InputError(f"Input {name} must be {declared.dtype}, not {array.dtype}.")
-        shape = "x".join("batch" if size == BATCH else str(size) for size in declared.shape)
+        dtype = DTYPES[declared.dtype]
+        if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+            array = value
+        else:
+            try:
+                array = np.asarray(value)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise InputError(f"Input {name} is not an array: {error}.") from None
+            if array.dtype != dtype and array.dtype.kind != "f":
+                raise InputError(f"Input {name} must be {declared.dtype}, not {array.dtype}.")
+            array = array.astype(dtype, order="C", copy=False)
         if array.ndim != len(declared.shape):
+            shape = "x".join("batch" if size == BATCH else str(size) for size in declared.shape)
             given = "x".join(map(str, array.shape)) or "a scalar"
             raise InputError(f"Input {name} must have shape {shape}, not {given}.")
-        if 0 in array.shape:
+        if array.size == 0:
             raise InputError(f"Input {name} is empty: its shape is {'x'.join(map(str, array.shape))}.")
-        array = np.ascontiguousarray(array, dtype=DTYPES[declared.dtype])
-        if not np.isfinite(array.sum()) and np.isnan(array).any():
+        if math.isnan(array.max()):
             raise InputError(f"Input {name} contains NaN.")
         return array
 
@@ -245,13 +274,16 @@ class Model:
         except ModelFormatError as error:
             raise InputError(f"The network does not take inputs of this shape: {error}") from None
 
+    def _prepare(self, shapes: Mapping[str, tuple[int, ...]], memory: str) -> Plan:
+        return prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd, memory)
+
     def _plan(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None = None) -> _Prepared:
         key = tuple(shapes.values())
         with self._lock:
             found = self._prepared.get(key)
             if found is None:
                 self._check_sizes(shapes)
-                plan = prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd)
+                plan = self._prepare(shapes, self.memory)
                 names = dict.fromkeys((*(step.kernel for step in plan.steps), *ENGINE_KERNELS))
                 kernels = cache.load_kernels(names, self.target, progress)
                 found = self._prepared[key] = _Prepared(plan, kernels)
@@ -263,19 +295,24 @@ class Model:
             return found
 
 
-def load(source: str | PathLike[str] | Graph, threads: int | None = None, winograd: bool = True) -> Model:
+def load(
+    source: str | PathLike[str] | Graph, threads: int | None = None, winograd: bool = True, memory: str = "fast"
+) -> Model:
     """A Model from an .edgenet file or a Graph. `threads` None: physical cores that this process may use, at most 4.
 
-    `winograd` False runs 3x3 convolutions directly, as a comparison of algorithms needs it.
+    `winograd` False runs 3x3 convolutions directly, as a comparison of algorithms needs it. `memory` "low" makes the
+    memory of activations as small as it can, computing chains of layers by bands of rows: the results are the same,
+    runs take somewhat longer.
 
-    Raises ModelFormatError for a bad file, InputError for a missing one, EngineError when this CPU is not supported.
+    Raises ModelFormatError for a bad file, InputError for a missing one or a bad argument, EngineError when this CPU is
+    not supported.
     """
     if isinstance(source, Graph):
         from edgenet.validate import validate
 
         validate(source)
-        return Model(source, threads, None, winograd)
-    return Model(file_format.load(source), threads, str(source), winograd)
+        return Model(source, threads, None, winograd, memory)
+    return Model(file_format.load(source), threads, str(source), winograd, memory)
 
 
 __all__ = ["EngineError", "Model", "load"]

@@ -9,6 +9,7 @@ import argparse
 
 from edgenet.commands.console import add_json, add_running, emit, open_model, positive, progress
 from edgenet.errors import ConversionError, InputError
+from edgenet.model import MEMORY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=positive, metavar="N", help="measurements (default: 30, 15 or 9)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="samples in a run of MODEL (default 1)")
+    parser.add_argument(
+        "--memory", choices=MEMORY, default="fast", help="low: as little memory as can be, and what it costs in time"
+    )
     study = parser.add_argument_group("separable", "without --input: the layer 14x14x512, and MobileNetV1 as a whole")
     study.add_argument("--input", metavar="HxWxC", help="the layer's input: height x width x channels")
     study.add_argument("--filters", type=positive, metavar="N", help="output channels D2 (default: as many as input)")
@@ -39,9 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _latency(arguments: argparse.Namespace) -> None:
     from edgenet.bench import latency
 
-    model = open_model(arguments.target, arguments.threads)
+    model = open_model(arguments.target, arguments.threads, arguments.memory)
+    fast = open_model(arguments.target, arguments.threads) if arguments.memory == "low" else None
     with progress() as report:
-        figures = latency.measure(model, arguments.batch, arguments.rounds or 30, report)
+        figures = latency.measure(model, arguments.batch, arguments.rounds or 30, report, fast)
     emit(arguments, {"model": arguments.target, **figures}, latency.text(figures))
 
 

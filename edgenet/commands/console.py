@@ -134,11 +134,11 @@ def _bars(stack: ExitStack) -> Progress:
     return report
 
 
-def open_model(path: str, threads: int | None = None) -> Model:
+def open_model(path: str, threads: int | None = None, memory: str = "fast") -> Model:
     """The model in a file, prepared for its declared input; missing kernels are compiled with progress shown."""
     import edgenet
 
-    model = edgenet.load(path, threads=threads)
+    model = edgenet.load(path, threads=threads, memory=memory)
     with progress() as report:
         model.warm(progress=report)
     return model

@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     figures["file_bytes"] = Path(arguments.model).stat().st_size
     figures["plan"] = model.plan_info()
     figures["scalar_steps"] = [step["name"] for step in figures["plan"]["steps"] if not step["vector"]]
-    blocks = [_header(figures), model.summary()]
+    figures["arena_bytes"] = model.arena_bytes()
+    blocks = [_header(figures), model.summary() + "\n" + _low_memory(figures["arena_bytes"])]
     if arguments.cost:
         figures["cost"] = cost_rows(model.graph)
         blocks.append(_cost_table(figures["cost"]))
@@ -52,6 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verify and not figures["verify"]["passed"]:
         raise EdgenetError("The outputs on this machine differ from those in the file.")
     return 0
+
+
+def _low_memory(arena: dict[str, int]) -> str:
+    share = arena["low"] / arena["fast"]
+    return f'arena with memory="low": {megabytes(arena["low"])}, {share:.0%} of {megabytes(arena["fast"])}'
 
 
 def precision(graph: Graph) -> str:

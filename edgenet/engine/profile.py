@@ -18,6 +18,8 @@ from edgenet.prepare.plan import Step
 class Profile:
     """One row per step: name, operation, kernel, shape, flops, ms, gflops (GFLOP/s), share of the total time, roofline.
 
+    A step that runs once for each band of rows has one row, of all its `bands`.
+
     `roofline` is the least time that the machine's limits allow (see `edgenet.engine.limits`) / the time taken; None
     where the limits have not been measured (`edgenet bench machine`).
     """
@@ -45,33 +47,37 @@ def measure(context: Context, team: Team, repeats: int) -> Profile:
     """Medians over `repeats` runs of a context whose inputs and outputs are attached."""
     plan = context.plan
     stamps = np.zeros((len(plan.steps) + 1, 2), np.int64)
-    record = team.record(context.records.ctypes.data, len(plan.steps), stamps.ctypes.data)
     durations = []
     for _ in range(repeats + 1):
-        team.run(record, plan.threads)
+        context.run(team, stamps.ctypes.data)
         durations.append(np.diff(stamps[:, 0] * 1e9 + stamps[:, 1]) / 1e6)
-    medians = np.median(durations[1:], axis=0)
-    total = float(medians.sum())
+    layers = plan.layers()
+    medians = [float(np.median(np.sum([run[layer] for run in durations[1:]], axis=1))) for layer in layers]
+    total = sum(medians)
     limits = saved(plan.target.name, plan.threads)
     rows = []
-    for step, ms in zip(plan.steps, medians.tolist(), strict=True):
+    for layer, ms in zip(layers, medians, strict=True):
+        steps = [plan.steps[index] for index in layer]
+        flops = sum(step.flops for step in steps)
         rows.append(
             {
-                "name": step.node or step.operation,
-                "operation": step.operation,
-                "kernel": step.kernel,
-                "shape": list(plan.tensors[step.output].shape),
-                "flops": step.flops,
+                "name": steps[0].node or steps[0].operation,
+                "operation": steps[0].operation,
+                "kernel": steps[0].kernel,
+                "shape": list(plan.tensors[steps[0].output].shape),
+                "bands": len(steps),
+                "flops": flops,
                 "ms": ms,
-                "gflops": step.flops / ms / 1e6 if ms > 0 else 0.0,
+                "gflops": flops / ms / 1e6 if ms > 0 else 0.0,
                 "share": ms / total if total > 0 else 0.0,
-                "roofline": _roofline(limits, step, ms),
+                "roofline": _roofline(limits, steps, ms),
             }
         )
     return Profile(rows, total, plan.threads, plan.target.name)
 
 
-def _roofline(limits: Limits | None, step: Step, ms: float) -> float | None:
-    if limits is None or ms <= 0 or step.bytes_moved == 0:
+def _roofline(limits: Limits | None, steps: list[Step], ms: float) -> float | None:
+    flops, moved = sum(step.flops for step in steps), sum(step.bytes_moved for step in steps)
+    if limits is None or ms <= 0 or moved == 0:
         return None
-    return limits.attainable_ms(step.flops, step.bytes_moved, step.kernel.startswith("s8")) / ms
+    return limits.attainable_ms(flops, moved, steps[0].kernel.startswith("s8")) / ms

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 STEP_WORDS = 8
 LINE_WORDS = 8
+_MOST_UNITS = 1 << 30
+_LAST_EPOCH = (1 << 33) - 1
+"""What the counters of the executor hold (see kernels.executor)."""
 
 
 def _bits(value: float) -> int:
@@ -32,6 +35,8 @@ class Context:
         self.plan = plan
         self._results = [(name, plan.tensors[name].shape, DTYPES[plan.tensors[name].dtype]) for name in plan.outputs]
         self._team: Team | None = None
+        self._times = 0
+        self._epoch = 0
         self._record = aligned_words(0)
         arena = np.empty(plan.arena_bytes + 128, np.uint8)
         start = -arena.ctypes.data % 64
@@ -44,7 +49,7 @@ class Context:
             places.append(total)
             total += -(-max(len(step.slots), 1) // LINE_WORDS) * LINE_WORDS
         self.slots = aligned_words(total)
-        self._counter_words = LINE_WORDS * plan.threads
+        self._counter_words = LINE_WORDS * (plan.threads + 1)
         self.counters = aligned_words(self._counter_words * max(len(plan.steps), 1))
         self.records = aligned_words(STEP_WORDS * max(len(plan.steps), 1))
         for index, (step, place) in enumerate(zip(plan.steps, places, strict=True)):
@@ -73,6 +78,8 @@ class Context:
             else:
                 raise EngineError(f"{step.node}: slot {name} of {kernel.name} is an integer.")
             self.slots[place + i] = word
+        if step.units + step.grain > _MOST_UNITS:
+            raise EngineError(f"{step.node}: {step.units} units of work are too many.")
         record = self.records[index * STEP_WORDS :]
         record[0], record[1], record[2] = kernel.address, step.units, step.grain
         record[3] = self.slots.ctypes.data + place * 8
@@ -113,11 +120,22 @@ class Context:
                 array[...] = outputs[owners[root]].reshape(array.shape)
             owners[root] = owners.get(root, name)
 
-    def run(self, team: Team) -> None:
-        """Run all steps on the team's threads. Inputs and outputs are attached."""
-        if self._team is not team:
-            self._team, self._record = team, team.record(self.records.ctypes.data, len(self.plan.steps))
-        team.run(self._record, self.plan.threads)
+    def run(self, team: Team, times: int = 0) -> None:
+        """Run all steps on the team's threads. Inputs and outputs are attached.
+
+        `times`: address that receives a timespec before the first step and after each.
+        """
+        if self._team is not team or self._times != times:
+            if self._team is not None:
+                self._team.settle(self._record)
+            self._team, self._times = team, times
+            self._record = team.record(self.records.ctypes.data, len(self.plan.steps), times)
+        if self._epoch == _LAST_EPOCH:
+            team.settle(self._record)
+            self.counters[:] = 0
+            self._epoch = 0
+        self._epoch += 1
+        team.run(self._record, self.plan.threads, self._epoch, self)
 
     def run_stepwise(self) -> None:
         """Run every step on the calling thread, one call at a time. For tests: no executor, no team."""

@@ -1,4 +1,4 @@
-"""The thread team: worker threads that wait in native code for run records and meet at a barrier after each step.
+"""The thread team: worker threads that wait in native code for run records and share the units of each step.
 
 One team serves the process. A caller that finds it busy runs its plan alone, so that any number of callers never wait
 for each other and never interleave. After a fork the child builds its own team.
@@ -10,6 +10,8 @@ import atexit
 import ctypes
 import os
 import threading
+import time
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,9 @@ from edgenet.engine.memory import address_of, aligned_words
 from edgenet.kernels.isa import InstructionSet
 
 _LINE = 8
-_QUIT, _SLEEPING = 2, 1
+_QUIT = 2
+_BUSY = 1
+"""Word of a worker's cache line of mailboxes: the run record it looks at."""
 _SPINS = 20000
 """Idle turns of a worker before it sleeps: a fraction of a millisecond."""
 _DEPARTURE_SECONDS = 1.0
@@ -35,13 +39,15 @@ class Team:
         kernels = load_kernels(ENGINE_KERNELS, target)
         self._execute, self._serve = kernels["execute"], kernels["serve"]
         self._entry = ENTRY_TYPE(self._execute.address)
-        self._threads_slot = list(self._execute.slots).index("threads")
+        slots = list(self._execute.slots)
+        self._threads_slot, self._epoch_slot = slots.index("threads"), slots.index("epoch")
         self._lock = threading.Lock()
         self._workers: list[threading.Thread] = []
         self._keep: list[np.ndarray] = []
         self._mailboxes = aligned_words(_LINE * MOST_THREADS)
         self._semaphores = aligned_words(_LINE * MOST_THREADS)
-        self._barrier = aligned_words(4 * _LINE)
+        self._meeting = aligned_words(2 * _LINE)
+        self._kept: list[tuple[int, Any]] = []
         self._addresses = {name: libc_address(name) for name in ("syscall", "clock_gettime", "sem_post", "sem_wait")}
         self._sem_init = ctypes.CDLL(None).sem_init
 
@@ -74,7 +80,8 @@ class Team:
             steps=steps,
             count=count,
             threads=1,
-            barrier=self._barrier.ctypes.data,
+            epoch=0,
+            meeting=self._meeting.ctypes.data,
             syscall=self._addresses["syscall"],
             clock_gettime=self._addresses["clock_gettime"],
             times=times,
@@ -83,11 +90,20 @@ class Team:
             sem_post=self._addresses["sem_post"],
         )
 
-    def run(self, record: np.ndarray, threads: int) -> int:
-        """Execute a run record on up to `threads` threads; returns how many took part."""
+    def run(self, record: np.ndarray, threads: int, epoch: int, owner: object) -> int:
+        """Execute a run record on up to `threads` threads; returns how many took part.
+
+        `epoch` is larger than in all runs before of the same steps. `owner` holds the memory of the record and of all
+        that it leads to: a late worker may look there when the run is over, so the team keeps it for as long.
+        """
         if threads > 1 and self._lock.acquire(blocking=False):
             try:
                 self._grow(threads)
+                address = address_of(record)
+                if not self._kept or self._kept[-1][0] != address:
+                    self._kept = [each for each in self._kept if each[0] in self._busy()]
+                    self._kept.append((address, owner))
+                record[self._epoch_slot] = epoch
                 self._start(record, threads)
             finally:
                 self._lock.release()
@@ -95,10 +111,19 @@ class Team:
         self._start(record, 1)
         return 1
 
+    def _busy(self) -> set[int]:
+        """The run records that workers look at."""
+        return set(self._mailboxes[_LINE + _BUSY :: _LINE][: len(self._workers)].tolist())
+
     def _start(self, record: np.ndarray, threads: int) -> None:
         record[self._threads_slot] = threads
         address = address_of(record)
         self._entry(address, address, 0, 0)
+
+    def settle(self, record: np.ndarray) -> None:
+        """Wait until no worker looks at a run record."""
+        while address_of(record) in self._busy():
+            time.sleep(0)
 
     def dismiss(self) -> None:
         """End the workers."""

@@ -14,6 +14,7 @@ from numba import njit
 
 from edgenet.kernels.epilogue_f32 import finish, residual_rows
 from edgenet.kernels.gemm_f32 import accumulator
+from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.tuples import (
     each_add,
@@ -81,12 +82,37 @@ def _panel(rows: int, columns: int) -> Any:
     return panel
 
 
+def _product(rows: int, columns: int) -> Any:
+    """One panel of 1 to `columns` vectors (at most 4)."""
+    four = _panel(rows, 4) if columns >= 4 else None
+    three = _panel(rows, 3) if columns >= 3 else None
+    two, one = _panel(rows, 2), _panel(rows, 1)
+
+    @njit(inline="always")
+    def narrow(image, window, target, w, depth, first, last, channel, missing, count, vectors):
+        if vectors == 2:
+            two(image, window, target, w, depth, first, last, channel, missing, count)
+        else:
+            one(image, window, target, w, depth, first, last, channel, missing, count)
+
+    @njit(inline="always")
+    def wide(image, window, target, w, depth, first, last, channel, missing, count, vectors):
+        if vectors == 4:
+            four(image, window, target, w, depth, first, last, channel, missing, count)
+        elif vectors == 3:
+            three(image, window, target, w, depth, first, last, channel, missing, count)
+        else:
+            narrow(image, window, target, w, depth, first, last, channel, missing, count, vectors)
+
+    return wide if columns == 4 else narrow
+
+
 def convolution(rows: int, columns: int) -> Callable[..., None]:
-    """Convolution of any kernel, stride, padding, dilation and groups. Unit: `block` output pixels of one panel.
+    """Convolution of any kernel, stride, padding, dilation and groups. Unit: see `partition`.
 
     `depth` and `group_channels` are a group's input and output channels; pixels outside of the input read `zeros`.
     """
-    wide, single = _panel(rows, columns), _panel(rows, 1)
+    product = _product(rows, columns)
 
     def kernel(
         begin: int,
@@ -119,7 +145,11 @@ def convolution(rows: int, columns: int) -> Callable[..., None]:
         group_channels: int,
         group_bytes: int,
         groups: int,
-        block: int,
+        blocks: int,
+        spans: int,
+        span: int,
+        by_panel: int,
+        quantum: int,
         low: float,
         high: float,
         activation: int,
@@ -134,20 +164,19 @@ def convolution(rows: int, columns: int) -> Callable[..., None]:
         )  # fmt: skip
         target = (y, y_stride, residual, residual_stride, low, high, activation)
         for unit in range(begin, end):
-            first = (unit // panels) * block
-            last = least(first + block, pixels)
-            panel = unit % panels
-            group = panel // group_panels
-            in_group = (panel % group_panels) * panel_width
-            count = group_channels - in_group
-            channel = group * group_channels + in_group
-            image = (x + group * depth * 4, image_stride, row_stride, pixel_stride, zeros, height, width)
-            w = weights + group * group_bytes + (panel % group_panels) * panel_bytes
-            missing = count % lanes != 0 and count < panel_width
-            if columns == 1 or count > lanes:
-                wide(image, window, target, w, depth, first, last, channel, missing, count)
-            else:
-                single(image, window, target, w, depth, first, last, channel, missing, count)
+            block, part = unit_place(unit, blocks, spans, by_panel)
+            first = block_start(pixels, block, blocks, quantum)
+            last = block_start(pixels, block + 1, blocks, quantum)
+            for panel in range(part * span, least(part * span + span, panels)):
+                group = panel // group_panels
+                in_group = (panel % group_panels) * panel_width
+                count = group_channels - in_group
+                channel = group * group_channels + in_group
+                image = (x + group * depth * 4, image_stride, row_stride, pixel_stride, zeros, height, width)
+                w = weights + group * group_bytes + (panel % group_panels) * panel_bytes
+                vectors = least((count + lanes - 1) // lanes, columns)
+                missing = count < vectors * lanes
+                product(image, window, target, w, depth, first, last, channel, missing, count, vectors)
 
     return kernel
 

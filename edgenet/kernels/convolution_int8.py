@@ -15,6 +15,7 @@ from numba import njit
 
 from edgenet.kernels.epilogue_int8 import SUMS_BYTES, settle
 from edgenet.kernels.gemm_int8 import accumulator, over_pixels, row_product, row_widener
+from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.tuples import (
@@ -95,7 +96,7 @@ def _gatherer() -> Any:
 
 
 def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
-    """Convolution of any kernel, stride, padding, dilation and groups. Unit: `block` output pixels of `span` panels.
+    """Convolution of any kernel, stride, padding, dilation and groups. Unit: see `partition`.
 
     `depth` and `group_channels` are the input and output channels of one of the `conv_groups`; `groups` is a tap's
     depth in groups of products. Pixels outside of the input are read from `outside`.
@@ -103,7 +104,6 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
     widened = group != 4
     product = row_product if widened else _window_product
     wide, single = product(rows, second, columns, widened), product(rows, second, 1, widened)
-    group_bytes = 4 if group != 1 else 2
     gather = _gatherer()
 
     def kernel(
@@ -134,14 +134,18 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
         weights: int,
         scratch: int,
         scratch_stride: int,
+        scratch_bytes: int,
         pixels: int,
         depth: int,
         groups: int,
         group_channels: int,
         packed_bytes: int,
         conv_groups: int,
-        block: int,
+        blocks: int,
+        spans: int,
         span: int,
+        by_panel: int,
+        quantum: int,
         plain: int,
         smallest: int,
         largest: int,
@@ -157,9 +161,8 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
         lanes = lane_count()
         panel_width = columns * lanes
         panels = (group_channels + panel_width - 1) // panel_width
-        spans = (panels + span - 1) // span
         row_groups = groups * kernel_height * kernel_width
-        panel_bytes = panel_width * (8 + row_groups * group_bytes)
+        panel_bytes = panel_width * (8 + row_groups * 4)
         window = (
             kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width,
         )  # fmt: skip
@@ -168,16 +171,17 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
-        buffer = scratch + thread * (block * scratch_stride + SUMS_BYTES)
+        buffer = scratch + thread * scratch_bytes
         own = buffer + SUMS_BYTES
         for unit in range(begin, end):
-            first = (unit // (spans * conv_groups)) * block
-            last = least(first + block, pixels)
-            conv_group = (unit // spans) % conv_groups
+            block, part = unit_place(unit, blocks, spans * conv_groups, by_panel)
+            first = block_start(pixels, block, blocks, quantum)
+            last = block_start(pixels, block + 1, blocks, quantum)
+            conv_group = part // spans
             image = (x + conv_group * depth, image_stride, row_stride, pixel_stride, outside, height, width, groups)
             if widened:
-                gather(image, window, own, scratch_stride, depth, groups * group_bytes, first, last)
-            start = (unit % spans) * span
+                gather(image, window, own, scratch_stride, depth, groups * 4, first, last)
+            start = (part % spans) * span
             for panel in range(start, least(start + span, panels)):
                 count = group_channels - panel * panel_width
                 missing = count % lanes != 0 and count < panel_width

@@ -1,8 +1,8 @@
 """int8 depthwise convolution, vectorised over channels: lanes are channels.
 
 For one block of channels and a band of output rows, the input rows are first interleaved, column by column, into the
-thread's scratch: a vector holds each channel's values of two or four rows (of one row for the Arm widening multiply),
-which one product instruction sums. Borders are filled with the zero point there, so that the sums need no bounds.
+thread's scratch: a vector holds each channel's values of two or four rows, which one product instruction sums. Borders
+are filled with the zero point there, so that the sums need no bounds.
 Weights are packed [block][int32 bias][float32 multiplier][output row of the band][groups of rows][kernel column].
 """
 
@@ -80,7 +80,7 @@ def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, col
 
 
 def depthwise(
-    height: int, width: int, step_y: int, step_x: int, band: int, columns: int, group: int, group_bytes: int
+    height: int, width: int, step_y: int, step_x: int, band: int, columns: int, group: int
 ) -> Callable[..., None]:
     """Depthwise convolution of a `height` x `width` kernel and these strides, without dilation.
 
@@ -141,7 +141,7 @@ def depthwise(
         output = (plain, (zero, smallest, largest), settings)
         buffer = scratch + thread * (scratch_bytes + SUMS_BYTES)
         own = buffer + SUMS_BYTES
-        column_bytes = groups * lanes * group_bytes
+        column_bytes = groups * lanes * 4
         for unit in range(begin, end):
             out_y = (unit % bands) * band
             valid = out_height - out_y
@@ -188,7 +188,7 @@ def depthwise(
     return kernel
 
 
-def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..., None]:
+def depthwise_general(columns: int, group: int) -> Callable[..., None]:
     """Depthwise convolution of any kernel, stride and dilation. Unit: one output row, all channels."""
     interleave = _interleaver(group, group)
     finish_rows = row_finisher(1)
@@ -237,7 +237,7 @@ def depthwise_general(columns: int, group: int, group_bytes: int) -> Callable[..
         as_float: int,
     ):
         lanes = lane_count()
-        vector = lanes * group_bytes
+        vector = lanes * 4
         groups = (kernel_height + group - 1) // group
         column_bytes = groups * vector
         settings = (

@@ -1,9 +1,13 @@
 """The executor: runs a table of steps on every thread of a team, and the loop in which a team's workers wait for work.
 
 Step record, in 64-bit words: kernel address, units of work, units a thread takes at once, address of the kernel's
-slots, address of the step's work counters (a cache line for each thread). Each thread begins with its own range of
-adjacent units, the same share of every step, and then helps the others with theirs. All meet at a barrier after each
-step; who waits there for long sleeps, so that the scheduler can give the late ones a core.
+slots, address of the step's counters. Each thread begins with its own range of adjacent units, the same share of every
+step, and then helps the others with theirs. A step is over when all of its units are done, not when all threads have
+come by: a thread that gets no core, or wakes up late, holds up nobody and skips what others did in its place.
+
+Counters lie in cache lines of their own: for each thread the units taken from its range, then the units done. A counter
+holds the number of the run (the epoch) in its upper bits; a smaller number there means that nothing has been counted
+yet, a larger one that this thread is late for the whole run.
 """
 
 from numba import njit
@@ -12,7 +16,6 @@ from edgenet.kernels.native import (
     atomic_add,
     atomic_exchange,
     atomic_load,
-    atomic_store,
     call_c,
     call_entry,
     compare_exchange,
@@ -25,48 +28,102 @@ from edgenet.kernels.tuples import least
 
 STEP_WORDS = 8
 STEP_BYTES = STEP_WORDS * 8
+LINE_BYTES = 64
 IDLE, SLEEPING, QUIT = 0, 1, 2
 """States of a worker's mailbox; any other value is the address of the run record to execute."""
+BUSY = 8
+"""Offset in the mailbox's cache line: the run record that the worker works on, or 0."""
+COUNT_BITS = 30
+"""Lower bits of a counter: the units counted. The bits above are the epoch."""
+COUNT_MASK = (1 << COUNT_BITS) - 1
+NOTHING, LATE = -1, -2
 SPINS_BEFORE_SLEEP = 10000
-LINE_BYTES = 64
-ARRIVED, GENERATION, ASLEEP = 0, 64, 128
-"""Byte offsets in the barrier's memory, each in a cache line of its own."""
+ASLEEP, SIGNAL = 0, 64
+"""Byte offsets in the meeting place: threads that sleep, and the word that they sleep on."""
 
 
 @njit(inline="always")
-def _barrier(barrier, threads, counters, syscall):
-    generation = atomic_load(barrier + GENERATION)
-    if atomic_add(barrier + ARRIVED, 1) == threads - 1:
-        atomic_store(barrier + ARRIVED, 0)
-        for owner in range(threads):
-            atomic_store(counters + owner * LINE_BYTES, 0)
-        atomic_exchange(barrier + GENERATION, generation + 1)
-        if atomic_load(barrier + ASLEEP) != 0:
-            futex_wake(syscall, barrier + GENERATION)
-    else:
-        spins = 0
-        while atomic_load(barrier + GENERATION) == generation:
+def _take(counter, epoch, begin, end, grain):
+    """The first of up to `grain` units of the range begin..end-1 that are this thread's now; NOTHING, or LATE."""
+    word = atomic_load(counter)
+    while True:
+        if (word >> COUNT_BITS) > epoch:
+            return LATE
+        taken = 0
+        if (word >> COUNT_BITS) == epoch:
+            taken = word & COUNT_MASK
+        if begin + taken >= end:
+            return NOTHING
+        before = compare_exchange(counter, word, (epoch << COUNT_BITS) + taken + grain)
+        if before == word:
+            return begin + taken
+        word = before
+
+
+@njit(inline="always")
+def _report(done, epoch, count, units, meeting, syscall):
+    """Count units as done; wake who waits for the last of them."""
+    word = atomic_load(done)
+    while True:
+        total = count
+        if (word >> COUNT_BITS) == epoch:
+            total += word & COUNT_MASK
+        before = compare_exchange(done, word, (epoch << COUNT_BITS) + total)
+        if before == word:
+            break
+        word = before
+    if total == units and atomic_load(meeting + ASLEEP) != 0:
+        atomic_add(meeting + SIGNAL, 1)
+        futex_wake(syscall, meeting + SIGNAL)
+
+
+@njit(inline="always")
+def _await(done, complete, meeting, syscall):
+    """Wait until the counter `done` is `complete`. False if it is beyond: this thread is late for the whole run."""
+    spins = 0
+    word = atomic_load(done)
+    while word < complete:
+        if spins < SPINS_BEFORE_SLEEP:
             spins += 1
-            if spins > SPINS_BEFORE_SLEEP:
-                atomic_add(barrier + ASLEEP, 1)
-                futex_wait(syscall, barrier + GENERATION, generation)
-                atomic_add(barrier + ASLEEP, -1)
-            else:
-                pause()
+            pause()
+        else:
+            atomic_add(meeting + ASLEEP, 1)
+            signal = atomic_load(meeting + SIGNAL)
+            if atomic_load(done) < complete:
+                futex_wait(syscall, meeting + SIGNAL, signal)
+            atomic_add(meeting + ASLEEP, -1)
+        word = atomic_load(done)
+    return word == complete
 
 
 @njit(inline="always")
-def _work(kernel, slots, units, grain, counters, thread, threads):
-    """The thread's own range of units, then what is left of the others'."""
+def _share(step, thread, threads, epoch, meeting, syscall):
+    """This thread's part of a step, until the step is over. False if the thread is late for the whole run."""
+    kernel = load_word(step)
+    units = load_word(step + 8)
+    grain = load_word(step + 16)
+    slots = load_word(step + 24)
+    counters = load_word(step + 32)
+    if units == 0:
+        return True
+    finished = 0
     for turn in range(threads):
         owner = (thread + turn) % threads
         begin = units * owner // threads
         end = units * (owner + 1) // threads
         counter = counters + owner * LINE_BYTES
-        first = begin + atomic_add(counter, grain)
-        while first < end:
-            call_entry(kernel, slots, first, least(first + grain, end), thread)
-            first = begin + atomic_add(counter, grain)
+        first = _take(counter, epoch, begin, end, grain)
+        while first >= 0:
+            last = least(first + grain, end)
+            call_entry(kernel, slots, first, last, thread)
+            finished += last - first
+            first = _take(counter, epoch, begin, end, grain)
+        if first == LATE:
+            return False
+    done = counters + threads * LINE_BYTES
+    if finished > 0:
+        _report(done, epoch, finished, units, meeting, syscall)
+    return _await(done, (epoch << COUNT_BITS) + units, meeting, syscall)
 
 
 def execute(
@@ -76,7 +133,8 @@ def execute(
     steps: int,
     count: int,
     threads: int,
-    barrier: int,
+    epoch: int,
+    meeting: int,
     syscall: int,
     clock_gettime: int,
     times: int,
@@ -89,27 +147,26 @@ def execute(
     The slots of this entry are a run record, which the mailboxes pass on by address (`begin`). `times`, if not 0,
     receives a timespec before the first step and after each.
     """
+    if thread >= threads:
+        return
     if thread == 0:
         for worker in range(1, threads):
-            before = atomic_exchange(mailboxes + worker * 64, begin)
+            before = atomic_exchange(mailboxes + worker * LINE_BYTES, begin)
             if before == SLEEPING:
-                call_c(sem_post, semaphores + worker * 64, 0)
+                call_c(sem_post, semaphores + worker * LINE_BYTES, 0)
         if times != 0:
             call_c(clock_gettime, 1, times)
     for i in range(count):
         step = steps + i * STEP_BYTES
-        kernel = load_word(step)
-        units = load_word(step + 8)
-        grain = load_word(step + 16)
-        slots = load_word(step + 24)
-        counters = load_word(step + 32)
         if threads == 1:
-            call_entry(kernel, slots, 0, units, 0)
-        else:
-            _work(kernel, slots, units, grain, counters, thread, threads)
-            _barrier(barrier, threads, counters, syscall)
+            call_entry(load_word(step), load_word(step + 24), 0, load_word(step + 8), 0)
+        elif not _share(step, thread, threads, epoch, meeting, syscall):
+            return
         if times != 0 and thread == 0:
             call_c(clock_gettime, 1, times + 16 * (i + 1))
+    if thread == 0:
+        for worker in range(1, threads):
+            compare_exchange(mailboxes + worker * LINE_BYTES, begin, IDLE)
 
 
 def serve(
@@ -122,7 +179,10 @@ def serve(
     executor: int,
     spins: int,
 ):
-    """Wait for run records and execute them as `thread`, until told to quit. Sleeps after `spins` idle turns."""
+    """Wait for run records and execute them as `thread`, until told to quit. Sleeps after `spins` idle turns.
+
+    A record may be withdrawn from the mailbox until the worker has said that it is busy with it.
+    """
     while True:
         job = atomic_load(mailbox)
         turns = 0
@@ -130,16 +190,16 @@ def serve(
             pause()
             turns += 1
             job = atomic_load(mailbox)
-        if job == IDLE:
-            job = compare_exchange(mailbox, IDLE, SLEEPING)
-            if job == IDLE:
-                while atomic_load(mailbox) == SLEEPING:
-                    call_c(sem_wait, semaphore, 0)
-                job = atomic_load(mailbox)
-        if job == QUIT:
+        if job == IDLE and compare_exchange(mailbox, IDLE, SLEEPING) == IDLE:
+            while atomic_load(mailbox) == SLEEPING:
+                call_c(sem_wait, semaphore, 0)
+        elif job == QUIT:
             return
-        atomic_store(mailbox, IDLE)
-        call_entry(executor, job, job, 0, thread)
+        elif job != IDLE:
+            atomic_exchange(mailbox + BUSY, job)
+            if compare_exchange(mailbox, job, IDLE) == job:
+                call_entry(executor, job, job, 0, thread)
+            atomic_exchange(mailbox + BUSY, 0)
 
 
 def execute_entry():

@@ -4,7 +4,7 @@ The tile: `rows` pixels times `columns` vectors of output channels, kept in regi
 Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is
 only as many vectors wide as it needs (see `edgenet.prepare.packing`). The epilogue adds the residual and applies the
 activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels; a
-last single pixel is a tile of its own.
+last single pixel is a tile of its own. While a tile is summed, its share of the next panel is brought near.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import finish, residual_rows
-from edgenet.kernels.simd import lane_count, load_row_f32, outer_fma, repeat
+from edgenet.kernels.partition import block_start, unit_place
+from edgenet.kernels.simd import lane_count, load_row_f32, outer_fma, prefetch, repeat
+from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
+
+LINE_BYTES = 64
 
 
 def accumulator(columns: int) -> Any:
@@ -29,20 +33,53 @@ def accumulator(columns: int) -> Any:
             tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 
-    return accumulate
+    @njit(inline="always")
+    def accumulate_lanes(tile, rows, depth, weights):
+        lanes = lane_count()
+        step = columns * lanes
+        whole = depth - depth % lanes
+        for k in range(0, whole, lanes):
+            tile = outer_fma_lanes(tile, rows, k, weights + k * step * 4)
+        for k in range(whole, depth):
+            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
+        return tile
+
+    return accumulate_lanes if by_lane() else accumulate
 
 
-def _tile(height: int, columns: int) -> Any:
+def _accumulator_ahead(columns: int) -> Any:
+    """`accumulator` that asks for a cache line of what lies at `ahead` with each k."""
     accumulate = accumulator(columns)
 
     @njit(inline="always")
+    def accumulate_ahead(tile, rows, depth, weights, ahead):
+        step = columns * lane_count()
+        for k in range(depth):
+            prefetch(ahead + k * LINE_BYTES)
+            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
+        return tile
+
+    @njit(inline="always")
+    def accumulate_only(tile, rows, depth, weights, ahead):
+        return accumulate(tile, rows, depth, weights)
+
+    return accumulate_only if by_lane() else accumulate_ahead
+
+
+def _tile(height: int, columns: int) -> Any:
+    accumulate = _accumulator_ahead(columns)
+
+    @njit(inline="always")
     def tile(operands, epilogue, w, depth, pixel, last, channel, missing, count):
-        x, x_stride, y, y_stride, residual, residual_stride = operands
+        x, x_stride, y, y_stride, residual, residual_stride, following = operands
         low, high, activation = epilogue
         pixels = each_minimum(sequence(pixel, 1, height), last - 1)
         sums = repeat(load_row_f32(w, 0, columns), height)
         rows = each_add(each_multiply(pixels, x_stride), x)
-        sums = accumulate(sums, rows, depth, w + columns * lane_count() * 4)
+        row_bytes = columns * lane_count() * 4
+        lines = row_bytes // LINE_BYTES
+        ahead = following + pixel // height % lines * depth * LINE_BYTES
+        sums = accumulate(sums, rows, depth, w + row_bytes, ahead)
         out = each_add(each_multiply(pixels, y_stride), y)
         before = residual_rows(residual, residual_stride, pixels)
         finish(sums, out, before, channel, missing, count, low, high, activation)
@@ -53,8 +90,9 @@ def _tile(height: int, columns: int) -> Any:
 def pixel_rows(rows: int, columns: int) -> Any:
     """The pixels first..last-1 of one panel, in tiles of `rows`, of `rows - 1` until `rows` divides the rest, or of 1.
 
-    operands: (x, x_stride, y, y_stride, residual, residual_stride); epilogue: (low, high, activation); `w`: the panel;
-    `count` output channels from `channel` on, `missing` if they do not fill the panel's vectors.
+    operands: (x, x_stride, y, y_stride, residual, residual_stride, address of the panel that follows, or any);
+    epilogue: (low, high, activation); `w`: the panel; `count` output channels from `channel` on, `missing` if they do
+    not fill the panel's vectors.
     """
     less = max(rows - 1, 1)
     tall, short, single = _tile(rows, columns), _tile(less, columns), _tile(1, columns)
@@ -120,7 +158,7 @@ def panel_product(rows: int, columns: int) -> Any:
 
 
 def pointwise(rows: int, columns: int) -> Callable[..., None]:
-    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: `block` pixels, `group` panels."""
+    """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: see `partition`."""
     product = panel_product(rows, columns)
 
     def kernel(
@@ -137,23 +175,28 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
         pixels: int,
         depth: int,
         channels: int,
-        block: int,
-        group: int,
+        blocks: int,
+        spans: int,
+        span: int,
+        by_panel: int,
+        quantum: int,
         low: float,
         high: float,
         activation: int,
     ):
         width = columns * lane_count()
         panels = (channels + width - 1) // width
-        groups = (panels + group - 1) // group
-        operands = (x, x_stride, y, y_stride, residual, residual_stride)
         epilogue = (low, high, activation)
         for unit in range(begin, end):
-            first = (unit // groups) * block
-            last = least(first + block, pixels)
-            start = (unit % groups) * group
-            for panel in range(start, least(start + group, panels)):
+            block, part = unit_place(unit, blocks, spans, by_panel)
+            first = block_start(pixels, block, blocks, quantum)
+            last = block_start(pixels, block + 1, blocks, quantum)
+            for panel in range(part * span, least(part * span + span, panels)):
                 w = weights + panel * (depth + 1) * width * 4
+                following = w
+                if panel + 1 < panels:
+                    following = w + (depth + 1) * width * 4
+                operands = (x, x_stride, y, y_stride, residual, residual_stride, following)
                 channel = panel * width
                 product(operands, epilogue, w, depth, first, last, channel, channels - channel)
 

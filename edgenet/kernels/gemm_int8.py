@@ -14,9 +14,11 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_int8 import SUMS_BYTES, row_finisher, settle
+from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, widen_bytes
+from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
 
@@ -41,6 +43,18 @@ def accumulator(columns: int, unrolled: bool) -> Any:
             tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
         return tile
 
+    @njit(inline="always")
+    def accumulate_lanes(tile, rows, groups, weights):
+        lanes = lane_count()
+        whole = groups - groups % lanes
+        for k in range(0, whole, lanes):
+            tile = outer_dot_lanes(tile, rows, k, weights + k * columns * lanes * 4)
+        for k in range(whole, groups):
+            tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
+        return tile
+
+    if by_lane():
+        return accumulate_lanes
     return accumulate_twice if unrolled else accumulate
 
 
@@ -113,12 +127,12 @@ def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
 def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
     """y[p, n] = requantized(sum_k x[p, k] w[n, k] + bias[n]) with residual and activation.
 
-    Unit: `block` pixels of `span` panels. `groups` is the depth in groups, `scratch_stride` the bytes of a widened row.
+    Unit: see `partition`. `groups` is the depth in groups, `scratch_stride` the bytes of a widened row, `scratch_bytes`
+    a thread's scratch.
     """
     wide = row_product(rows, second, columns, group != 4)
     single = row_product(rows, second, 1, group != 4)
     widened = group != 4
-    group_bytes = 4 if group != 1 else 2
     widen_row = row_widener()
 
     def kernel(
@@ -134,12 +148,16 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         weights: int,
         scratch: int,
         scratch_stride: int,
+        scratch_bytes: int,
         pixels: int,
         depth: int,
         groups: int,
         channels: int,
-        block: int,
+        blocks: int,
+        spans: int,
         span: int,
+        by_panel: int,
+        quantum: int,
         plain: int,
         smallest: int,
         largest: int,
@@ -155,26 +173,25 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         lanes = lane_count()
         width = columns * lanes
         panels = (channels + width - 1) // width
-        spans = (panels + span - 1) // span
-        panel_bytes = width * (8 + groups * group_bytes)
+        panel_bytes = width * (8 + groups * 4)
         target = (y, y_stride, residual, residual_stride)
         settings = (
             low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
-        buffer = scratch + thread * (block * scratch_stride + SUMS_BYTES)
+        buffer = scratch + thread * scratch_bytes
         own = buffer + SUMS_BYTES
         for unit in range(begin, end):
-            first = (unit // spans) * block
-            last = least(first + block, pixels)
+            block, part = unit_place(unit, blocks, spans, by_panel)
+            first = block_start(pixels, block, blocks, quantum)
+            last = block_start(pixels, block + 1, blocks, quantum)
             if widened:
                 for pixel in range(first, last):
                     widen_row(x + pixel * x_stride, own + (pixel - first) * scratch_stride, depth)
                 source = (own, scratch_stride, first, groups)
             else:
                 source = (x, x_stride, 0, groups)
-            start = (unit % spans) * span
-            for panel in range(start, least(start + span, panels)):
+            for panel in range(part * span, least(part * span + span, panels)):
                 w = weights + panel * panel_bytes
                 channel = panel * width
                 count = channels - channel

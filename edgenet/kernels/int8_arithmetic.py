@@ -80,7 +80,7 @@ def quantize() -> Callable[..., None]:
 def quantize_interleaved(planes: int) -> Callable[..., None]:
     """int8 of x * scale, y[r, i, p] = x[r, p, i]: a channels-first image of few channels becomes channels-last.
 
-    Unit: `block` pixels of an image of `length` pixels.
+    Unit: `block` pixels of an image of `length` pixels, whose planes lie `plane_stride` bytes apart in x.
     """
 
     def kernel(
@@ -89,6 +89,7 @@ def quantize_interleaved(planes: int) -> Callable[..., None]:
         thread: int,
         x: int,
         y: int,
+        plane_stride: int,
         length: int,
         block: int,
         scale: float,
@@ -99,17 +100,18 @@ def quantize_interleaved(planes: int) -> Callable[..., None]:
         lanes = lane_count()
         blocks = (length + block - 1) // block
         for unit in range(begin, end):
-            image = (unit // blocks) * planes * length
+            image = x + (unit // blocks) * planes * plane_stride
+            out = y + (unit // blocks) * planes * length
             i = (unit % blocks) * block
             stop = least(i + block, length)
             while i < stop:
                 left = least(lanes, stop - i)
-                values = interleave(load_planes(x + (image + i) * 4, length * 4, left, planes, 4))
+                values = interleave(load_planes(image + i * 4, plane_stride, left, planes, 4))
                 stored = rounded_or_zero(multiply(values, scale), zero, low, high)
                 if left == lanes:
-                    store_row_bytes(stored, y + image + i * planes)
+                    store_row_bytes(stored, out + i * planes)
                 else:
-                    store_row_bytes_partial(stored, y + image + i * planes, left * planes)
+                    store_row_bytes_partial(stored, out + i * planes, left * planes)
                 i += lanes
 
     return kernel

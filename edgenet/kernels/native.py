@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from edgenet.kernels.simd_types import I64, call_intrinsic, pointer, target
 
-_ACQUIRE_RELEASE = "acq_rel"
+_ORDER = "seq_cst"
 
 
 @intrinsic
@@ -39,20 +39,20 @@ def store_word(typingctx: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def atomic_load(typingctx: Any, address: Any) -> Any:
-    """atomic_load(address): acquire."""
+    """atomic_load(address): in the one order that all threads see."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        return builder.load_atomic(pointer(builder, args[0], I64), "acquire", 8)
+        return builder.load_atomic(pointer(builder, args[0], I64), _ORDER, 8)
 
     return types.int64(types.int64), codegen
 
 
 @intrinsic
 def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
-    """atomic_store(address, value): release."""
+    """atomic_store(address, value): in the one order that all threads see."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        builder.store_atomic(args[1], pointer(builder, args[0], I64), "release", 8)
+        builder.store_atomic(args[1], pointer(builder, args[0], I64), _ORDER, 8)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
@@ -63,7 +63,7 @@ def atomic_add(typingctx: Any, address: Any, value: Any) -> Any:
     """atomic_add(address, value): the value before."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        return builder.atomic_rmw("add", pointer(builder, args[0], I64), args[1], _ACQUIRE_RELEASE)
+        return builder.atomic_rmw("add", pointer(builder, args[0], I64), args[1], _ORDER)
 
     return types.int64(types.int64, types.int64), codegen
 
@@ -73,7 +73,7 @@ def atomic_exchange(typingctx: Any, address: Any, value: Any) -> Any:
     """atomic_exchange(address, value): the value before."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        return builder.atomic_rmw("xchg", pointer(builder, args[0], I64), args[1], "seq_cst")
+        return builder.atomic_rmw("xchg", pointer(builder, args[0], I64), args[1], _ORDER)
 
     return types.int64(types.int64, types.int64), codegen
 
@@ -83,7 +83,7 @@ def compare_exchange(typingctx: Any, address: Any, expected: Any, value: Any) ->
     """compare_exchange(address, expected, value): the value before; stored only if it was `expected`."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        pair = builder.cmpxchg(pointer(builder, args[0], I64), args[1], args[2], "seq_cst", "seq_cst")
+        pair = builder.cmpxchg(pointer(builder, args[0], I64), args[1], args[2], _ORDER, _ORDER)
         return builder.extract_value(pair, 0)
 
     return types.int64(types.int64, types.int64, types.int64), codegen

@@ -37,6 +37,8 @@ from edgenet.kernels.simd_types import (
     vector_suffix,
 )
 
+_READ, _SECOND_LEVEL, _DATA = 0, 2, 1
+"""LLVM's codes of a prefetch."""
 Emit = Callable[[ir.IRBuilder, list[ir.Value]], ir.Value]
 
 
@@ -285,6 +287,19 @@ def _clamp(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
 
 clamp = elementwise("clamp", 3, _clamp)
 """clamp(x, low, high); NaN stays NaN."""
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """prefetch(address): ask for the cache line in the second-level cache. Any address will do."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        place = builder.inttoptr(args[0], I8.as_pointer())
+        settings = [I32(value) for value in (_READ, _SECOND_LEVEL, _DATA)]
+        call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *settings])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 @intrinsic

@@ -38,10 +38,12 @@ def _join(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 
 
 def _quads(builder: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
-    """Bytes of four rows of lanes, four of a lane side by side."""
+    """Bytes of four rows of lanes as a vector of groups: four of a lane side by side, or twice two."""
     lanes = rows[0].type.count
     if lanes != 16:
         pairs = [_interleave(builder, rows[i], rows[i + 1]) for i in (0, 2)]
+        if target().dot == "smull":
+            return _join(builder, *pairs)
         words = [builder.bitcast(pair, ir.VectorType(I16, lanes)) for pair in pairs]
         return _interleave(builder, *words)
     # Transposition of 4 x 4 words over the quarters of the register, then of 4 x 4 bytes within each.
@@ -66,12 +68,10 @@ def interleave_rows(typingctx: Any, places: Any, destination: Any, group: Any) -
         kind = ir.VectorType(I8, lanes)
         rows = [load_vector(builder, place, kind) for place in items(builder, args[0], sig.args[0])]
         for number, first in enumerate(range(0, len(rows), size)):
-            value = rows[first]
             if size == 4:
                 value = _quads(builder, rows[first : first + 4])
-            elif size == 2:
+            else:
                 value = _interleave(builder, *rows[first : first + 2])
-            if size != 4:
                 wide = ir.VectorType(I16, value.type.count)
                 value = builder.zext(value, wide) if target().stored_unsigned else builder.sext(value, wide)
             value = builder.bitcast(value, group_vector().llvm)

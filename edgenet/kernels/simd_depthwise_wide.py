@@ -50,7 +50,8 @@ def _block(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
         wide = ir.VectorType(I16, rows[0].type.count)
         extend = builder.zext if target().stored_unsigned else builder.sext
         return _unpack(builder, *(extend(row, wide) for row in rows))
-    words = ir.VectorType(I16, rows[0].type.count // 2)
+    element = I64 if target().dot == "smull" else I16
+    words = ir.VectorType(element, rows[0].type.count * 8 // element.width)
     pairs = [[builder.bitcast(half, words) for half in _unpack(builder, rows[i], rows[i + 1])] for i in (0, 2)]
     return [vector for low, high in zip(*pairs, strict=True) for vector in _unpack(builder, low, high)]
 

@@ -1,7 +1,8 @@
 """Vector operations of int8 matrix products: sums of products of grouped bytes or int16, and tiles of bytes in memory.
 
-A group is as many adjacent values of the depth as one lane of the product instruction takes: four bytes for `vpdpbusd`
-and `sdot`, two int16 for `pmaddwd`, one int16 for the Arm widening multiply. All sums are exact int32.
+A group is as many adjacent values of the depth as one lane of the product instruction takes: four bytes for `vpdpbusd`,
+`sdot` and the Arm widening multiply, two int16 for `pmaddwd`. For the widening multiply, a vector holds the first two
+bytes of every lane's group, then the last two. All sums are exact int32.
 """
 
 from __future__ import annotations
@@ -36,24 +37,47 @@ from edgenet.kernels.simd_types import (
 
 def group_vector() -> Vector:
     """Vector of weights that one product instruction takes: a group for each lane."""
-    return Vector("i16", target().lanes) if target().dot == "smull" else i32v()
+    return i32v()
 
 
-def dot(builder: ir.IRBuilder, total: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
+Groups = ir.Value | list[ir.Value]
+"""A vector of groups, or its halves where these are multiplied one after the other."""
+
+
+def dot(builder: ir.IRBuilder, total: ir.Value, x: Groups, w: ir.Value) -> ir.Value:
     """total + the sum of the products of each group; x and w are vectors of groups."""
     lanes, kind = target().lanes, target().dot
     if kind in ("vnni512", "vnni"):
         return call_intrinsic(builder, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", total.type, [total, x, w])
     if kind == "sdot":
         quads = ir.VectorType(I8, 16)
-        arguments = [total, builder.bitcast(x, quads), builder.bitcast(w, quads)]
+        arguments = [total, builder.bitcast(w, quads), builder.bitcast(x, quads)]  # the last may be one lane
         return call_intrinsic(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", total.type, arguments)
     if kind == "smull":
-        return builder.add(total, builder.mul(builder.sext(x, total.type), builder.sext(w, total.type)))
+        words = ir.VectorType(I16, 8)
+        pairs = zip(*(v if isinstance(v, list) else _halves(builder, v) for v in (x, w)), strict=True)
+        both = builder.add(*(call_intrinsic(builder, "llvm.aarch64.neon.smull.v8i16", words, pair) for pair in pairs))
+        # Two products fit in int16, as weights are -127 at least.
+        return builder.add(total, call_intrinsic(builder, "llvm.aarch64.neon.saddlp.v4i32.v8i16", total.type, [both]))
     pairs = ir.VectorType(I16, 2 * lanes)
     name = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[lanes]
     products = [builder.bitcast(x, pairs), builder.bitcast(w, pairs)]
     return builder.add(total, call_intrinsic(builder, f"llvm.x86.{name}", total.type, products))
+
+
+def _halves(builder: ir.IRBuilder, groups: ir.Value) -> list[ir.Value]:
+    """The lower and the upper eight bytes of a vector of groups."""
+    values = builder.bitcast(groups, ir.VectorType(I8, 16))
+    return [builder.shuffle_vector(values, values, shuffle_mask([first + i for i in range(8)])) for first in (0, 8)]
+
+
+def spread_lane(builder: ir.IRBuilder, groups: ir.Value, lane: int) -> Groups:
+    """A vector of groups with the four bytes of `lane` of `groups`, which lie as in memory, for every lane."""
+    if target().dot != "smull":
+        return builder.shuffle_vector(groups, groups, shuffle_mask([lane] * groups.type.count))
+    pairs = builder.bitcast(groups, ir.VectorType(I16, 8))
+    halves = [builder.shuffle_vector(pairs, pairs, shuffle_mask([2 * lane + side] * 4)) for side in (0, 1)]
+    return [builder.bitcast(half, ir.VectorType(I8, 8)) for half in halves]
 
 
 @intrinsic(prefer_literal=True)
@@ -94,6 +118,8 @@ def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any
         places = items(builder, args[1], sig.args[1])
         for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
             x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), target().lanes)
+            if target().dot == "smull":
+                x = spread_lane(builder, x, 0)
             values = items(builder, sums, tile_kind.dtype)
             values = [dot(builder, total, x, w) for w, total in zip(weights, values, strict=True)]
             out.append(pack(context, builder, tile_kind.dtype, values))

@@ -8,7 +8,7 @@ from edgenet.kernels.table import Kernel
 _TILES = {16: (6, 4), 8: (6, 2), 4: (8, 2)}
 """Rows and vectors of output channels of a matrix tile, by lanes, where there are 32 registers."""
 _WINDOW_TILES = {16: (12, 2), 8: (6, 2), 4: (8, 2)}
-"""The same for tiles whose rows are addresses of their own: standard convolutions."""
+"""The same for the first layer of a network, which has few channels."""
 _SMALL_FILE = (6, 2)
 DEPTHWISE_KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2))
 """Kernel widths and horizontal strides with a kernel of their own."""
@@ -22,7 +22,7 @@ def gemm_tile(target: InstructionSet) -> tuple[int, int]:
 
 
 def window_tile(target: InstructionSet) -> tuple[int, int]:
-    """Rows and vectors of the float32 tile of a standard convolution."""
+    """Rows and vectors of the float32 tile of a convolution of an image with few channels."""
     return _SMALL_FILE if target.registers == 16 else _WINDOW_TILES[target.lanes]
 
 
@@ -34,7 +34,7 @@ def rows(target: InstructionSet) -> list[Kernel]:
     window_name = f"{window[0]}x{window[1] * target.lanes}"
     found = [
         Kernel(f"f32_pw_{tile}", "gemm_f32", "pointwise", matrix, "conv2d"),
-        Kernel(f"f32_conv_{window_name}", "convolution_f32", "convolution", window, "conv2d"),
+        Kernel(f"f32_conv_{tile}", "convolution_f32", "convolution", matrix, "conv2d"),
         Kernel(f"f32_image_{window_name}", "convolution_f32", "image_convolution", window, "conv2d"),
         Kernel("f32_winograd_input", "winograd_f32", "transform_input", (), "conv2d"),
         Kernel(f"f32_winograd_{tile}", "winograd_f32", "products", matrix, "conv2d"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table import Kernel
 
-_GROUPS = {"vnni512": 4, "vnni": 4, "sdot": 4, "madd16": 2, "generic": 2, "smull": 1}
+_GROUPS = {"vnni512": 4, "vnni": 4, "sdot": 4, "madd16": 2, "generic": 2, "smull": 4}
 _TILES = {"avx512": (14, 7, 2), "avx512_vnni": (14, 7, 2), "neon": (8, 4, 2), "neon_dotprod": (8, 4, 2)}
 _SMALL_FILE = (6, 5, 2)
 
@@ -23,9 +23,9 @@ def gemm_tile(target: InstructionSet) -> tuple[int, int, int]:
     return _TILES.get(target.name, _SMALL_FILE)
 
 
-def group_bytes(target: InstructionSet) -> int:
-    """Bytes of one group of the depth."""
-    return 2 if target.dot == "smull" else 4
+def halved(target: InstructionSet) -> bool:
+    """Whether a vector of groups holds the first half of every lane's group, then the second."""
+    return target.dot == "smull"
 
 
 def depthwise_columns(target: InstructionSet, band: int) -> int:
@@ -43,17 +43,16 @@ def rows(target: InstructionSet) -> list[Kernel]:
     height, second, vectors = gemm_tile(target)
     matrix = (height, second, vectors, group_depth(target))
     tile = f"{height}x{vectors * target.lanes}"
-    group, size = group_depth(target), group_bytes(target)
+    group = group_depth(target)
     found = [
         Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", matrix, "conv2d", "int8"),
         Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", matrix, "conv2d", "int8"),
-        Kernel("s8_dw_any", "depthwise_int8", "depthwise_general", (4, group, size), "conv2d", "int8"),
+        Kernel("s8_dw_any", "depthwise_int8", "depthwise_general", (4, group), "conv2d", "int8"),
     ]
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
-        constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group, size)
+        constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))
-        if group > 1:
-            wide_constants = (high, wide, step_y, step_x, band, depthwise_wide_columns(target), group)
-            name = f"s8_dw{high}x{wide}s{step_y}_wide"
-            found.append(Kernel(name, "depthwise_wide_int8", "depthwise_wide", wide_constants, "conv2d", "int8"))
+        wide_constants = (high, wide, step_y, step_x, band, depthwise_wide_columns(target), group)
+        name = f"s8_dw{high}x{wide}s{step_y}_wide"
+        found.append(Kernel(name, "depthwise_wide_int8", "depthwise_wide", wide_constants, "conv2d", "int8"))
     return found

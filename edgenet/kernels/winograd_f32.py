@@ -15,6 +15,7 @@ from numba import njit
 
 from edgenet.kernels.epilogue_f32 import activate
 from edgenet.kernels.gemm_f32 import panel_product
+from edgenet.kernels.partition import block_start
 from edgenet.kernels.simd import add, fma, lane_count, load_f32, load_tile_f32, multiply, store_tile_f32, subtract
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.simd_winograd import load_spread_f32, load_window_f32, store_spread_f32, transpose
@@ -109,7 +110,7 @@ def transform_input() -> Callable[..., None]:
 
 
 def products(rows: int, columns: int) -> Callable[..., None]:
-    """M[i] = V[i] @ U[i] for the 36 positions. Unit: `block` tiles of one panel of one position."""
+    """M[i] = V[i] @ U[i] for the 36 positions. Unit: a block of tiles of one panel of one position."""
     product = panel_product(rows, columns)
 
     def kernel(
@@ -125,21 +126,21 @@ def products(rows: int, columns: int) -> Callable[..., None]:
         tiles: int,
         depth: int,
         filters: int,
-        block: int,
+        blocks: int,
         low: float,
         high: float,
     ):
         width = columns * lane_count()
         panels = (filters + width - 1) // width
-        blocks = (tiles + block - 1) // block
         for unit in range(begin, end):
-            first = (unit % blocks) * block
-            last = least(first + block, tiles)
+            first = block_start(tiles, unit % blocks, blocks, 1)
+            last = block_start(tiles, unit % blocks + 1, blocks, 1)
             panel = (unit // blocks) % panels
             position = unit // (blocks * panels)
             w = weights + position * weights_spread + panel * (depth + 1) * width * 4
             channel = panel * width
-            operands = (x + position * x_spread, depth * 4, y + position * y_spread, filters * 4, 0, 0)
+            following = w + (depth + 1) * width * 4
+            operands = (x + position * x_spread, depth * 4, y + position * y_spread, filters * 4, 0, 0, following)
             product(operands, (low, high, 0), w, depth, first, last, channel, filters - channel)
 
     return kernel

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, window_tile
+from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, gemm_tile, window_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
 from edgenet.prepare.lower_winograd import suits_winograd, winograd
 from edgenet.prepare.lowering import Lowering, lowers
+from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
 
 IMAGE_CHANNELS = 4
@@ -53,7 +54,7 @@ def _common(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
     residual = node.inputs.get("residual")
     return {
         "y": lowering.write(node.output),
-        "y_stride": channels * 4,
+        "y_stride": lowering.pixel_bytes(node.output),
         "residual": lowering.read(residual) if residual else 0,
         "residual_stride": channels * 4 if residual else 0,
         "low": low,
@@ -64,14 +65,15 @@ def _common(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
 
 def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
     """Slots of the input image, the output size and the padding before."""
-    _, height, width, channels = lowering.shape(node.inputs["x"])
+    _, height, width, _ = lowering.shape(node.inputs["x"])
     _, out_height, out_width, _ = lowering.shape(node.output)
     top, _, left, _ = node.attributes["padding"]
+    pixel = lowering.pixel_bytes(node.inputs["x"])
     return {
         "x": lowering.read(node.inputs["x"]),
-        "image_stride": height * width * channels * 4,
-        "row_stride": width * channels * 4,
-        "pixel_stride": channels * 4,
+        "image_stride": height * width * pixel,
+        "row_stride": width * pixel,
+        "pixel_stride": pixel,
         "height": height,
         "width": width,
         "top": top,
@@ -110,7 +112,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         "stride_y": stride_y,
     }
     batch, out_height, out_width, _ = lowering.shape(node.output)
-    grain = max(1, 20_000 // max(1, out_width * channels * kernel_height * kernel_width // lanes))
+    grain = max(1, 5_000 // max(1, out_width * channels * kernel_height * kernel_width // lanes))
     units = batch * out_height
     grain = max(1, min(grain, -(-units // (2 * lowering.threads))))
     if simple:
@@ -136,7 +138,7 @@ def _convolution(node: Node, lowering: Lowering) -> None:
     channels, kernel_height, kernel_width, depth = lowering.shape(weight)
     groups = a["groups"]
     group_channels = channels // groups
-    height, vectors = window_tile(lowering.target)
+    height, vectors = gemm_tile(lowering.target)
     lanes = lowering.target.lanes
     width = vectors * lanes
 
@@ -165,10 +167,10 @@ def _convolution(node: Node, lowering: Lowering) -> None:
         "groups": groups,
     }
     panels = -(-group_channels // width) * groups
-    tile_work = kernel_height * kernel_width * depth * height * vectors
-    block = height * max(1, min(-(-pixels // height), 40_000 // max(1, tile_work)))
-    slots["block"] = block
-    lowering.step(f"f32_conv_{height}x{width}", -(-pixels // block) * panels, 1, **slots)
+    work = kernel_height * kernel_width * depth * height * vectors
+    x_bytes = lowering.size(node.inputs["x"]) * 4
+    part = partition(pixels, height, height - 1, panels, work, x_bytes, packed.array.nbytes, lowering.threads)
+    lowering.step(f"f32_conv_{height}x{width}", part.units, 1, **slots, **part.slots())
 
 
 def image_convolution(node: Node, lowering: Lowering, planar: bool) -> None:
@@ -195,7 +197,7 @@ def image_convolution(node: Node, lowering: Lowering, planar: bool) -> None:
         x=lowering.read(source),
         image_stride=in_height * in_width * depth * 4,
         row_stride=in_width * 4 if planar else in_width * depth * 4,
-        plane_stride=in_height * in_width * 4,
+        plane_stride=lowering.plane_bytes(source) if planar else 0,
         y=lowering.write(image),
         height=in_height,
         width=in_width,

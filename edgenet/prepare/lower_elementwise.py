@@ -210,14 +210,16 @@ def permute_quantize(node: Node, lowering: Lowering) -> None:
         quantize_flat(lowering, lowering.read(permuted), node.output, scale)
         return
     length = shape[2] * shape[3]
+    block = min(BLOCK, -(-length // (128 * lowering.threads)) * 64)
     zero, low, high = int8_output(lowering, node.output, {})
     lowering.step(
         "s8_quantize_interleave3",
-        shape[0] * -(-length // BLOCK),
+        shape[0] * -(-length // block),
         x=lowering.read(x),
         y=lowering.write(node.output),
+        plane_stride=lowering.plane_bytes(x),
         length=length,
-        block=BLOCK,
+        block=block,
         scale=scale,
         zero=zero,
         low=low,

@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import DEPTHWISE_BANDS, depthwise_wide_columns, group_bytes, group_depth
-from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias
+from edgenet.kernels.isa import InstructionSet
+from edgenet.kernels.table_int8 import DEPTHWISE_BANDS, depthwise_wide_columns, group_depth
+from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
 
 
 def pack_depthwise(
-    weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, lanes: int, group: int, band: int, stride: int
+    weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, target: InstructionSet, band: int, stride: int
 ) -> np.ndarray:
     """Weights [C, KH, KW] as [block of lanes][bias, multiplier, band rows][groups of rows][KW][lanes][group], bytes.
 
     Output row r of the band has its taps in the input rows from r * stride on.
     """
     channels, height, width = weight.shape
+    lanes, group = target.lanes, group_depth(target)
     blocks = -(-channels // lanes)
     groups = -(-((band - 1) * stride + height) // group)
     head = np.zeros((2, blocks * lanes), np.int32)
@@ -27,19 +29,21 @@ def pack_depthwise(
     for r in range(band):
         taps[:channels, r, r * stride : r * stride + height] = weight
     taps = taps.reshape(blocks, lanes, band, groups, group, width).transpose(0, 2, 3, 5, 1, 4)
+    taps = order_groups(taps, target)
     heads = head.reshape(2, blocks, lanes).swapaxes(0, 1)
     parts = [np.ascontiguousarray(part).view(np.uint8).reshape(blocks, -1) for part in (heads, taps)]
     return np.concatenate(parts, axis=1)
 
 
 def pack_blocks(
-    weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, lanes: int, group: int, band: int, stride: int
+    weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, target: InstructionSet, band: int, stride: int
 ) -> np.ndarray:
     """Weights [C, KH, KW] as [block][bias, multiplier][band rows][vector][groups of rows][KW][lanes][group], bytes.
 
     A block is `group` vectors; lane 4 * q + j of its vector k holds channel 4 * (group * q + k) + j.
     """
     channels, height, width = weight.shape
+    lanes, group = target.lanes, group_depth(target)
     blocks = channels // (lanes * group)
     groups = -(-((band - 1) * stride + height) // group)
     lane = np.arange(lanes)
@@ -50,6 +54,7 @@ def pack_blocks(
     for r in range(band):
         taps[:, r, r * stride : r * stride + height] = weight[order]
     taps = taps.reshape(blocks, group, lanes, band, groups, group, width).transpose(0, 3, 1, 4, 6, 2, 5)
+    taps = order_groups(taps, target)
     parts = [np.ascontiguousarray(part).view(np.uint8).reshape(blocks, -1) for part in (head.swapaxes(0, 1), taps)]
     return np.concatenate(parts, axis=1)
 
@@ -60,7 +65,7 @@ def depthwise(node: Node, lowering: Lowering) -> None:
     channels, height, width, _ = lowering.shape(node.inputs["weight"])
     size = (height, width, a["stride"][0], a["stride"][1])
     first = 0
-    if size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1] and group_depth(target) > 1:
+    if size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1]:
         columns = depthwise_wide_columns(target)
         if lowering.shape(node.output)[2] >= columns - 1 and epilogue(node, lowering, channels)["plain"]:
             block = target.lanes * group_depth(target)
@@ -86,13 +91,13 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
     band = DEPTHWISE_BANDS[height, width, stride_y, stride_x]
 
     def make() -> np.ndarray:
-        return pack_blocks(*_constants(node, lowering, 0, channels), lanes, group, band, stride_y)
+        return pack_blocks(*_constants(node, lowering, 0, channels), target, band, stride_y)
 
     packed = lowering.packed(("s8_depthwise_blocks", node.name, node.inputs["weight"], lanes, group), make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     columns = (out_width - 1) * stride_x + width
     groups = -(-((band - 1) * stride_y + height) // group)
-    scratch = -(-columns * groups * group * lanes * group_bytes(target) // 64) * 64
+    scratch = -(-columns * groups * group * lanes * 4 // 64) * 64
     slots = geometry(node, lowering) | epilogue(node, lowering, all_channels)
     names = (
         "x",
@@ -112,7 +117,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
     lowering.step(
         f"s8_dw{height}x{width}s{stride_y}_wide",
         units,
-        max(1, min(20_000 // max(1, work), -(-units // (4 * lowering.threads)))),
+        max(1, min(5_000 // max(1, work), -(-units // (4 * lowering.threads)))),
         **{name: slots[name] for name in (*names, "y", "y_stride", "zero", "smallest", "largest")},
         outside=zero_points(lowering, node.inputs["x"], lanes * group),
         weights=packed,
@@ -134,14 +139,14 @@ def _lanes(node: Node, lowering: Lowering, first: int) -> None:
     band = DEPTHWISE_BANDS[height, width, stride_y, stride_x] if fast else 1
 
     def make() -> np.ndarray:
-        return pack_depthwise(*_constants(node, lowering, first, channels), lanes, group, band, stride_y)
+        return pack_depthwise(*_constants(node, lowering, first, channels), lowering.target, band, stride_y)
 
     packed = lowering.packed(("s8_depthwise", node.name, weight, lanes, group, band, first), make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     columns = (out_width - 1) * stride_x + (width - 1) * dilation_x + 1
     groups = -(-((band - 1) * stride_y + height) // group)
     slots = geometry(node, lowering)
-    scratch = -(-columns * groups * lanes * group_bytes(lowering.target) // 64) * 64
+    scratch = -(-columns * groups * lanes * 4 // 64) * 64
     slots |= {
         "outside": zero_points(lowering, node.inputs["x"], lanes),
         "weights": packed,
@@ -161,5 +166,5 @@ def _lanes(node: Node, lowering: Lowering, first: int) -> None:
             del slots[known]
     units = batch * -(-out_height // band)
     work = band * out_width * height * width * -(-(channels - first) // lanes)
-    grain = max(1, min(20_000 // max(1, work), -(-units // (4 * lowering.threads))))
+    grain = max(1, min(5_000 // max(1, work), -(-units // (4 * lowering.threads))))
     lowering.step(name, units, grain, **slots)

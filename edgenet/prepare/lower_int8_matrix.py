@@ -6,8 +6,10 @@ import numpy as np
 
 from edgenet.errors import EngineError
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import gemm_tile, group_depth
+from edgenet.kernels.isa import InstructionSet
+from edgenet.kernels.table_int8 import gemm_tile, group_depth, halved
 from edgenet.prepare.lowering import Lowering, activation_bounds, aligned_bytes
+from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
 
 HARDSWISH = 1
@@ -25,14 +27,24 @@ def folded_bias(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarra
     return bias.astype(np.int32)
 
 
+def order_groups(weight: np.ndarray, target: InstructionSet) -> np.ndarray:
+    """Vectors of groups [..., lanes, group] in the order of the instruction set's products (see kernels.simd_int8)."""
+    if not halved(target):
+        return weight
+    lanes, group = weight.shape[-2:]
+    halves = weight.reshape(*weight.shape[:-1], 2, group // 2)
+    return np.moveaxis(halves, -2, -3).reshape(*weight.shape[:-2], lanes, group)
+
+
 def pack_panels(
-    matrix: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int, lanes: int, group: int
+    matrix: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int, target: InstructionSet
 ) -> np.ndarray:
     """Weights [O, K] as panels [bias][multiplier][K / group][width][group], bytes; `width` channels, fewer in the last.
 
     Weights of a `group` of 4 are int8, others int16; K is filled up with zeros to a multiple of `group`.
     """
     channels, depth = matrix.shape
+    lanes, group = target.lanes, group_depth(target)
     kind = np.dtype(np.int8 if group == 4 else np.int16)
     padded, groups = -(-channels // lanes) * lanes, -(-depth // group)
     head = np.zeros((2, padded), np.int32)
@@ -53,6 +65,9 @@ def pack_panels(
             heads[...] = head[:, first:last].reshape(2, -1, size).swapaxes(0, 1)
             bodies = panels[:, 8 * size :].view(words.dtype).reshape(-1, groups, size)
             bodies[...] = words[first:last].reshape(-1, size, groups).swapaxes(1, 2)
+            if halved(target):
+                vectors = panels[:, 8 * size :].view(kind).reshape(len(panels), -1, lanes, group)
+                vectors[...] = order_groups(vectors.copy(), target)
     return result
 
 
@@ -89,41 +104,45 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
     }
 
 
+def scratch_slots(lowering: Lowering, stride: int, rows: int) -> dict[str, Value]:
+    """Slots of a thread's scratch: the sums of a tile, and `rows` widened rows of `stride` bytes."""
+    size = -(-(stride * rows + SUMS_BYTES) // 64) * 64
+    return {"scratch": lowering.scratch(size), "scratch_stride": stride, "scratch_bytes": size}
+
+
 def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows."""
     weight = node.inputs["weight"]
     channels, depth = lowering.shape(weight)[0], lowering.shape(weight)[-1]
     lanes, group = lowering.target.lanes, group_depth(lowering.target)
-    height, _, vectors = gemm_tile(lowering.target)
+    height, second, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
 
     def make() -> np.ndarray:
         matrix = lowering.constant(weight).reshape(channels, depth)
         multiplier = lowering.constant(node.inputs["multiplier"])
-        return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lanes, group)
+        return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lowering.target)
 
     panels = -(-channels // width)
-    stride, span, block = 0, 1, max(height, min(-(-pixels // height) * height, 4 * height))
+    work = -(-depth // group) * height * vectors
+    stride, most = 0, 1 << 30
     if group != 4:
         stride = -(-depth // 32) * 64 + 64
-        most = max(1, _SCRATCH_BYTES // stride // height) * height
-        block = max(height, min(block, most))
-        span = max(1, min(panels, -(-panels * -(-pixels // block) // (4 * lowering.threads))))
+        most = _SCRATCH_BYTES // stride
+    part = partition(pixels, height, second, panels, work, pixels * depth, channels * depth, lowering.threads, most)
     key = ("s8_panels", node.name, weight, width, lanes, group)
     lowering.step(
         f"s8_pw_{height}x{width}",
-        -(-pixels // block) * -(-panels // span),
+        part.units,
         1,
         x=lowering.read(node.inputs["x"]),
         x_stride=depth,
         weights=lowering.packed(key, make),
-        scratch=lowering.scratch(stride * block + SUMS_BYTES),
-        scratch_stride=stride,
+        **scratch_slots(lowering, stride, part.most_pixels(pixels)),
         pixels=pixels,
         depth=depth,
         groups=-(-depth // group),
         channels=channels,
-        block=block,
-        span=span,
+        **part.slots(),
         **epilogue(node, lowering, channels),
     )

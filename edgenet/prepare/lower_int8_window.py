@@ -6,8 +6,9 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import gemm_tile, group_depth
-from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias, pack_panels
+from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots
 from edgenet.prepare.lowering import Lowering
+from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Operand, Packed, Value
 
 IMAGE_CHANNELS = 4
@@ -101,7 +102,7 @@ def window_product(node: Node, lowering: Lowering) -> None:
     channels, kernel_height, kernel_width, depth = lowering.shape(weight)
     group_channels = channels // conv_groups
     lanes, group = lowering.target.lanes, group_depth(lowering.target)
-    height, _, vectors = gemm_tile(lowering.target)
+    height, second, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
     image = depth <= IMAGE_CHANNELS and conv_groups == 1 and kernel_width > 1 and node.attributes["dilation"][1] == 1
     slots = _padded_image(node, lowering) if image else geometry(node, lowering)
@@ -116,34 +117,32 @@ def window_product(node: Node, lowering: Lowering) -> None:
         bias = folded_bias(node, lowering, filters).reshape(conv_groups, -1)
         multiplier = lowering.constant(node.inputs["multiplier"]).reshape(conv_groups, -1)
         parts = zip(matrix, bias, multiplier, strict=True)
-        return np.stack([pack_panels(m, b, s, width, lanes, group) for m, b, s in parts])
+        return np.stack([pack_panels(m, b, s, width, lowering.target) for m, b, s in parts])
 
     batch, out_height, out_width, _ = lowering.shape(node.output)
     pixels = batch * out_height * out_width
     packed = lowering.packed(("s8_window", node.name, weight, width, lanes, group, image), make)
     panels = -(-group_channels // width)
-    tile_work = taps * groups * height * vectors
-    block = height * max(1, min(-(-pixels // height), 40_000 // max(1, tile_work)))
-    stride, span = 0, 1
+    work = taps * groups * height * vectors
+    stride, most = 0, 1 << 30
     if group != 4:
         stride = -(-(taps * groups * group + 32) // 32) * 64 + 64
-        block = height * max(1, min(-(-pixels // height), _SCRATCH_BYTES // stride // height, 4))
-        units = -(-pixels // block) * conv_groups
-        span = max(1, min(panels, -(-panels * units // (4 * lowering.threads))))
+        most = _SCRATCH_BYTES // stride
+    x_bytes = lowering.size(node.inputs["x"])
+    part = partition(
+        pixels, height, second, panels, work, x_bytes, packed.array.nbytes, lowering.threads, most, conv_groups
+    )
     slots |= {
         "outside": zero_points(lowering, node.inputs["x"], depth),
         "weights": packed,
-        "scratch": lowering.scratch(stride * block + SUMS_BYTES),
-        "scratch_stride": stride,
+        **scratch_slots(lowering, stride, part.most_pixels(pixels)),
         "pixels": pixels,
         "depth": tap_depth,
         "groups": groups,
         "group_channels": group_channels,
         "packed_bytes": packed.array.nbytes // conv_groups,
         "conv_groups": conv_groups,
-        "block": block,
-        "span": span,
+        **part.slots(),
         **epilogue(node, lowering, channels),
     }
-    units = -(-pixels // block) * conv_groups * -(-panels // span)
-    lowering.step(f"s8_conv_{height}x{width}", units, 1, **slots)
+    lowering.step(f"s8_conv_{height}x{width}", part.units, 1, **slots)

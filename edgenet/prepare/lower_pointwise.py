@@ -8,6 +8,7 @@ from edgenet.graph import Node
 from edgenet.kernels.table_float import gemm_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
+from edgenet.prepare.partition import partition
 
 HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_f32)."""
@@ -55,22 +56,24 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     panels = -(-channels // width)
     low, high, code = fused_activation(node)
     residual = node.inputs.get("residual")
-    block = max(height, min(pixels, 4 * height))
+    work = depth * height * vectors
+    part = partition(
+        pixels, height, height - 1, panels, work, pixels * depth * 4, channels * depth * 4, lowering.threads
+    )
     lowering.step(
         f"f32_pw_{height}x{width}",
-        units=-(-pixels // block) * panels,
+        units=part.units,
         x=lowering.read(node.inputs["x"]),
-        x_stride=depth * 4,
+        x_stride=lowering.pixel_bytes(node.inputs["x"]),
         y=lowering.write(node.output),
-        y_stride=channels * 4,
+        y_stride=lowering.pixel_bytes(node.output),
         residual=lowering.read(residual) if residual else 0,
         residual_stride=channels * 4 if residual else 0,
         weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width), make),
         pixels=pixels,
         depth=depth,
         channels=channels,
-        block=block,
-        group=1,
+        **part.slots(),
         low=low,
         high=high,
         activation=code,

@@ -21,6 +21,14 @@ def weight_transform() -> np.ndarray:
     return np.array([*rows, [0.0, 0.0, 1.0]])
 
 
+def _spread(size: int) -> int:
+    """Bytes from one position's matrix to the next: `size` and more, an odd number of cache lines.
+
+    So the 36 places of a tile fall into different sets of the caches.
+    """
+    return (-(-size // 64) | 1) * 64
+
+
 def suits_winograd(node: Node, lowering: Lowering) -> bool:
     """Whether the transforms pay: a 3x3 kernel of stride 1 over a large enough image with enough channels."""
     a = node.attributes
@@ -57,7 +65,8 @@ def winograd(node: Node, lowering: Lowering) -> None:
 
     packed = lowering.packed(("winograd", weight, width), make)
     bias = node.inputs.get("bias")
-    source, product = lowering.temporary(36 * tiles * depth * 4), lowering.temporary(36 * tiles * filters * 4)
+    x_spread, y_spread = _spread(tiles * depth * 4), _spread(tiles * filters * 4)
+    source, product = lowering.temporary(36 * x_spread), lowering.temporary(36 * y_spread)
     lowering.step(
         "f32_winograd_input",
         units=batch * tiles_y,
@@ -71,25 +80,25 @@ def winograd(node: Node, lowering: Lowering) -> None:
         top=top,
         left=left,
         y=lowering.write(source),
-        spread=tiles * depth * 4,
+        spread=x_spread,
         tiles_y=tiles_y,
         tiles_x=tiles_x,
         channels=depth,
     )
-    block = height * max(1, min(-(-tiles // height), 6))
+    blocks = -(-tiles // (6 * height))
     lowering.step(
         f"f32_winograd_{height}x{width}",
-        units=36 * -(-filters // width) * -(-tiles // block),
+        units=36 * -(-filters // width) * blocks,
         x=lowering.read(source),
-        x_spread=tiles * depth * 4,
+        x_spread=x_spread,
         y=lowering.write(product),
-        y_spread=tiles * filters * 4,
+        y_spread=y_spread,
         weights=packed,
         weights_spread=packed.array.nbytes // 36,
         tiles=tiles,
         depth=depth,
         filters=filters,
-        block=block,
+        blocks=blocks,
         low=-np.inf,
         high=np.inf,
     )
@@ -99,7 +108,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
         "f32_winograd_output",
         units=batch * tiles_y,
         x=lowering.read(product),
-        spread=tiles * filters * 4,
+        spread=y_spread,
         bias=lowering.packed(("bias", weight, bias), lambda: bias_of(node, lowering, filters)),
         y=lowering.write(node.output),
         residual=lowering.read(residual) if residual else 0,

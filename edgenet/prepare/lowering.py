@@ -9,7 +9,7 @@ bounds.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,20 @@ def lowers(*operations: str) -> Callable[[LowerFunction], LowerFunction]:
     return register
 
 
+@dataclass(frozen=True)
+class View:
+    """Rows of another tensor: `offset` bytes behind its start; channels-first planes lie `plane_bytes` apart."""
+
+    base: str
+    offset: int
+    plane_bytes: int = 0
+
+
 class Lowering:
-    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows Winograd's algorithm."""
+    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows Winograd's algorithm.
+
+    `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
+    """
 
     def __init__(
         self,
@@ -54,12 +66,14 @@ class Lowering:
         self.steps: list[Step] = []
         self.root: dict[str, str] = {}
         self._packed = packed
-        self._node: Node | None = None
+        self._views: dict[str, View] = {}
+        self.spread: dict[str, int] = {}
+        self.node: Node | None = None
         self._temporaries = 0
 
     def run(self, node: Node) -> None:
         """Add the steps of a node (whose attributes are complete). Raises EngineError when no kernel serves it."""
-        self._node = node
+        self.node = node
         try:
             lower = LOWERINGS[node.operation]
         except KeyError:
@@ -78,6 +92,10 @@ class Lowering:
         """Element type of a tensor."""
         return self.tensors[name].dtype
 
+    def pixel_bytes(self, name: str) -> int:
+        """Bytes from one pixel of a channels-last tensor to the next (see `prepare.strides`)."""
+        return self.spread.get(name) or self.tensors[name].shape[-1] * ELEMENT_BYTES[self.tensors[name].dtype]
+
     def is_constant(self, name: str) -> bool:
         """Whether a tensor is a constant of the graph."""
         return name in self.graph.constants
@@ -94,7 +112,8 @@ class Lowering:
         """Address of a tensor that the step reads; a constant is passed in its stored form (int8 as `stored` says)."""
         if self.is_constant(name):
             return self.packed(("constant", name), lambda: self._stored_array(name))
-        return Operand(name, offset)
+        view = self._views.get(name)
+        return Operand(name, offset) if view is None else Operand(view.base, view.offset + offset)
 
     def _stored_array(self, name: str) -> np.ndarray:
         array = self.constant(name)
@@ -104,7 +123,21 @@ class Lowering:
 
     def write(self, name: str, offset: int = 0) -> Operand:
         """Address of a tensor that the step writes."""
-        return Operand(name, offset, write=True)
+        view = self._views.get(name)
+        base, start = (name, 0) if view is None else (view.base, view.offset)
+        return Operand(base, start + offset, write=True)
+
+    def view(self, name: str, tensor: Tensor, view: View) -> str:
+        """Let `name`, of the type `tensor`, stand for rows of another tensor until it is given another meaning."""
+        self.tensors[name], self._views[name] = replace(tensor, name=name), view
+        return name
+
+    def plane_bytes(self, name: str) -> int:
+        """Bytes from one plane of a channels-first image to the next."""
+        if name in self._views:
+            return self._views[name].plane_bytes
+        _, _, height, width = self.shape(name)
+        return height * width * ELEMENT_BYTES[self.dtype(name)]
 
     def alias(self, output: str, source: str) -> None:
         """`output` is the same memory as `source` (a reshape)."""
@@ -143,7 +176,7 @@ class Lowering:
 
     def step(self, kernel_name: str, units: int, grain: int = 1, **slots: Value) -> None:
         """Add a step of the current node."""
-        node = self._node
+        node = self.node
         assert node is not None, "run() sets the node"
         row = kernel(kernel_name, self.target)
         self.steps.append(

@@ -36,7 +36,10 @@ Value = int | float | Operand | Packed | Scratch
 
 @dataclass(eq=False)
 class Step:
-    """One kernel call: `units` of work, handed out `grain` at a time, with the values of the kernel's slots by name."""
+    """One kernel call: `units` of work, handed out `grain` at a time, with the values of the kernel's slots by name.
+
+    `layer`: the node's place in the graph and the step's place in the node; bands of one layer share it.
+    """
 
     kernel: str
     units: int
@@ -48,6 +51,7 @@ class Step:
     flops: int = 0
     bytes_moved: int = 0
     vector: bool = True
+    layer: tuple[int, int] = (0, 0)
 
     def operands(self) -> list[Operand]:
         """The tensors the step touches."""
@@ -67,7 +71,8 @@ class Plan:
     """A graph prepared for one instruction set, number of threads and input shapes.
 
     `root` maps every tensor to the buffer it shares; `placements` locates buffers. `arena_bytes` is the planned peak of
-    all activations and scratch, `naive_bytes` what one buffer for each tensor would take.
+    all activations and scratch, `naive_bytes` what one buffer for each tensor would take. `spread` holds the bytes from
+    pixel to pixel of tensors that are not dense.
     """
 
     target: InstructionSet
@@ -83,3 +88,11 @@ class Plan:
     naive_bytes: int = 0
     weights_bytes: int = 0
     scratch_offset: int = 0
+    spread: dict[str, int] = field(default_factory=dict)
+
+    def layers(self) -> list[list[int]]:
+        """The plan's steps by layer, as indices: one for a layer that is computed at once, else one for each band."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for index, step in enumerate(self.steps):
+            found.setdefault(step.layer, []).append(index)
+        return list(found.values())

@@ -7,15 +7,19 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 
 from edgenet.errors import InputError
-from edgenet.graph import Graph
+from edgenet.graph import Graph, Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.ops import OPERATIONS, infer_shapes, with_defaults
 from edgenet.ops.base import OperationError
 from edgenet.prepare import lower_conv, lower_int8, lower_memory, lower_pointwise
 from edgenet.prepare.arena import SLACK, aligned, place
+from edgenet.prepare.band_planner import Choice, choose_bands
 from edgenet.prepare.fusion import fuse
+from edgenet.prepare.lower_bands import lower_segment
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
 from edgenet.prepare.plan import Placement, Plan, Scratch, Step
+from edgenet.prepare.segment import Segment
+from edgenet.prepare.strides import spread_pixels
 
 _ = (lower_conv, lower_int8, lower_memory, lower_pointwise)  # register their lowerings
 
@@ -30,12 +34,14 @@ def prepare(
     threads: int,
     packed: dict[Hashable, np.ndarray] | None = None,
     winograd: bool = True,
+    memory: str = "fast",
 ) -> Plan:
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
     `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithm for 3x3
-    convolutions of stride 1; without it they run as direct implicit matrix products. Raises InputError when a shape
-    does not fit the network, EngineError when no kernel serves a node.
+    convolutions of stride 1; without it they run as direct implicit matrix products. `memory` "low" computes what helps
+    to make the arena small by bands of rows, with the same results. Raises InputError when a shape does not fit the
+    network, EngineError when no kernel serves a node.
     """
     packed = {} if packed is None else packed
     try:
@@ -43,22 +49,59 @@ def prepare(
     except OperationError as error:
         raise InputError(f"The network does not take inputs of this shape: {error}") from None
     graph = fuse(graph, tensors, target)
-    lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd)
-    for node in graph.nodes:
-        before = len(lowering.steps)
-        complete = with_defaults(node) if node.operation in OPERATIONS else node
-        lowering.run(complete)
-        added = lowering.steps[before:]
-        costed = _COSTED_AS.get(node.operation, node.operation)
-        if added and costed in OPERATIONS:
-            types = {role: lowering.tensors[name] for role, name in node.inputs.items()}
-            cost = OPERATIONS[costed].cost(complete, types, lowering.tensors[node.output])
-            added[-1].flops, added[-1].bytes_moved = cost.flops, cost.bytes_read + cost.bytes_written
-    plan = Plan(target, threads, lowering.steps, lowering.tensors, list(graph.inputs), list(graph.outputs))
-    plan.root = _roots(lowering)
-    _place(plan)
+
+    def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
+        lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd)
+        return _lower(graph, lowering, segments)
+
+    plan = lowered([])
+    if memory == "low":
+        banded = lowered(choose_bands(graph, plan))
+        if banded.arena_bytes < plan.arena_bytes:
+            banded.naive_bytes = plan.naive_bytes
+            plan = banded
     plan.weights_bytes = sum(array.nbytes for array in packed.values())
     return plan
+
+
+def _lower(graph: Graph, lowering: Lowering, segments: list[tuple[Choice, Segment]]) -> Plan:
+    """The plan whose nodes are computed at once, except for those of `segments`."""
+    if not segments:
+        lowering.spread = spread_pixels(lowering)
+    starts = {choice.first: (choice, segment) for choice, segment in segments}
+    index = 0
+    while index < len(graph.nodes):
+        if index in starts:
+            choice, segment = starts[index]
+            images = lowering.shape(graph.nodes[index].output)[0]
+            lower_segment(segment, index, lowering, images, lambda node: _lower_node(node, lowering))
+            index = choice.last + 1
+            continue
+        before = len(lowering.steps)
+        node = graph.nodes[index]
+        _lower_node(with_defaults(node) if node.operation in OPERATIONS else node, lowering)
+        for number, step in enumerate(lowering.steps[before:]):
+            step.layer = (index, number)
+        index += 1
+    plan = Plan(
+        lowering.target, lowering.threads, lowering.steps, lowering.tensors, list(graph.inputs), list(graph.outputs)
+    )
+    plan.root = _roots(lowering)
+    plan.spread = lowering.spread
+    _place(plan)
+    return plan
+
+
+def _lower_node(node: Node, lowering: Lowering) -> None:
+    """Add the steps of a node whose attributes are complete; the last of them carries its cost."""
+    before = len(lowering.steps)
+    lowering.run(node)
+    added = lowering.steps[before:]
+    costed = _COSTED_AS.get(node.operation, node.operation)
+    if added and costed in OPERATIONS:
+        types = {role: lowering.tensors[name] for role, name in node.inputs.items()}
+        cost = OPERATIONS[costed].cost(node, types, lowering.tensors[node.output])
+        added[-1].flops, added[-1].bytes_moved = cost.flops, cost.bytes_read + cost.bytes_written
 
 
 def _roots(lowering: Lowering) -> dict[str, str]:
@@ -73,6 +116,8 @@ def _roots(lowering: Lowering) -> dict[str, str]:
 
 def _nbytes(plan: Plan, name: str) -> int:
     tensor = plan.tensors[name]
+    if name in plan.spread:
+        return int(np.prod(tensor.shape[:-1], dtype=np.int64)) * plan.spread[name]
     return int(np.prod(tensor.shape, dtype=np.int64)) * ELEMENT_BYTES[tensor.dtype]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from edgenet import reference
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.program import Context
 from edgenet.graph import Graph
-from edgenet.kernels.isa import InstructionSet, available
+from edgenet.kernels.isa import InstructionSet, available, host
 from edgenet.ops import operation
 from edgenet.prepare.prepare import prepare
 
-TARGETS = available()
+TARGETS = [host()] if "EDGENET_ISA" in os.environ else available()
+"""What the tests run on: every instruction set of this machine, or the one that EDGENET_ISA names."""
+executed: set[tuple[str, str]] = set()
+"""Instruction set and name of every kernel that `execute` has run, for comparison with the oracle."""
 
 
 def execute(graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet, threads: int = 1):
@@ -32,6 +37,7 @@ def execute(graph: Graph, arrays: dict[str, np.ndarray], target: InstructionSet,
         outputs[name] = guarded(np.full(tensor.shape, 0x55, np.uint8 if tensor.dtype == "int8" else tensor.dtype))
         context.attach(plan.root[name], outputs[name].ctypes.data)
     context.run_stepwise()
+    executed.update((target.name, step.kernel) for step in plan.steps)
     for name, array in outputs.items():
         behind = array.base[-64:] if array.base is not None else array[:0]
         assert (behind == 0xA5).all(), f"a kernel wrote behind {name}"

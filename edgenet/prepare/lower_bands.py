@@ -1,0 +1,141 @@
+"""Lowering of a segment: for each image and each band the steps of its nodes, on views of rows.
+
+A tensor inside the segment lives in the segment's workspace for the part of a band in which it is used; between bands
+only the rows that are needed again exist, in a buffer of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from edgenet.graph import Node, Tensor
+from edgenet.prepare.arena import place
+from edgenet.prepare.lower_movement import strided_copy
+from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering, View
+from edgenet.prepare.rows import RowInput, height_of, row_bytes, row_padding
+from edgenet.prepare.segment import Rows, Segment
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A tensor of which only bands exist: bytes of a row, most rows in a band, most rows kept between bands."""
+
+    row: int
+    rows: int
+    kept: int
+
+
+def inside(segment: Segment, tensors: Mapping[str, Tensor], bands: Sequence[list[Rows]]) -> dict[int, Inside]:
+    """The tensors of which only bands exist, by their node's place in the segment."""
+    return {
+        k: Inside(
+            row_bytes(tensors[each.node.output]),
+            max(band[k].count for band in bands),
+            max(band[k].first - band[k].base for band in bands),
+        )
+        for k, each in enumerate(segment.nodes)
+        if not each.exit
+    }
+
+
+class _Bands:
+    """Emits the steps of a segment. `lower(node)` adds the steps of a node; `first` is its place in the graph."""
+
+    def __init__(self, segment: Segment, first: int, lowering: Lowering, lower: Callable[[Node], None]):
+        self.segment, self.first, self.lowering, self.lower = segment, first, lowering, lower
+        self.bands = list(segment.schedule())
+        self.inside = inside(segment, lowering.tensors, self.bands)
+        sizes = {str(k): each.rows * each.row for k, each in self.inside.items()}
+        self.offsets, end = place(sizes, {str(k): (k, segment.lasts(k)) for k in self.inside})
+        self.workspace = lowering.temporary(end) if end else ""
+        self.kept = {k: lowering.temporary(each.kept * each.row) for k, each in self.inside.items() if each.kept}
+
+    def emit(self, images: int) -> None:
+        for image in range(images):
+            for band in self.bands:
+                for k in range(len(self.segment.nodes)):
+                    self._node(k, band, image)
+
+    def _node(self, k: int, band: list[Rows], image: int) -> None:
+        rows, segment = band[k], self.segment
+        if self._used(k, band):
+            self._move(k, rows.first - rows.base, 0, restore=True)
+        if rows.last > rows.first:
+            before = len(self.lowering.steps)
+            original = segment.nodes[k].node
+            self.lower(self._banded(k, band, image))
+            for number, step in enumerate(self.lowering.steps[before:]):
+                step.output, step.layer = original.output, (self.first + k, number)
+        for j in self.inside:
+            if segment.lasts(j) == k and self._used(j, band):
+                self._move(j, band[j].last - band[j].keep, band[j].keep - band[j].base, restore=False)
+
+    def _used(self, k: int, band: list[Rows]) -> bool:
+        """Whether the band's rows of an inside tensor are in the workspace; else they stay where they are kept."""
+        return k in self.inside and (band[k].last > band[k].first or self.segment.reads(k, band))
+
+    def _move(self, k: int, count: int, row: int, restore: bool) -> None:
+        """Copy `count` rows, at row `row` of the band, from (`restore`) or to where they are kept."""
+        if count == 0:
+            return
+        lowering, size, node = self.lowering, self.inside[k].row, self.segment.nodes[k].node
+        at = self.offsets[str(k)] + row * size
+        source, target = (self.kept[k], 0), (self.workspace, at)
+        if not restore:
+            source, target = target, source
+        before = len(lowering.steps)
+        lowering.node = node
+        x, y = lowering.read(*source), lowering.write(*target)
+        strided_copy(lowering, x, y, (count * size,), [1], [1], 1)
+        for step in lowering.steps[before:]:
+            step.operation, step.layer = "copy", (self.first + k, -1)
+
+    def _banded(self, k: int, band: list[Rows], image: int) -> Node:
+        """The node that makes this band's rows from views of rows."""
+        each, rows = self.segment.nodes[k], band[k]
+        node, inputs, attributes = each.node, dict(each.node.inputs), each.node.attributes
+        for role, name, how in each.inputs:
+            inputs[role] = self._input(role, name, how, rows, band, image)
+            if role == "x" and "padding" in attributes:
+                height = height_of(self.lowering.tensors[name], how.planes)
+                padding = row_padding(how, attributes["padding"], rows.first, rows.last, height)
+                attributes = {**attributes, "padding": padding}
+        output = self._view("out", node.output, rows.first, rows.last, band, image)
+        return replace(node, inputs=inputs, output=output, attributes=attributes)
+
+    def _input(self, role: str, name: str, how: RowInput, rows: Rows, band: list[Rows], image: int) -> str:
+        tensor = self.lowering.tensors[name]
+        if how.whole:
+            return self._view(role, name, 0, tensor.shape[1], band, image)
+        height = height_of(tensor, how.planes)
+        first, end = how.first(rows.first), how.end(rows.last, height)
+        if how.planes:
+            return self._planes(role, name, first, end, image)
+        return self._view(role, name, first, end, band, image)
+
+    def _view(self, role: str, name: str, first: int, end: int, band: list[Rows], image: int) -> str:
+        tensor, row = self.lowering.tensors[name], row_bytes(self.lowering.tensors[name])
+        k = self.segment.place.get(name)
+        if k in self.inside:
+            view = View(self.workspace, self.offsets[str(k)] + (first - band[k].base) * row)
+        else:
+            view = View(name, (image * tensor.shape[1] + first) * row)
+        shape = (1, end - first, *tensor.shape[2:])
+        return self.lowering.view(f"{name}[{role}]", replace(tensor, shape=shape), view)
+
+    def _planes(self, role: str, name: str, first: int, end: int, image: int) -> str:
+        tensor = self.lowering.tensors[name]
+        _, channels, height, width = tensor.shape
+        row = width * ELEMENT_BYTES[tensor.dtype]
+        view = View(name, (image * channels * height + first) * row, height * row)
+        shape = (1, channels, end - first, width)
+        return self.lowering.view(f"{name}[{role}]", replace(tensor, shape=shape), view)
+
+
+def lower_segment(segment: Segment, first: int, lowering: Lowering, images: int, lower: Callable[[Node], None]) -> None:
+    """Add the steps of a segment whose first node is the graph's node `first`, for `images` images.
+
+    `lower` adds the steps of one node whose tensors the lowering knows.
+    """
+    _Bands(segment, first, lowering, lower).emit(images)

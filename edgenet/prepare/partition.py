@@ -1,0 +1,92 @@
+"""How a matrix product is divided into units of work.
+
+A unit is a block of pixels times a span of panels of output channels. Where the weights outweigh the input, the blocks
+of a span follow each other, so that a thread streams its share of the weights once; else the spans of a block do, so
+that a thread reads and writes its own rows of the image, which it has in its cache from the step before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_LEAST_WORK = 4_000
+"""Multiply-add instructions of a unit below which handing it out shows in its time (about a microsecond)."""
+_MOST_WORK = 100_000
+_UNITS_PER_THREAD = 16
+_OWN_ROWS = 6
+"""With several threads, weights must outweigh the input so many times before each thread reads all of the input."""
+_TILES = 4
+"""Tiles of a block that stays in the first-level cache while all panels pass."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Blocks of pixels, spans of `span` panels, their order, and the pixels that block borders are multiples of.
+
+    Each of the `groups` of a convolution has spans of its own.
+    """
+
+    blocks: int
+    spans: int
+    span: int
+    by_panel: int
+    quantum: int
+    groups: int = 1
+
+    @property
+    def units(self) -> int:
+        """Units of work."""
+        return self.blocks * self.spans * self.groups
+
+    def most_pixels(self, pixels: int) -> int:
+        """Pixels of the largest block."""
+        return min(pixels, -(-pixels // self.blocks) + self.quantum - 1)
+
+    def slots(self) -> dict[str, int]:
+        """The kernels' slots."""
+        return {
+            "blocks": self.blocks,
+            "spans": self.spans,
+            "span": self.span,
+            "by_panel": self.by_panel,
+            "quantum": self.quantum,
+        }
+
+
+def partition(
+    pixels: int,
+    rows: int,
+    second: int,
+    panels: int,
+    work: int,
+    x_bytes: int,
+    weights_bytes: int,
+    threads: int,
+    most_pixels: int = 1 << 30,
+    groups: int = 1,
+) -> Partition:
+    """Divide `pixels` in tiles of `rows` (or `second`), and the `panels` of each of `groups`.
+
+    `work` is the instructions of a tile times a panel. `second` is half of `rows` (borders of blocks then lie on whole
+    tiles, or halves if there are few) or one less (any border will do, since tiles of both heights make up every number
+    of pixels). Where a unit prepares its pixels, `most_pixels` limits a block (at least a tile), and the spans are as
+    wide as the number of threads allows.
+    """
+    tiles = -(-pixels // rows)
+    quantum = 1
+    if rows == 2 * second:
+        quantum = rows if tiles >= 4 * threads else second
+        tiles = -(-pixels // quantum)
+        work = work * quantum // rows
+    prepares = most_pixels < 1 << 30
+    wanted = tiles * panels * groups * work // (_UNITS_PER_THREAD * threads)
+    wanted = min(max(wanted, _LEAST_WORK), _MOST_WORK)
+    if weights_bytes > x_bytes * (_OWN_ROWS if threads > 1 else 1) and not prepares:
+        block = min(tiles, max(1, wanted // work))
+        return Partition(-(-tiles // block), panels, 1, 1, quantum, groups)
+    block = min(tiles, _TILES, max(1, wanted // work), max(1, most_pixels // rows))
+    blocks = -(-tiles // block)
+    span = min(panels, max(1, wanted // (block * work)))
+    if prepares:
+        span = max(span, min(panels, -(-panels * blocks * groups // (4 * threads))))
+    return Partition(blocks, -(-panels // span), span, 0, quantum, groups)

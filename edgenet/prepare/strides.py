@@ -1,0 +1,54 @@
+"""Distances between pixels that spare the caches: a depthwise tile reads the same channels of many pixels at once.
+
+With a power of two of bytes from pixel to pixel these lie in few sets of the first-level cache and push each other out.
+"""
+
+from __future__ import annotations
+
+from edgenet.graph import Node
+from edgenet.prepare.lower_winograd import suits_winograd
+from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
+
+_ALIASING = 1024
+"""Pixels that lie a multiple of so many bytes apart share a quarter of the sets, or less."""
+_LINE = 64
+
+
+def spread_pixels(lowering: Lowering) -> dict[str, int]:
+    """Bytes from one pixel to the next, by tensor, where these are more than the channels take.
+
+    That needs kernels that take any distance on both sides: direct convolutions write it, and read it.
+    """
+    graph = lowering.graph
+    readers: dict[str, list[tuple[str, Node]]] = {}
+    for node in graph.nodes:
+        for role, name in node.inputs.items():
+            readers.setdefault(name, []).append((role, node))
+    found = {}
+    for node in graph.nodes:
+        name = node.output
+        size = lowering.shape(name)[-1] * ELEMENT_BYTES[lowering.dtype(name)]
+        users = readers.get(name, [])
+        if (
+            size % _ALIASING == 0
+            and name not in graph.outputs
+            and _direct(node, lowering)
+            and all(role == "x" and _direct(user, lowering) for role, user in users)
+            and any(_depthwise(user, lowering) for _, user in users)
+        ):
+            found[name] = size + _LINE
+    return found
+
+
+def _direct(node: Node, lowering: Lowering) -> bool:
+    if node.operation == "planar_conv2d":
+        return True
+    return (
+        node.operation == "conv2d"
+        and lowering.dtype(node.inputs["x"]) == "float32"
+        and (_depthwise(node, lowering) or not suits_winograd(node, lowering))
+    )
+
+
+def _depthwise(node: Node, lowering: Lowering) -> bool:
+    return node.operation == "conv2d" and node.attributes.get("groups", 1) == lowering.shape(node.inputs["x"])[-1] > 1
