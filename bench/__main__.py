@@ -1,8 +1,9 @@
 """`python -m edgenet.bench models`: the README's table of networks. `... peers`: edgenet beside other runtimes.
 
-`... quantization`: the error of int8 beside that of other runtimes. `... qat`: accuracy of int8 after training, and
-after quantization-aware training. `... accuracy`: what separable convolution costs in accuracy. `... training`: train a
-network of the zoo by a recipe. `... pi`: predicted latencies on Raspberry Pis.
+`... start`: from a new process to its first result, edgenet beside other runtimes. `... quantization`: the error of
+int8 beside that of other runtimes. `... qat`: accuracy of int8 after training, and after quantization-aware training.
+`... accuracy`: what separable convolution costs in accuracy. `... training`: train a network of the zoo by a recipe.
+`... pi`: predicted latencies on Raspberry Pis.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ PACKAGES = ("peers", "accuracy", "training", "quantization", "qat")
 def main() -> int:
     if sys.argv[1:2] and sys.argv[1] in PACKAGES:
         return importlib.import_module(f".{sys.argv[1]}.__main__", __package__).main(sys.argv[2:])
+    if sys.argv[1:2] == ["start"]:
+        from .peers.start import main as start
+
+        return start(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m edgenet.bench", description=__doc__)
     studies = parser.add_subparsers(dest="study", required=True)
     models = studies.add_parser("models", help="every network of the zoo: PyTorch, float32, int8")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edgenet.commands.doctor import cpu_name
+from edgenet.engine import machine
+from edgenet.errors import EngineError
 
 Progress = Callable[[str, int, int], None] | None
 """Called with a stage's name, how much of it is done and how much there is."""
@@ -43,21 +44,23 @@ def interleave(
 ) -> dict[str, Timing]:
     """Time of a call of each side. In each round every side is measured once, and each round begins with another side.
 
-    Each side is called twice before; a measurement repeats a call that lasts less than SHORTEST.
+    Each side is called twice before; a measurement repeats a call that lasts less than SHORTEST. Raises EngineError
+    when the CPU was throttled (see `full_speed`).
     """
     repeats = {name: _repeats(call) for name, call in sides.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}
     order = list(sides)
-    for done in range(rounds):
-        for name in order:
-            call, count = sides[name], repeats[name]
-            started = time.perf_counter()
-            for _ in range(count):
-                call()
-            times[name].append((time.perf_counter() - started) * 1e3 / count)
-        order = order[1:] + order[:1]
-        if progress:
-            progress("measuring", done + 1, rounds)
+    with full_speed():
+        for done in range(rounds):
+            for name in order:
+                call, count = sides[name], repeats[name]
+                started = time.perf_counter()
+                for _ in range(count):
+                    call()
+                times[name].append((time.perf_counter() - started) * 1e3 / count)
+            order = order[1:] + order[:1]
+            if progress:
+                progress("measuring", done + 1, rounds)
     return {name: summarize(found) for name, found in times.items()}
 
 
@@ -68,27 +71,24 @@ def _repeats(call: Callable[[], Any]) -> int:
     return max(1, int(SHORTEST / max(time.perf_counter() - started, 1e-7)))
 
 
+@contextmanager
+def full_speed() -> Iterator[None]:
+    """EngineError when the system says that the CPU was throttled in this context: what was measured is no result."""
+    before = machine.throttling()
+    yield
+    reasons = machine.throttled_between(before, machine.throttling())
+    if reasons:
+        raise EngineError(
+            f"The CPU was slowed down during the measurement ({', '.join(reasons)}), so this is no result. Cool it, "
+            "check its power supply (`edgenet doctor`) and measure again."
+        )
+
+
 def facts(threads: int) -> dict[str, Any]:
-    """What a figure depends on besides the program: CPU, instruction set, threads, frequency governor, load."""
+    """What a figure depends on besides the program: instruction set, threads, the state of the machine."""
     from edgenet.kernels.isa import host
 
-    return {
-        "cpu": cpu_name(),
-        "cpus": os.cpu_count(),
-        "instruction_set": host().name,
-        "threads": threads,
-        "governor": governor(),
-        "load": round(os.getloadavg()[0], 2),
-    }
-
-
-def governor() -> str:
-    """The frequency governor of the first CPU, "not visible" where the system hides it (as virtual machines do)."""
-    try:
-        with open("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return "not visible"
+    return {**machine.facts(), "instruction_set": host().name, "threads": threads}
 
 
 def describe(found: Mapping[str, Any]) -> str:

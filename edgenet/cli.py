@@ -55,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         warnings.filterwarnings("ignore", module=r"torch(\.|$)")
         try:
+            if getattr(parsed, "kernels", None):
+                from edgenet.commands.console import use_kernels
+
+                use_kernels(parsed.kernels)
             return parsed.function(parsed) or 0
         except EdgenetError as error:
             return _fail(str(error))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import secrets
 import stat
 import struct
 import zlib
@@ -63,6 +62,8 @@ def _padded(buffers: Iterable[np.ndarray]) -> Iterable[memoryview]:
 
 def _write(path: _Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Write to a temporary name in the same folder, flush to the disk, rename. Nothing is left behind on failure."""
+    import secrets
+
     target = os.path.abspath(os.fspath(path))
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.tmp")
@@ -102,10 +103,10 @@ def load(path: _Path, limits: Limits = DEFAULT_LIMITS) -> Graph:
     name = os.fspath(path)
     try:
         graph = _decode(_map(name), limits)
+        graph.nodes = [_complete(node) for node in graph.nodes]
         validate(graph, limits)
     except ModelFormatError as error:
         raise ModelFormatError(f"{name}: {error}") from None
-    graph.nodes = [_complete(node) for node in graph.nodes]
     return graph
 
 
@@ -151,6 +152,21 @@ def _decode(mapped: mmap.mmap, limits: Limits) -> Graph:
     return graph
 
 
+def release(graph: Graph) -> None:
+    """Let the system take back the memory of mapped constants; what is used again is read from the file again."""
+    maps = {}
+    for array in graph.constants.values():
+        owner: Any = array
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        mapped = owner.obj if isinstance(owner, memoryview) else None
+        if isinstance(mapped, mmap.mmap):
+            maps[id(mapped)] = mapped
+    for mapped in maps.values():
+        if hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
 class _Buffers:
     """The file's buffers, read in the order in which they lie: each begins where the padded one before it ends."""
 
@@ -187,9 +203,9 @@ class _Buffers:
 
 
 def _complete(node: Node) -> Node:
-    """The node with every attribute present."""
-    attributes: dict[str, Any] = {}
+    """The node with every attribute present that has a default; nothing is checked."""
+    attributes = dict(node.attributes)
     for name, declared in OPERATIONS[node.operation].attributes.items():
-        value = node.attributes.get(name, declared.default)
-        attributes[name] = list(value) if isinstance(value, list) else value
+        if name not in attributes and not declared.required:
+            attributes[name] = list(declared.default) if isinstance(declared.default, list) else declared.default
     return Node(node.operation, node.name, node.inputs, node.output, attributes, node.source)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgenet.engine import cache
+from edgenet import format as file_format
+from edgenet.engine import bundle, cache
+from edgenet.engine.machine import usable_threads
 from edgenet.engine.portions import portion, samplewise
-from edgenet.engine.profile import Profile, measure
 from edgenet.engine.program import Context
-from edgenet.engine.team import MOST_THREADS, team, usable_threads
+from edgenet.engine.team import ENGINE_KERNELS, MOST_THREADS, team
 from edgenet.errors import EngineError, InputError, ModelFormatError
 from edgenet.graph import BATCH, DTYPES, Graph
-from edgenet.kernels.isa import host
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
+
+if TYPE_CHECKING:
+    from edgenet.engine.profile import Profile
 
 MEMORY = ("fast", "low")
 """What a model can be prepared for: speed, or a small arena at some cost in time."""
@@ -62,7 +65,7 @@ class Model:
         self.winograd = winograd
         self.memory = memory
         self.threads = threads or usable_threads()
-        self.target = host()
+        self.target = bundle.best_target(cache.has_compiler)
         self._packed: dict[Hashable, np.ndarray] = {}
         self._prepared: OrderedDict[Hashable, _Prepared] = OrderedDict()
         self._lock = threading.Lock()
@@ -113,17 +116,48 @@ class Model:
 
     def predict(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
         """The most probable labels of a picture: a path, a PIL image or an HxWx3 uint8 array. Needs pillow."""
+        return self._labels(self._picture(image), top)
+
+    def stream(self, frames: Iterable[Any], top: int = 5) -> Iterator[tuple[Any, list[tuple[str, float]]]]:
+        """(frame, its most probable labels) for each picture of an iterable (see `predict`), in order, as they come.
+
+        The next frame is fetched and preprocessed on a thread of its own while the network runs on this one.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        coming = iter(frames)
+
+        def fetch() -> tuple[Any, np.ndarray] | None:
+            for frame in coming:
+                return frame, self._picture(frame)
+            return None
+
+        with ThreadPoolExecutor(1, "edgenet-frames") as pool:
+            fetched = pool.submit(fetch)
+            while (ready := fetched.result()) is not None:
+                fetched = pool.submit(fetch)
+                frame, x = ready
+                yield frame, self._labels(x, top)
+
+    def _picture(self, image: Any) -> np.ndarray:
         from edgenet import images
 
-        metadata = self.graph.metadata
-        if metadata.preprocessing is None:
+        preprocessing = self.graph.metadata.preprocessing
+        if preprocessing is None:
             raise InputError("The model has no preprocessing; convert it with preprocessing, or use run().")
-        result = self.run(images.preprocess(image, metadata.preprocessing))
+        return images.preprocess(image, preprocessing)
+
+    def _labels(self, x: np.ndarray, top: int) -> list[tuple[str, float]]:
+        from edgenet import images
+
+        result = self.run(x)
         first = result[0] if isinstance(result, tuple) else result
-        return images.top(first[0], metadata.labels, top)
+        return images.top(first[0], self.graph.metadata.labels, top)
 
     def profile(self, *inputs: Any, repeats: int = 10) -> Profile:
         """Median time of each step over `repeats` runs; without inputs, on random ones of the declared shape."""
+        from edgenet.engine.profile import measure
+
         arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
         prepared = self._plan({name: array.shape for name, array in arrays.items()})
         context = prepared.context()
@@ -144,12 +178,16 @@ class Model:
 
     def warm(self, batch: int = 1, progress: cache.Progress | None = None) -> None:
         """Prepare for inputs of the declared shapes: compile what is missing, pack the weights."""
-        self._plan({name: array.shape for name, array in self.example_inputs(batch).items()}, progress)
+        self._plan(self._declared(batch), progress)
 
     def plan(self, *inputs: Any) -> Plan:
         """The plan for inputs of these shapes (default: the declared ones, batch 1)."""
-        arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
-        return self._plan({name: array.shape for name, array in arrays.items()}).plan
+        if not inputs:
+            return self._plan(self._declared()).plan
+        return self._plan({name: array.shape for name, array in self._arrays(inputs).items()}).plan
+
+    def _declared(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
+        return {name: self.graph.tensors[name].concrete(batch) for name in self.graph.inputs}
 
     def plan_info(self) -> dict[str, Any]:
         """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step.
@@ -247,7 +285,12 @@ class Model:
         return array
 
     def _check_sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """InputError unless the network can take inputs of these sizes within the limits that a file is held to."""
+        """InputError unless the network can take inputs of these sizes within the limits that a file is held to.
+
+        Single samples of the declared sizes were checked when the graph was loaded.
+        """
+        if shapes == self._declared():
+            return
         from edgenet.validate import at_sizes
 
         try:
@@ -265,8 +308,10 @@ class Model:
             if found is None:
                 self._check_sizes(shapes)
                 plan = self._prepare(shapes, self.memory)
-                kernels = cache.load_kernels({step.kernel for step in plan.steps}, self.target, progress)
+                names = dict.fromkeys((*(step.kernel for step in plan.steps), *ENGINE_KERNELS))
+                kernels = cache.load_kernels(names, self.target, progress)
                 found = self._prepared[key] = _Prepared(plan, kernels)
+                file_format.release(self.graph)
                 if len(self._prepared) > PLANS_KEPT:
                     self._prepared.popitem(last=False)
             else:
@@ -286,10 +331,9 @@ def load(
     Raises ModelFormatError for a bad file, InputError for a missing one or a bad argument, EngineError when this CPU is
     not supported.
     """
-    from edgenet import format as file_format
-    from edgenet.validate import validate
-
     if isinstance(source, Graph):
+        from edgenet.validate import validate
+
         validate(source)
         return Model(source, threads, None, winograd, memory)
     return Model(file_format.load(source), threads, str(source), winograd, memory)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -31,8 +31,7 @@ SMALLEST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**126
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What a model may ask for: `memory`, the bytes of all constants, and of all activations for one sample; `work`,
     the FLOPs for one sample; the number of `tensors` and `nodes`.
     """

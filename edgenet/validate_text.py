@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from edgenet.errors import ModelFormatError
 
-FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but tab, line separators, changes of writing direction, lone surrogates."""
+
+@cache
+def forbidden() -> re.Pattern[str]:
+    """Control characters but tab, line separators, changes of writing direction, lone surrogates. None is printable."""
+    return re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def show(value: Any) -> str:
@@ -22,12 +26,12 @@ def show(value: Any) -> str:
 
 def escaped(text: str) -> str:
     """`text`, at most 300 characters of it, with forbidden characters written as escapes."""
-    return FORBIDDEN.sub(lambda match: ascii(match[0])[1:-1], text[:300])
+    return forbidden().sub(lambda match: ascii(match[0])[1:-1], text[:300])
 
 
 def check_text(value: Any, what: str, longest: int, empty: bool = False) -> None:
     """ModelFormatError unless `value` is a string of at most `longest` permitted characters (and not empty)."""
     if not isinstance(value, str) or len(value) > longest or not (value or empty):
         raise ModelFormatError(f"{what} must be a text of 1 to {longest} characters, not {show(value)}.")
-    if FORBIDDEN.search(value):
+    if not value.isprintable() and forbidden().search(value):
         raise ModelFormatError(f"{what} holds a control character: {show(value)}.")

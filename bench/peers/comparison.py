@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from edgenet.bench.timing import full_speed
+
 from . import network, process
 from .conversion import convert_all
 from .entry import Entry, Options
@@ -48,7 +50,10 @@ def cores(threads: int) -> list[int]:
 def time_all(
     entries: Sequence[Entry], options: Options, job: Job, threads: int, report: Callable[[int, int], None]
 ) -> list[dict[str, Any]]:
-    """Start a process for each entry, check its output, and time them in rounds that begin with another one each."""
+    """Start a process for each entry, check its output, and time them in rounds that begin with another one each.
+
+    Raises EngineError when the CPU was throttled meanwhile.
+    """
     failures = [entry.failure for entry in entries]
     reference = np.load(job.reference_file)
     running: list[Entry] = []
@@ -57,12 +62,13 @@ def time_all(
             entry.figures, entry.rounds = {}, []
             if not entry.failure and attempt(entry, lambda e=entry: start(e, job, threads, reference)):
                 running.append(entry)
-        for done in range(options.rounds):
-            report(done, options.rounds)
-            for entry in list(running):
-                if not attempt(entry, lambda e=entry: run_round(e, options.seconds)):
-                    running.remove(entry)
-            running = running[1:] + running[:1]
+        with full_speed():
+            for done in range(options.rounds):
+                report(done, options.rounds)
+                for entry in list(running):
+                    if not attempt(entry, lambda e=entry: run_round(e, options.seconds)):
+                        running.remove(entry)
+                running = running[1:] + running[:1]
         report(options.rounds, options.rounds)
         for entry in running:
             attempt(entry, lambda e=entry: finish(e))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ class Process:
     def __init__(self, python: str, request: dict[str, Any], threads: int = 0):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
         environment = {**os.environ, "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}
-        environment.pop("PYTHONPATH", None)
+        for variable in (
+            "PYTHONPATH",
+            "PYTHONDONTWRITEBYTECODE",
+        ):  # compiled modules are kept, as an installation has them
+            environment.pop(variable, None)
         environment["PATH"] = os.pathsep.join([str(Path(python).parent), environment.get("PATH", "")])
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
@@ -127,3 +132,22 @@ def serve(
         raise
     process.stand_still()
     return process, start
+
+
+def first(
+    python: str, module: str, variant: str, path: str, x: Path, threads: int, cpus: Sequence[int], runs: int = 20
+) -> dict[str, Any]:
+    """One new process up to its first result (see `worker.first_result`). Raises PeerFailure.
+
+    `total_ms` counts from before the process is made; `parts_ms` begins with what the interpreter took.
+    """
+    request = {"mode": "first", "module": module, "variant": variant, "path": path, "input": str(x), "runs": runs}
+    started = time.monotonic()
+    process = Process(python, {**request, "threads": threads, "cpus": list(cpus)}, threads)
+    try:
+        found = process.receive(300)
+    finally:
+        process.close()
+    interpreter = (found["began"] - started) * 1e3
+    total = (found["ended"] - started) * 1e3
+    return {**found, "total_ms": total, "parts_ms": {"interpreter": interpreter, **found["parts_ms"]}}

@@ -1,4 +1,4 @@
-"""Runs in a peer's environment, as a script: converts a network, or serves one loaded model.
+"""Runs in a peer's environment, as a script: converts a network, gives a first result, or serves one loaded model.
 
 Speaks JSON, one object a line, on the standard input and output it was started with; whatever the peer prints goes to
 standard error. The first line is the request, its answer {"error": ...} where it failed. A server then answers
@@ -70,6 +70,13 @@ def rss_bytes() -> int:
 
 
 def peak_rss_bytes() -> int:
+    """Most resident memory since this program began; `ru_maxrss` counts the one that started it, too."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -116,6 +123,56 @@ def serve(request: dict[str, Any], replies: Any) -> None:
             answer(replies, {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes()})
 
 
+def first_result(request: dict[str, Any], replies: Any) -> None:
+    """Answer once, with the parts of the way from a new process to its first result.
+
+    {"parts_ms": {...}, "began": s, "ended": s, "output": [...], "rss_bytes": n, "peak_rss_bytes": n}: times of the
+    system's monotonic clock, memory after some more runs. The module "numpy" is no peer: it copies the input.
+    """
+    marks = [("interpreter", time.monotonic())]
+
+    def mark(name: str) -> None:
+        marks.append((name, time.monotonic()))
+
+    import numpy as np
+
+    mark("numpy")
+    x = np.load(request["input"])
+    mark("input")
+    spans: dict[str, float] = {}
+    run: Any = np.copy
+    if request["module"] != "numpy":
+        peer = adapters(request["module"])
+        mark("adapter")
+        for module in peer.RUNTIME:
+            importlib.import_module(module)
+        mark("import")
+        if hasattr(peer, "watch"):
+            peer.watch(spans)
+        mark("watch")
+        run = peer.load(Path(request["path"]), request["variant"], request["threads"])
+        mark("load")
+    output = run(x)
+    mark("first run")
+    parts = {name: (ended - before) * 1e3 for (name, ended), (_, before) in zip(marks[1:], marks, strict=False)}
+    for name, seconds in spans.items():
+        parts[name] = seconds * 1e3
+        parts["first run"] -= seconds * 1e3
+    for _ in range(request["runs"]):
+        run(x)
+    answer(
+        replies,
+        {
+            "parts_ms": parts,
+            "began": marks[0][1],
+            "ended": marks[-1][1],
+            "output": np.asarray(output, np.float32).ravel().tolist(),
+            "rss_bytes": rss_bytes(),
+            "peak_rss_bytes": peak_rss_bytes(),
+        },
+    )
+
+
 def answer(replies: Any, content: dict[str, Any]) -> None:
     replies.write(json.dumps(content) + "\n")
     replies.flush()
@@ -131,6 +188,8 @@ def main() -> int:
             os.sched_setaffinity(0, request["cpus"])
         if request["mode"] == "convert":
             answer(replies, convert(request))
+        elif request["mode"] == "first":
+            first_result(request, replies)
         else:
             serve(request, replies)
     except Exception as error:

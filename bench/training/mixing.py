@@ -46,6 +46,8 @@ def cutmix(inputs: Tensor, targets: Tensor, alpha: float, generator: Generator) 
 
 def beta(alpha: float, generator: Generator) -> float:
     """A number from the distribution Beta(alpha, alpha)."""
-    first, second = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator).tolist()
+    shape = torch.full((2,), alpha, dtype=torch.float64)
+    # torch.distributions takes no generator
+    first, second = torch._standard_gamma(shape, generator).tolist()  # pyright: ignore[reportPrivateImportUsage]
     total = first + second
     return first / total if total > 0 else 0.5

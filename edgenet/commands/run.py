@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, add_threads, emit, open_model, positive, read_inputs, writable_target
+from edgenet.commands.console import add_json, add_running, emit, open_model, positive, read_inputs, writable_target
 from edgenet.errors import InputError
 
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, or one .npy array for each network input")
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="labels shown (default 5)")
     parser.add_argument("-o", "--output", metavar="FILE.npz", help="write the raw outputs, named, to this file")
-    add_threads(parser)
+    add_running(parser)
     add_json(parser)
 
 

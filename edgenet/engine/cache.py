@@ -1,30 +1,26 @@
 """The kernel cache: compiled kernels on disk, keyed by their sources, the compilers' versions and the instruction set.
 
 It lies in `EDGENET_CACHE`, else `XDG_CACHE_HOME/edgenet`, else `~/.cache/edgenet`. A kernel is one file, written under
-a temporary name and renamed, so that processes can share it. When the cache cannot be used, kernels are compiled for
-this process alone and a warning says so.
+a temporary name and renamed, so that processes can share it. When the cache cannot be used or trusted (see
+`edgenet.engine.trust`), kernels are compiled for this process alone and a warning says so.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from functools import cache
 from pathlib import Path
 
-from edgenet.engine import bundle, loader
-from edgenet.engine.loader import LoadedKernel
+from edgenet.engine import bundle, loader, trust
+from edgenet.engine.loader import Block, LoadedKernel
 from edgenet.errors import EngineError
+from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, host
-from edgenet.kernels.table import kernel, kernels, source_digest
+from edgenet.kernels.table import fingerprint, kernels
 
 Progress = Callable[[str, int, int], None]
 _loaded: dict[tuple[str, str], LoadedKernel] = {}
@@ -33,66 +29,88 @@ _warned = False
 
 
 def folder() -> Path:
-    """Where compiled kernels are kept."""
+    """Where compiled kernels are kept. Raises OSError when nothing says where the home folder is."""
     named = os.environ.get("EDGENET_CACHE")
     if named:
         return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgenet"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if base.startswith("~"):
+        raise OSError("this user has no home folder")
+    return Path(base) / "edgenet"
 
 
+def has_compiler() -> bool:
+    """Whether kernels can be compiled here."""
+    from importlib.util import find_spec
+
+    return find_spec("numba") is not None
+
+
+@cache
 def _compiler_versions() -> str:
-    found = []
-    for package in ("numba", "llvmlite"):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"no {package}")
-    return ", ".join(found)
+    """Versions of the compilers by the names of their metadata's folders, which is cheaper than reading them."""
+    found = {
+        name
+        for place in sys.path
+        if os.path.isdir(place)
+        for name in os.listdir(place)
+        if name.startswith(("numba-", "llvmlite-")) and name.endswith((".dist-info", ".egg-info"))
+    }
+    return ", ".join(sorted(found))
 
 
 def path_of(name: str, target: InstructionSet) -> Path:
-    """File of a kernel in the cache."""
-    row = kernel(name, target)
-    text = f"{source_digest(row.module)} {row} {_compiler_versions()} {target}"
-    return folder() / target.name / f"{name}-{sha256(text.encode()).hexdigest()[:20]}.kernel"
+    """File of a kernel in the cache. Raises OSError when there is no place for one (see `folder`)."""
+    return folder() / target.name / _file_name(name, target)
 
 
-def _warn(error: OSError) -> None:
+def _file_name(name: str, target: InstructionSet) -> str:
+    key = sha256(f"{fingerprint(name, target)} {_compiler_versions()}".encode()).hexdigest()[:20]
+    return f"{name}-{key}.kernel"
+
+
+def _warn(reason: str) -> None:
     global _warned
     if not _warned:
         _warned = True
         warnings.warn(
-            f"The kernel cache {folder()} cannot be used ({error.strerror or error}); kernels are compiled anew in "
-            "every process. Set EDGENET_CACHE to a writable folder.",
+            f"The kernel cache cannot be used ({reason}); kernels are compiled anew in every process. "
+            "Set EDGENET_CACHE to a writable folder of your own.",
             stacklevel=4,
         )
 
 
-def _stored(name: str, target: InstructionSet) -> bytes | None:
-    """The block of a kernel from a bundle, or from the cache if it is whole and ours."""
-    bundled = bundle.find(name, target)
+def cached(names: Iterable[str], target: InstructionSet) -> dict[str, Block]:
+    """Blocks of those kernels that are in the cache, trusted and whole."""
+    found: dict[str, Block] = {}
     try:
-        if bundled is not None:
-            loader.parse(bundled, name, target.name)
-            return bundled
-    except (ValueError, KeyError):
-        raise EngineError(f"The kernel {name} in the kernel bundle is damaged; make the bundle anew.") from None
-    try:
-        path = path_of(name, target)
-        if hasattr(os, "getuid") and path.stat().st_uid not in (os.getuid(), 0):
-            return None
-        block = path.read_bytes()
-        loader.parse(block, name, target.name)
-    except (OSError, ValueError, KeyError):
-        return None
-    return block
+        place = folder()
+        trust.check_folder(place)
+        place /= target.name
+        trust.check_folder(place)
+    except trust.Untrusted as reason:
+        _warn(str(reason))
+        return found
+    except OSError:
+        return found
+    for name in names:
+        try:
+            found[name] = loader.parse(trust.read(f"{place}/{_file_name(name, target)}"), name, target)
+        except trust.Untrusted as reason:
+            _warn(str(reason))
+        except (OSError, ValueError):
+            continue
+    return found
 
 
 def _to_disk(block: bytes, name: str, target: InstructionSet) -> None:
-    path = path_of(name, target)
+    import tempfile
+
     try:
+        path = path_of(name, target)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for place in path.parents[:2]:
+            trust.check_folder(place)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -101,12 +119,16 @@ def _to_disk(block: bytes, name: str, target: InstructionSet) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
+    except trust.Untrusted as reason:
+        _warn(str(reason))
     except OSError as error:
-        _warn(error)
+        _warn(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
 
 
 def _build(names: list[str], target: InstructionSet, built: Callable[[str, bytes], None]) -> None:
     """Compile kernels in one process of its own; `built` receives each block as soon as it is ready."""
+    import subprocess
+
     command = [sys.executable, "-m", "edgenet.kernels.build", target.name, *names]
     package = str(Path(__file__).parents[2])
     environment = {
@@ -133,19 +155,15 @@ def _build(names: list[str], target: InstructionSet, built: Callable[[str, bytes
         drain.join()
 
 
-def blocks(names: Iterable[str], target: InstructionSet, progress: Progress | None = None) -> dict[str, bytes]:
+def blocks(names: Iterable[str], target: InstructionSet, progress: Progress | None = None) -> dict[str, Block]:
     """Blocks of kernels by name: from a bundle, else from the cache, else compiled now (and cached).
 
     `progress(stage, done, total)` is called while kernels are compiled. Raises EngineError.
     """
-    found: dict[str, bytes] = {}
-    missing = []
-    for name in names:
-        block = _stored(name, target)
-        if block is None:
-            missing.append(name)
-        else:
-            found[name] = block
+    names = list(names)
+    found = {name: block for name in names if (block := bundle.find(name, target)) is not None}
+    found |= cached([name for name in names if name not in found], target)
+    missing = [name for name in names if name not in found]
     if missing:
         _compile_missing(missing, target, found, progress)
     return found
@@ -159,24 +177,35 @@ def load_kernels(
     with _lock:
         new = [name for name in names if (target.name, name) not in _loaded]
         for name, block in blocks(new, target, progress).items():
-            _loaded[target.name, name] = loader.load(block, name, target.name)
+            _loaded[target.name, name] = loader.load(block)
         return {name: _loaded[target.name, name] for name in names}
 
 
 def _compile_missing(
-    missing: list[str], target: InstructionSet, found: dict[str, bytes], progress: Progress | None
+    missing: list[str], target: InstructionSet, found: dict[str, Block], progress: Progress | None
 ) -> None:
-    if find_spec("numba") is None:
+    if not has_compiler():
+        stale = [each.describe_stale() for each in bundle.bundles() if each.stale]
+        cause = stale[0] if stale else f"The kernels for {target.name} are not compiled"
         raise EngineError(
-            f"The kernels for {target.name} are not compiled, and numba is not installed. Install numba, or make a "
-            f"kernel bundle on another machine with `edgenet warmup --target {target.name} -o kernels.bundle`, copy it "
-            "here and set EDGENET_KERNELS to its path."
+            f"{cause}, and numba is not installed: install numba, or "
+            f"make a kernel bundle on another machine with `edgenet warmup --target {target.name} -o kernels.bundle`, "
+            "copy it here and name it with --kernels or EDGENET_KERNELS."
         )
+    from concurrent.futures import ThreadPoolExecutor
+
+    if progress is None and sys.stderr is not None and sys.stderr.isatty():
+        progress = progress_line
     done = 0
 
     def built(name: str, block: bytes) -> None:
         nonlocal done
-        found[name] = block
+        try:
+            found[name] = loader.parse(block, name, target)
+        except ValueError as reason:
+            raise EngineError(
+                f"The compiled kernel {name} cannot be used ({reason}); start this program again."
+            ) from None
         _to_disk(block, name, target)
         done += 1
         if progress:
@@ -188,6 +217,13 @@ def _compile_missing(
     with ThreadPoolExecutor(workers) as pool:
         for result in [pool.submit(_build, missing[i::workers], target, built) for i in range(workers)]:
             result.result()
+
+
+def progress_line(stage: str, done: int, total: int) -> None:
+    """Progress on one line of stderr, which is wiped at the end."""
+    text = f"edgenet: {stage} {done}/{total}"
+    sys.stderr.write("\r" + (text if done < total else " " * len(text) + "\r"))
+    sys.stderr.flush()
 
 
 def make_bundle(

@@ -28,13 +28,15 @@ _SPINS = 20000
 """Idle turns of a worker before it sleeps: a fraction of a millisecond."""
 _DEPARTURE_SECONDS = 1.0
 MOST_THREADS = 256
+ENGINE_KERNELS = ("execute", "serve")
+"""Kernels that every team needs."""
 
 
 class Team:
     """Workers 1..n of a process; thread 0 is whoever calls `run`."""
 
     def __init__(self, target: InstructionSet):
-        kernels = load_kernels(("execute", "serve"), target)
+        kernels = load_kernels(ENGINE_KERNELS, target)
         self._execute, self._serve = kernels["execute"], kernels["serve"]
         self._entry = ENTRY_TYPE(self._execute.address)
         slots = list(self._execute.slots)
@@ -167,28 +169,3 @@ def _dismiss_all() -> None:
 
 os.register_at_fork(after_in_child=_forget)
 atexit.register(_dismiss_all)
-
-
-def usable_threads() -> int:
-    """Physical cores that this process may use (affinity and cgroup limit honoured), at most 4."""
-    allowed = os.sched_getaffinity(0)
-    cores = {_core(cpu) for cpu in allowed}
-    return max(1, min(len(cores), _cgroup_limit(), 4))
-
-
-def _core(cpu: int) -> str:
-    base = f"/sys/devices/system/cpu/cpu{cpu}/topology"
-    try:
-        with open(f"{base}/physical_package_id") as package, open(f"{base}/core_id") as core:
-            return f"{package.read().strip()}:{core.read().strip()}"
-    except OSError:
-        return str(cpu)
-
-
-def _cgroup_limit() -> int:
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        return 1 << 30
-    return 1 << 30 if quota == "max" else max(1, int(int(quota) / int(period) + 0.5))

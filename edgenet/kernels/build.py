@@ -1,6 +1,7 @@
 """Compiles kernels in a process of its own: `python -m edgenet.kernels.build TARGET NAME...` writes blocks to stdout.
 
-A block is one line of JSON (kernel, target, entry offset, slot names and kinds, size, SHA-256 of the code) and code.
+A block is the SHA-256 of what follows it (32 bytes), one line of JSON (kernel, target, fingerprint, entry offset, slot
+names and kinds, size of the code) and code.
 With `--assembly` before the target, assembly is written instead, each kernel's behind a line `// kernel NAME`.
 """
 
@@ -10,10 +11,10 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
-from hashlib import sha256
 
+from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, by_name
-from edgenet.kernels.table import kernel
+from edgenet.kernels.table import fingerprint, kernel
 
 
 def _function(name: str, target: InstructionSet) -> Callable[..., None]:
@@ -35,12 +36,13 @@ def build(name: str, target: InstructionSet) -> bytes:
     header = {
         "kernel": name,
         "target": target.name,
+        "fingerprint": fingerprint(name, target),
         "entry": entry,
         "slots": slots,
         "size": len(code),
-        "sha256": sha256(code).hexdigest(),
     }
-    return json.dumps(header).encode() + b"\n" + code
+    content = json.dumps(header).encode() + b"\n" + code
+    return sha256(content).digest() + content
 
 
 def main() -> None:

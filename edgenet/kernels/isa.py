@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+import sys
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgenet.errors import EngineError
 
 
-@dataclass(frozen=True)
-class InstructionSet:
+class InstructionSet(NamedTuple):
     """One target of the kernels.
 
     `bits` is the width of a vector register; `registers` their number. `dot` names the exact instruction that sums
@@ -105,9 +104,14 @@ def cpu_flags() -> frozenset[str]:
 def available() -> list[InstructionSet]:
     """Instruction sets that this CPU can run, least capable first.
 
-    Raises EngineError on an unsupported architecture.
+    Raises EngineError on an unsupported architecture and in a 32-bit program.
     """
     here, flags = architecture(), cpu_flags()
+    if sys.maxsize <= 2**32:
+        raise EngineError(
+            "This Python is a 32-bit program, and edgenet needs a 64-bit one; on a Raspberry Pi, install the 64-bit "
+            "Raspberry Pi OS."
+        )
     found = [t for t in INSTRUCTION_SETS.values() if t.architecture == here and flags.issuperset(t.needs)]
     if not found:
         raise EngineError(f"edgenet has no kernels for the architecture {here!r}; it runs on x86-64 and 64-bit Arm.")

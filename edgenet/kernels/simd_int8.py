@@ -56,7 +56,9 @@ def dot(builder: ir.IRBuilder, total: ir.Value, x: Groups, w: ir.Value) -> ir.Va
     if kind == "smull":
         words = ir.VectorType(I16, 8)
         pairs = zip(*(v if isinstance(v, list) else _halves(builder, v) for v in (x, w)), strict=True)
-        both = builder.add(*(call_intrinsic(builder, "llvm.aarch64.neon.smull.v8i16", words, pair) for pair in pairs))
+        both = builder.add(
+            *(call_intrinsic(builder, "llvm.aarch64.neon.smull.v8i16", words, [*pair]) for pair in pairs)
+        )
         # Two products fit in int16, as weights are -127 at least.
         return builder.add(total, call_intrinsic(builder, "llvm.aarch64.neon.saddlp.v4i32.v8i16", total.type, [both]))
     pairs = ir.VectorType(I16, 2 * lanes)

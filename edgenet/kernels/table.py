@@ -6,21 +6,21 @@ depthwise kernel columns of output. Nothing here imports numba.
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
-from pathlib import Path
+from typing import NamedTuple
 
 from edgenet.errors import EngineError
+from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet
 
-_FOLDER = Path(__file__).parent
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+_IMPORTS = "from edgenet.kernels"
 _IMPORT = re.compile(r"^from edgenet\.kernels\.(\w+) import|^from edgenet\.kernels import (\w+)", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """One kernel: `module` and `factory` in edgenet.kernels, the `constants` its factory takes, what it serves.
 
     `vector` tells whether it works on vectors; a plan with a scalar kernel is reported to the user.
@@ -84,21 +84,35 @@ def kernel(name: str, target: InstructionSet) -> Kernel:
 
 
 @cache
-def _sources(module: str) -> frozenset[str]:
-    """The module and every module of this folder that it imports, directly or not."""
-    found, left = {"compile", "object_file"}, ["compile", module]
-    while left:
-        name = left.pop()
-        found.add(name)
-        text = (_FOLDER / f"{name}.py").read_text("utf-8")
-        left += [a or b for a, b in _IMPORT.findall(text) if (a or b) not in found]
-    return frozenset(found)
+def _source(module: str) -> tuple[bytes, tuple[str, ...]]:
+    """SHA-256 of a module of this folder, and the modules of this folder that it imports."""
+    with open(f"{_FOLDER}/{module}.py", "rb") as file:
+        content = file.read()
+    ends = [place for word in (b"\ndef ", b"\nclass ", b"\n@") if (place := content.find(word)) >= 0]
+    lines = content[: min(ends, default=None)].decode().split("\n")  # imports come first
+    imports = "\n".join(line for line in lines if line.startswith(_IMPORTS))
+    return sha256(content).digest(), tuple(a or b for a, b in _IMPORT.findall(imports))
 
 
 @cache
 def source_digest(module: str) -> str:
-    """SHA-256 over the sources that a kernel of `module` is made from."""
+    """SHA-256 over the sources that a kernel of `module` is made from: it, and what it imports, directly or not."""
+    found, left = set(), ["build", "compile", module]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += _source(name)[1]
     digest = sha256()
-    for name in sorted(_sources(module)):
-        digest.update(name.encode() + b"\0" + (_FOLDER / f"{name}.py").read_bytes() + b"\0")
+    for name in sorted(found):
+        digest.update(name.encode() + b"\0" + _source(name)[0])
     return digest.hexdigest()
+
+
+def fingerprint(name: str, target: InstructionSet) -> str:
+    """What a kernel is made from, as a digest: its sources, its row of the table, everything about the target.
+
+    Raises EngineError for a kernel that the target lacks.
+    """
+    row = kernel(name, target)
+    return sha256(f"{source_digest(row.module)} {row} {target}".encode()).hexdigest()

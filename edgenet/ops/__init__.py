@@ -66,7 +66,9 @@ def complete_attributes(node: Node) -> dict[str, Any]:
 
 
 def with_defaults(node: Node) -> Node:
-    """The node with every attribute present."""
+    """The node with every attribute present: itself, if it has them all."""
+    if operation(node).attributes.keys() <= node.attributes.keys():
+        return node
     return replace(node, attributes=complete_attributes(node))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ class OperationError(ValueError):
     """Inputs or attributes that an operation does not accept. The message names the operation and the reason."""
 
 
-@dataclass(frozen=True)
-class Attribute:
+class Attribute(NamedTuple):
     """One attribute: its kind ("int", "ints", "float", "floats", "bool", "string", "activation"), default and bounds.
 
     `length` fixes the number of entries of a list; `choices` the allowed strings; `minimum`/`maximum` bound numbers
@@ -54,8 +53,7 @@ class Cost:
         )
 
 
-@dataclass(frozen=True)
-class Equality:
+class Equality(NamedTuple):
     """How closely implementations must match the reference: `relative` to the largest magnitude; 0 means bit-exact."""
 
     relative: float

@@ -8,7 +8,7 @@ from edgenet.errors import EngineError
 from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table_int8 import gemm_tile, group_depth, halved
-from edgenet.prepare.lowering import Lowering, activation_bounds
+from edgenet.prepare.lowering import Lowering, activation_bounds, aligned_bytes
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
 
@@ -22,7 +22,7 @@ _SCRATCH_BYTES = 128 * 1024
 
 def folded_bias(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarray:
     """int32 bias minus the input's zero point (as it lies in memory) times the sum of each filter [O, ...]."""
-    sums = weight.reshape(weight.shape[0], -1).astype(np.int64).sum(axis=1)
+    sums = np.add.reduce(weight.reshape(weight.shape[0], -1), axis=1, dtype=np.int32).astype(np.int64)
     bias = lowering.constant(node.inputs["bias"]).astype(np.int64) - lowering.zero_point(node.inputs["x"]) * sums
     return bias.astype(np.int32)
 
@@ -45,19 +45,30 @@ def pack_panels(
     """
     channels, depth = matrix.shape
     lanes, group = target.lanes, group_depth(target)
-    kind = np.int8 if group == 4 else np.int16
-    parts = []
-    for first in range(0, channels, width):
-        count = min(width, channels - first)
-        padded = -(-count // lanes) * lanes
-        head = np.zeros((2, padded), np.int32)
-        head[0, :count] = bias[first : first + count]
-        head[1, :count] = multiplier[first : first + count].astype(np.float32).view(np.int32)
-        body = np.zeros((padded, -(-depth // group) * group), kind)
-        body[:count, :depth] = matrix[first : first + count]
-        body = order_groups(body.reshape(padded // lanes, lanes, -1, group).transpose(2, 0, 1, 3), target)
-        parts += [head.view(np.uint8).ravel(), np.ascontiguousarray(body).view(np.uint8).ravel()]
-    return np.concatenate(parts)
+    kind = np.dtype(np.int8 if group == 4 else np.int16)
+    padded, groups = -(-channels // lanes) * lanes, -(-depth // group)
+    head = np.zeros((2, padded), np.int32)
+    head[0, :channels], head[1, :channels] = bias, multiplier.astype(np.float32).view(np.int32)
+    if (padded, groups * group) == matrix.shape:
+        body = np.ascontiguousarray(matrix, kind)
+    else:
+        body = np.zeros((padded, groups * group), kind)
+        body[:channels, :depth] = matrix
+    words = body.view({2: np.int16, 4: np.int32}[group * kind.itemsize])
+    channel_bytes = 8 + groups * words.itemsize
+    result = aligned_bytes(padded * channel_bytes)
+    whole = padded // width * width
+    for first, last, size in ((0, whole, width), (whole, padded, padded - whole)):
+        if first < last:
+            panels = result[first * channel_bytes : last * channel_bytes].reshape(-1, size * channel_bytes)
+            heads = panels[:, : 8 * size].view(np.int32).reshape(-1, 2, size)
+            heads[...] = head[:, first:last].reshape(2, -1, size).swapaxes(0, 1)
+            bodies = panels[:, 8 * size :].view(words.dtype).reshape(-1, groups, size)
+            bodies[...] = words[first:last].reshape(-1, size, groups).swapaxes(1, 2)
+            if halved(target):
+                vectors = panels[:, 8 * size :].view(kind).reshape(len(panels), -1, lanes, group)
+                vectors[...] = order_groups(vectors.copy(), target)
+    return result
 
 
 def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:

@@ -161,7 +161,8 @@ class Lowering:
     def packed(self, key: Hashable, make: Callable[[], np.ndarray]) -> Packed:
         """Constant data made once for all plans of a model; `key` must tell everything that `make` depends on."""
         if key not in self._packed:
-            self._packed[key] = _aligned_copy(make())
+            array = make()
+            self._packed[key] = array if _is_aligned(array) else _aligned_copy(array)
         return Packed(self._packed[key])
 
     def stored(self, value: int) -> int:
@@ -183,12 +184,24 @@ class Lowering:
         )
 
 
-def _aligned_copy(array: np.ndarray) -> np.ndarray:
-    """A C-contiguous copy that begins at a multiple of 64 bytes and has 64 bytes behind it."""
-    array = np.ascontiguousarray(array)
-    memory = np.zeros(array.nbytes + 128, np.uint8)
+def aligned_bytes(size: int) -> np.ndarray:
+    """`size` bytes, not set, that begin at a multiple of 64 and have 64 more behind them: `packed` keeps such as is."""
+    memory = np.empty(size + 128, np.uint8)
     start = -memory.ctypes.data % 64
-    result = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    return memory[start : start + size]
+
+
+def _is_aligned(array: np.ndarray) -> bool:
+    """Whether an array is as `aligned_bytes` makes it, possibly of another shape and type."""
+    base, start = array.base, array.ctypes.data
+    if not isinstance(base, np.ndarray) or not array.flags.c_contiguous or start % 64:
+        return False
+    return start + array.nbytes + 64 <= base.ctypes.data + base.nbytes
+
+
+def _aligned_copy(array: np.ndarray) -> np.ndarray:
+    """A C-contiguous copy in `aligned_bytes`."""
+    result = aligned_bytes(array.nbytes).view(array.dtype).reshape(array.shape)
     result[...] = array
     return result
 

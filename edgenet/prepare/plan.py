@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +11,7 @@ from edgenet.graph import Tensor
 from edgenet.kernels.isa import InstructionSet
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """The address of a tensor, plus `offset` bytes."""
 
     tensor: str
@@ -19,15 +19,13 @@ class Operand:
     write: bool = False
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """The address of constant data: weights packed for a kernel, tables. The array is C-contiguous."""
 
     array: np.ndarray
 
 
-@dataclass(frozen=True)
-class Scratch:
+class Scratch(NamedTuple):
     """The address of scratch memory: `bytes_per_thread` for each thread, one thread's behind the other's."""
 
     bytes_per_thread: int
@@ -36,7 +34,7 @@ class Scratch:
 Value = int | float | Operand | Packed | Scratch
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """One kernel call: `units` of work, handed out `grain` at a time, with the values of the kernel's slots by name.
 
@@ -60,8 +58,7 @@ class Step:
         return [value for value in self.slots.values() if isinstance(value, Operand)]
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """Where a buffer lies: in the arena at `offset`, or in the caller's input or output array."""
 
     kind: str
@@ -69,7 +66,7 @@ class Placement:
     size: int
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Plan:
     """A graph prepared for one instruction set, number of threads and input shapes.
 

@@ -17,7 +17,7 @@ from edgenet.errors import ModelFormatError
 from edgenet.graph import Graph
 from edgenet.model import Model
 from edgenet.validate import Limits
-from edgenet.validate_text import FORBIDDEN
+from edgenet.validate_text import forbidden
 
 TIGHT = Limits(memory=2**20, work=2**20)
 """Limits under which whatever is accepted runs in a moment, even in the oracle."""
@@ -57,7 +57,7 @@ def judge(content: bytes, path: Path) -> str | None:
             graph = format.load(path, TIGHT)
     except ModelFormatError as error:
         refusal = str(error)
-        assert not FORBIDDEN.search(refusal)
+        assert not forbidden().search(refusal)
         assert len(refusal) < 1000
         return refusal
     run_survivor(graph)

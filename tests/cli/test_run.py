@@ -90,6 +90,9 @@ def test_doctor_runs_a_network(command: Callable) -> None:
     assert found["problems"] == []
     assert found["self_test"]["relative_difference"] < 1e-4
     assert found["instruction_set"] == host().name
+    assert found["kernels"]["int8 conv2d"]
+    assert {"cgroup_cpus", "temperature_celsius", "throttling", "governor", "advice", "features"} <= set(found)
+    assert found["cache"]["kernels"] > 0
     assert "Everything works." in command("doctor").out
 
 

@@ -1,45 +1,179 @@
-"""The kernel cache: damaged files, unusable folders, other versions."""
+"""The kernel cache: what is damaged, foreign, outdated or open to others is never run."""
 
+import io
 import os
-import subprocess
+import stat
 import sys
-from pathlib import Path
+import threading
+import warnings
 
+import numpy as np
 import pytest
 
-from edgenet.engine import cache, loader
+import edgenet
+from edgenet.engine import cache, loader, trust
 from edgenet.errors import EngineError
 from edgenet.kernels.isa import host
 from edgenet.kernels.table import kernel
-
-NAME = "serve"
-
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=False
-    )
+from tests.engine import blocks
+from tests.engine.blocks import DAMAGED, NAME
+from tests.engine.networks import separable
 
 
-LOAD = f"from edgenet.engine.cache import *; print(load_kernels([{NAME!r}], host())[{NAME!r}].address > 0)"
+@pytest.fixture(scope="module")
+def good():
+    return blocks.good()
 
 
-def test_a_damaged_file_is_compiled_anew(tmp_path):
-    assert run(LOAD, EDGENET_CACHE=str(tmp_path)).stdout.strip() == "True"
-    (path,) = list(tmp_path.rglob("*.kernel"))
-    good = path.read_bytes()
-    for bad in (b"", good[:-1], good[:-1] + bytes([good[-1] ^ 1]), b"{}\n", good.replace(b"serve", b"servf")):
-        path.write_bytes(bad)
-        assert run(LOAD, EDGENET_CACHE=str(tmp_path)).stdout.strip() == "True"
-        assert path.read_bytes() == good
-    assert not list(tmp_path.rglob(".new-*"))
+@pytest.fixture
+def stored(good, tmp_path, monkeypatch):
+    """A cache of one kernel in a new folder; its path."""
+    monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_warned", False)
+    cache._to_disk(good, NAME, host())
+    return cache.path_of(NAME, host())
 
 
-def test_an_unusable_folder_gives_a_warning(tmp_path):
+@pytest.fixture
+def builds(good, monkeypatch):
+    """Names of the kernels that are compiled from here on; the compiler is a copy of the good block."""
+    names = []
+
+    def build(wanted, target, built):
+        names.extend(wanted)
+        for name in wanted:
+            built(name, good)
+
+    monkeypatch.setattr(cache, "_build", build)
+    return names
+
+
+def test_a_good_file_is_used(stored, builds):
+    assert cache.blocks([NAME], host())[NAME].name == NAME
+    assert builds == []
+    assert stat.S_IMODE(stored.stat().st_mode) & 0o022 == 0
+    assert stat.S_IMODE(stored.parent.stat().st_mode) & 0o022 == 0
+
+
+@pytest.mark.parametrize("state", [*DAMAGED, "outdated"])
+def test_a_bad_file_is_replaced_and_never_run(state, good, stored, builds):
+    bad = blocks.outdated(good) if state == "outdated" else DAMAGED[state](good)
+    assert bad != good
+    stored.write_bytes(bad)
+    assert cache.blocks([NAME], host())[NAME].content == good
+    assert builds == [NAME]
+    assert stored.read_bytes() == good
+    assert [path.name for path in stored.parent.iterdir()] == [stored.name]
+
+
+def test_other_sources_have_another_file(stored, builds, monkeypatch):
+    monkeypatch.setattr(cache, "fingerprint", lambda name, target: "other")
+    assert cache.path_of(NAME, host()) != stored
+    cache.blocks([NAME], host())
+    assert builds == [NAME]
+
+
+def test_other_compilers_have_another_file(stored, monkeypatch):
+    assert "numba-" in cache._compiler_versions()
+    monkeypatch.setattr(cache, "_compiler_versions", lambda: "numba-9.dist-info")
+    assert cache.path_of(NAME, host()) != stored
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "cache"])
+def test_what_everyone_may_change_is_not_used(place, stored, builds):
+    {"file": stored, "folder": stored.parent, "cache": stored.parents[1]}[place].chmod(0o777)
+    with pytest.warns(UserWarning, match="every user"):
+        cache.blocks([NAME], host())
+    assert builds == [NAME]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # once is enough
+        cache.blocks([NAME], host())
+
+
+def test_what_belongs_to_another_user_is_not_used(stored, builds, monkeypatch):
+    if os.getuid() == 0:
+        os.chown(stored, 4242, -1)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 4242)
+        monkeypatch.setattr(trust, "_package_owner", lambda: 4242)
+    with pytest.warns(UserWarning, match="another user"):
+        cache.blocks([NAME], host())
+    assert builds == [NAME]
+
+
+def test_files_of_root_and_of_the_package_owner_are_used(tmp_path, monkeypatch):
+    status = os.stat(tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: 4)
+    monkeypatch.setattr(trust, "_package_owner", lambda: 5)
+    for owner in (0, 4, 5):
+        trust._check("file", os.stat_result([*status[:4], owner, *status[5:]]))
+    with pytest.raises(trust.Untrusted, match=r"another user \(number 6\)"):
+        trust._check("file", os.stat_result([*status[:4], 6, *status[5:]]))
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(trust.Untrusted, match="not a regular file"):
+        trust.read(tmp_path)
+
+
+def test_an_unusable_folder_gives_a_warning(builds, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    result = run(LOAD, EDGENET_CACHE=str(tmp_path / "file" / "below"))
-    assert result.stdout.strip() == "True"
-    assert "cannot be used" in result.stderr
+    monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(cache, "_warned", False)
+    with pytest.warns(UserWarning, match="cannot be used"):
+        assert cache.blocks([NAME], host())[NAME].name == NAME
+    assert builds == [NAME]
+
+
+def test_without_a_home_folder_kernels_are_compiled(builds, monkeypatch):
+    for name in ("EDGENET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(cache, "_warned", False)
+    with pytest.warns(UserWarning, match="no home folder"):
+        cache.blocks([NAME], host())
+    assert builds == [NAME]
+
+
+def test_writers_do_not_disturb_readers(good, stored):
+    stop, found = threading.Event(), []
+
+    def write():
+        while not stop.is_set():
+            cache._to_disk(good, NAME, host())
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    found = [cache.cached([NAME], host()) for _ in range(200)]
+    stop.set()
+    for writer in writers:
+        writer.join()
+    assert all(found)
+    assert [path.name for path in stored.parent.iterdir()] == [stored.name]
+
+
+def test_memory_is_never_writable_and_executable(good):
+    kernel = loader.load(loader.parse(good, NAME, host()))
+    with open("/proc/self/maps") as file:
+        ranges = [line.split()[:2] for line in file]
+    spans = {rights for span, rights in ranges if _inside(kernel.address, span)}
+    assert spans == {"r-xs"}  # mmap.mmap(-1) maps shared memory
+
+
+def _inside(address, span):
+    first, last = (int(end, 16) for end in span.split("-"))
+    return first <= address < last
+
+
+def test_the_instruction_cache_is_flushed_on_arm(good, monkeypatch):
+    """`__clear_cache` of libgcc is there on every CPU; on x86 it does nothing."""
+    called = []
+    real = loader.ctypes.CDLL
+    monkeypatch.setattr(loader, "architecture", lambda: "aarch64")
+    monkeypatch.setattr(loader.ctypes, "CDLL", lambda name: called.append(name) or real(name))
+    assert loader.load(loader.parse(good, NAME, host())).address
+    assert called == ["libgcc_s.so.1"]
 
 
 def test_a_kernel_that_does_not_exist():
@@ -47,8 +181,32 @@ def test_a_kernel_that_does_not_exist():
         kernel("f32_nothing", host())
 
 
-def test_a_block_of_another_kernel_is_refused():
-    cache.load_kernels([NAME], host())
-    block = Path(cache.path_of(NAME, host())).read_bytes()
-    with pytest.raises(ValueError, match="another"):
-        loader.parse(block, "execute", host().name)
+def test_a_model_runs_from_an_empty_cache_that_cannot_be_written(tmp_path, monkeypatch):
+    """The blocks that the processes of the compiler return are used without the disk."""
+    model = edgenet.load(separable(), 1)
+    x = np.ones((1, 12, 12, 24), np.float32)
+    expected = model.run(x)
+    names = {step.kernel for step in model.plan().steps}
+    names |= {"execute", "serve"}
+    known = {name: block.content for name, block in cache.blocks(names, host()).items()}
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(cache, "_loaded", {})
+    monkeypatch.setattr(cache, "_warned", False)
+    monkeypatch.setattr(cache, "_build", lambda names, _, built: [built(name, known[name]) for name in names])
+    with pytest.warns(UserWarning, match="compiled anew"):
+        np.testing.assert_array_equal(edgenet.load(separable(), 1).run(x), expected)
+
+
+def test_compiling_shows_a_line_on_a_terminal(builds, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "new"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    cache.blocks([NAME], host())
+    lines = sys.stderr.getvalue().split("\r")
+    assert lines[1] == "edgenet: compiling kernels 0/1"
+    assert lines[-1] == ""
+    assert lines[-2].strip() == ""

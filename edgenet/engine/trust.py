@@ -1,0 +1,51 @@
+"""Which files may hold code: those that nobody but their owner can change, and whose owner runs code here anyway.
+
+Accepted owners are this process's user, root, and whoever owns the installed package.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import cache
+
+Path = str | os.PathLike[str]
+
+
+class Untrusted(Exception):
+    """Others than its owner may change a file; the text says which and what to do."""
+
+
+@cache
+def _package_owner() -> int:
+    return os.stat(__file__).st_uid
+
+
+def _check(path: Path, status: os.stat_result) -> None:
+    if status.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
+        raise Untrusted(f"{path} may be changed by every user of this machine; use `chmod o-w` on it.")
+    if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0, _package_owner()):
+        raise Untrusted(f"{path} belongs to another user (number {status.st_uid}); make a copy of your own.")
+
+
+def check_folder(path: Path) -> None:
+    """Raises Untrusted when others may replace files in a folder, OSError when there is none."""
+    _check(path, os.stat(path))
+
+
+def read(path: Path, offset: int = 0, size: int | None = None) -> bytes:
+    """Bytes of a trusted regular file from `offset`, all or at most `size`.
+
+    Raises Untrusted, OSError. What is checked is the opened file, so that exchanging it afterwards changes nothing; its
+    folder is up to the caller (`check_folder`).
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Untrusted(f"{path} is not a regular file.")
+        _check(path, status)
+        wanted = max(0, status.st_size - offset) if size is None else size
+        return os.pread(handle, wanted, offset)
+    finally:
+        os.close(handle)
