@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgenet.bench import datasets
 from edgenet.commands.console import add_threads, positive, progress, writable_target
-from edgenet.engine.team import usable_threads
+from edgenet.engine.machine import usable_threads
 from edgenet.errors import EdgenetError, InputError
 
 EPOCHS = {"fashion-mnist": 5, "mnist": 30}

@@ -82,7 +82,7 @@ def _layers(arguments: argparse.Namespace, modes: list[str], shown: Any) -> dict
     from edgenet.bench.layers import read_layers
     from edgenet.bench.separable import PRECISIONS, summary
     from edgenet.bench.timing import facts
-    from edgenet.engine.team import usable_threads
+    from edgenet.engine.machine import usable_threads
 
     precisions = (arguments.precision,) if arguments.precision else PRECISIONS
     seconds: float | None = None

@@ -50,11 +50,16 @@ def use_kernels(path: str) -> None:
     bundle.use(path)
 
 
-def add_running(parser: argparse.ArgumentParser) -> None:
-    """Add --threads and --kernels."""
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add --threads."""
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="threads (default: the physical cores available, at most 4)"
     )
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add --threads and --kernels."""
+    add_threads(parser)
     add_kernels(parser)
 
 
