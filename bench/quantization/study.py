@@ -51,7 +51,7 @@ def study(
         job = network.prepare(name, folder, calibration)
         samples = inputs(pictures.test, pictures.crops, preprocessing, seed=2)
         np.save(_test_file(job), samples)
-        wanted = _module_outputs(name, samples)
+        wanted = _module_outputs(job, samples)
         entries = convert_all(found, options, job, lambda d, t, n=name: progress(f"{n}: converting", d, t))
         for count, entry in enumerate(entries):
             progress(f"{name}: running", count, len(entries))
@@ -65,13 +65,11 @@ def _test_file(job: Job) -> Path:
     return job.folder / "test.npy"
 
 
-def _module_outputs(name: str, samples: np.ndarray) -> np.ndarray:
-    """What the PyTorch module returns, in float32."""
+def _module_outputs(job: Job, samples: np.ndarray) -> np.ndarray:
+    """What PyTorch returns for the network that all peers were given, in float32."""
     import torch
 
-    from edgenet.converter import zoo
-
-    module = zoo.build(name, weights=zoo.find_weights(name))
+    module = torch.jit.load(str(job.torchscript))
     with torch.inference_mode():
         parts = [module(torch.from_numpy(samples[i : i + 16])).numpy() for i in range(0, len(samples), 16)]
     return np.concatenate(parts)

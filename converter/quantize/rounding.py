@@ -124,6 +124,23 @@ def collect_moments(graph: Graph, samples: Iterable[dict[str, np.ndarray]], laye
     return found
 
 
+def _inverse_factor(covariance: torch.Tensor) -> torch.Tensor:
+    """The upper triangular factor U of the inverse, U^T U [groups, inputs, inputs].
+
+    Where rounding has left the matrix without one (few positions, many inputs), variances are raised until it has.
+    """
+    raised = torch.zeros(len(covariance), 1, dtype=covariance.dtype)
+    least = 1e-6 * covariance.diagonal(dim1=1, dim2=2).mean(1, keepdim=True).clamp_min(1e-30)
+    while True:
+        shifted = covariance + torch.diag_embed(raised.expand(covariance.shape[:2]))
+        lower, failed = torch.linalg.cholesky_ex(shifted.flip(1, 2))
+        if not failed.any():
+            break
+        raised = torch.where(failed[:, None] > 0, torch.maximum(least, 10 * raised), raised)
+    identity = torch.eye(covariance.shape[1], dtype=covariance.dtype).expand_as(covariance)
+    return torch.linalg.solve_triangular(lower, identity, upper=False).flip(1, 2)
+
+
 def round_weights(
     weight: np.ndarray, scale: np.ndarray, moments: Moments, step: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -140,8 +157,7 @@ def round_weights(
     covariance = covariance + torch.diag_embed(noise.expand(groups, inputs))
     order = variance.sum(0).argsort(descending=True)
     covariance = covariance[:, order][:, :, order]
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
-    upper = torch.linalg.cholesky(inverse, upper=True)
+    upper = _inverse_factor(covariance)
     left, stored = rows[:, :, order].clone(), torch.empty_like(rows)
     for start in range(0, inputs, 64):
         stop = min(start + 64, inputs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-from edgenet.engine.limits import cache_sizes
 from edgenet.graph import BATCH, Graph
 
 _SHARE = 4
@@ -24,4 +23,6 @@ def portion(batch: int, sample_bytes: int) -> int:
 
 @cache
 def _last_level_cache() -> int:
+    from edgenet.engine.limits import cache_sizes
+
     return max(cache_sizes().values())

@@ -15,8 +15,12 @@ from edgenet.cli import COMMANDS
 FOLDER = Path(edgenet.__file__).parent / "commands"
 
 
+SHARED = ("__init__", "console", "layers", "bench_separable")
+"""Files beside the commands that hold parts of them."""
+
+
 def test_every_command_has_a_file() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} == {*COMMANDS, "__init__", "console"}
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*COMMANDS, *SHARED}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

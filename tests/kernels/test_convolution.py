@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from edgenet.graph import BATCH, Graph, Node, Tensor
+from edgenet.ops import infer_shapes
 from tests.kernels.harness import TARGETS, check
 from tests.ops.builder import one_node
 
@@ -68,8 +70,10 @@ def test_depthwise_general(target, kernel, stride, dilation):
 
 @each_target
 @pytest.mark.parametrize("width", [7, 9])
-def test_depthwise_wide_kernels(target, width):
-    convolve(target, (1, 9, 12, 20), (20, width, width, 1), groups=20, padding=[width // 2] * 4)
+@pytest.mark.parametrize(("channels", "stride"), [(3, 1), (3, 2), (20, 1), (20, 2)])
+def test_depthwise_wide_kernels(target, width, channels, stride):
+    shape = (channels, width, width, 1)
+    convolve(target, (1, 9, 12, channels), shape, groups=channels, stride=[stride, stride], padding=[width // 2] * 4)
 
 
 @each_target
@@ -109,6 +113,25 @@ def test_grouped(target, groups, depth, per_group):
 )
 def test_image(target, channels, kernel, stride, pads):
     convolve(target, (2, 19, 21, channels), (24, kernel, kernel, channels), stride=[stride, stride], padding=pads)
+
+
+@each_target
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_image_in_planes(target, channels):
+    """A picture that lies channels-first is read as it is."""
+    rng = np.random.default_rng(channels)
+    graph = Graph()
+    graph.tensors["x"] = Tensor("x", (BATCH, channels, 19, 21))
+    graph.inputs, graph.outputs = ["x"], ["y"]
+    graph.nodes.append(Node("permute", "image", {"x": "x"}, "image", {"order": [0, 2, 3, 1]}))
+    weight = graph.add_constant("weight", rng.standard_normal((24, 3, 3, channels), dtype=np.float32))
+    bias = graph.add_constant("bias", rng.standard_normal(24, dtype=np.float32))
+    inputs = {"x": "image", "weight": weight, "bias": bias}
+    graph.nodes.append(Node("conv2d", "y", inputs, "y", {"stride": [2, 2], "padding": [0, 1, 0, 1]}))
+    graph.tensors |= {"image": Tensor("image", ()), "y": Tensor("y", ())}
+    graph.tensors.update(infer_shapes(graph))
+    plan = check(graph, {"x": rng.standard_normal((2, channels, 19, 21), dtype=np.float32)}, target)
+    assert plan.steps[0].kernel == f"f32_pad_planes{channels}"
 
 
 @each_target
