@@ -29,7 +29,7 @@ export EDGENET_CACHE=${EDGENET_CACHE:-$folder/kernels}
 run_as() { # CPU, its instruction set, arguments of pytest
   local cpu=$1 isa=$2
   shift 2
-  EDGENET_ISA=$isa EDGENET_CACHE=$folder/unused EDGENET_KERNELS=$folder/kernels.bundle \
+  PYTHONPATH=$PWD EDGENET_ISA=$isa EDGENET_CACHE=$folder/unused EDGENET_KERNELS=$folder/kernels.bundle \
     EDGENET_TEST_NETWORKS=$folder/networks "$folder/python-$cpu" -m pytest -p no:cacheprovider "${every[@]}" "$@" \
     >"$folder/$cpu.log" 2>&1
 }
