@@ -28,19 +28,23 @@ def by_lane() -> bool:
 def _outer(
     context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value], weight: ir.VectorType, spread: Any, emit: Emit
 ) -> ir.Value:
-    """tile[m] += the lanes of the vector at element `index` of rows[m] times as many rows of weights."""
+    """tile[m] += the lanes of the vector at element `index` of rows[m] times as many rows of weights.
+
+    Each row is loaded where lane 0 needs it: loaded all before, they would cost a register more than there are.
+    """
     tile_kind = sig.args[0]
     lanes, columns = target().lanes, len(tile_kind.dtype)
     tile = [items(builder, row, tile_kind.dtype) for row in items(builder, args[0], tile_kind)]
-    vectors = []
-    for place in items(builder, args[1], sig.args[1]):
-        start = pointer(builder, place, weight.element, args[2])
-        vectors.append(builder.load(builder.bitcast(start, weight.as_pointer()), align=1))
+    places = items(builder, args[1], sig.args[1])
+    vectors: list[ir.Value] = []
     for lane in range(lanes):
         first = lane * columns * lanes
         weights = [load_vector(builder, args[3], weight, first + j * lanes) for j in range(columns)]
-        for row, vector in zip(tile, vectors, strict=True):
-            x = spread(builder, vector, lane)
+        for m, row in enumerate(tile):
+            if lane == 0:
+                start = pointer(builder, places[m], weight.element, args[2])
+                vectors.append(builder.load(builder.bitcast(start, weight.as_pointer()), align=1))
+            x = spread(builder, vectors[m], lane)
             for j, w in enumerate(weights):
                 row[j] = emit(builder, row[j], x, w)
     return pack(context, builder, tile_kind, [pack(context, builder, tile_kind.dtype, row) for row in tile])
