@@ -10,7 +10,7 @@ import numpy as np
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.engine.program import LINE_WORDS, STEP_WORDS, Context
-from edgenet.engine.team import team
+from edgenet.engine.team import Record, team
 from edgenet.graph import Graph
 from edgenet.kernels.isa import host
 from edgenet.prepare.prepare import prepare
@@ -83,7 +83,7 @@ class Stage:
         """`passes` runs of the steps in turn."""
         self._run(self._record)
 
-    def _run(self, record: np.ndarray) -> None:
+    def _run(self, record: Record) -> None:
         self._epoch += 1
         self._team.run(record, self._threads, self._epoch, self)
 

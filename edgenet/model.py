@@ -13,6 +13,7 @@ import numpy as np
 
 from edgenet import format as file_format
 from edgenet.engine import bundle, cache
+from edgenet.engine.caches import own_cache
 from edgenet.engine.machine import usable_threads
 from edgenet.engine.portions import portion, samplewise
 from edgenet.engine.program import Context
@@ -299,7 +300,8 @@ class Model:
             raise InputError(f"The network does not take inputs of this shape: {error}") from None
 
     def _prepare(self, shapes: Mapping[str, tuple[int, ...]], memory: str) -> Plan:
-        return prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd, memory)
+        cache_bytes = own_cache()
+        return prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd, memory, cache_bytes)
 
     def _plan(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None = None) -> _Prepared:
         key = tuple(shapes.values())

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edgenet.engine.cache import folder, load_kernels
+from edgenet.engine.caches import cache_sizes
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
 from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.engine.team import team
@@ -75,19 +76,6 @@ class Limits:
             if size <= limit * (self.threads if name in PRIVATE else 1):
                 return name
         return "memory"
-
-
-def cache_sizes() -> dict[str, int]:
-    """Bytes of the data caches L1, L2, L3 as one thread sees them; usual sizes where the system does not tell."""
-    found = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}
-    for place in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        try:
-            if (place / "type").read_text().strip() != "Instruction":
-                size = (place / "size").read_text().strip()
-                found["L" + (place / "level").read_text().strip()] = int(size.rstrip("K")) << 10
-        except (OSError, ValueError):
-            continue
-    return dict(sorted(found.items()))
 
 
 def _slots(kernel: LoadedKernel, **values: int) -> np.ndarray:

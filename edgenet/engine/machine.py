@@ -38,13 +38,24 @@ def usable_threads() -> int:
 
 def physical_cores() -> int:
     """Physical cores among the logical CPUs that this process may use."""
-    return len({_core(cpu) for cpu in os.sched_getaffinity(0)})
+    return len({core_of(cpu) for cpu in os.sched_getaffinity(0)})
 
 
-def _core(cpu: int) -> str:
+def core_of(cpu: int, root: str = "/") -> str:
+    """The physical core of a logical CPU."""
     base = f"sys/devices/system/cpu/cpu{cpu}/topology"
-    package, core = read(f"{base}/physical_package_id"), read(f"{base}/core_id")
+    package, core = read(f"{base}/physical_package_id", root), read(f"{base}/core_id", root)
     return str(cpu) if package is None or core is None else f"{package}:{core}"
+
+
+def cpu_list(text: str) -> list[int]:
+    """The CPUs of a list like "0-2,5"; none for what is no such list."""
+    found = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            found.extend(range(int(first), int(last or first) + 1))
+    return found
 
 
 def cgroup_cpus(root: str = "/") -> float | None:

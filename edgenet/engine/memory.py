@@ -21,7 +21,10 @@ def aligned_words(count: int) -> np.ndarray:
 
 def address_of(array: np.ndarray) -> int:
     """Address of the array's first element."""
-    return array.__array_interface__["data"][0]
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    except (TypeError, ValueError, BufferError):  # read-only, empty or strided: numpy tells, if more slowly
+        return array.__array_interface__["data"][0]
 
 
 def working_memory(size: int) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-
+from edgenet.engine.caches import cache_sizes
 from edgenet.graph import BATCH, Graph
 
 _SHARE = 4
@@ -17,12 +16,5 @@ def samplewise(graph: Graph) -> bool:
 
 def portion(batch: int, sample_bytes: int) -> int:
     """Samples of `sample_bytes` of activations each to run at a time; portions of a batch differ by one at most."""
-    most = max(1, _last_level_cache() // _SHARE // max(sample_bytes, 1))
+    most = max(1, max(cache_sizes().values()) // _SHARE // max(sample_bytes, 1))
     return -(-batch // -(-batch // most))
-
-
-@cache
-def _last_level_cache() -> int:
-    from edgenet.engine.limits import cache_sizes
-
-    return max(cache_sizes().values())

@@ -15,7 +15,7 @@ from edgenet.graph import DTYPES
 from edgenet.prepare.plan import Operand, Packed, Plan, Scratch, Step
 
 if TYPE_CHECKING:
-    from edgenet.engine.team import Team
+    from edgenet.engine.team import Record, Team
 
 STEP_WORDS = 8
 LINE_WORDS = 8
@@ -37,7 +37,7 @@ class Context:
         self._team: Team | None = None
         self._times = 0
         self._epoch = 0
-        self._record = aligned_words(0)
+        self._record: Record | None = None
         self._arena = working_memory(plan.arena_bytes + 128)
         self._base = address_of(self._arena)
         self._keep = [kernels[step.kernel] for step in plan.steps]
@@ -47,6 +47,7 @@ class Context:
             places.append(total)
             total += -(-max(len(step.slots), 1) // LINE_WORDS) * LINE_WORDS
         self.slots = aligned_words(total)
+        self._slots = self.slots.data
         self._counter_words = LINE_WORDS * (plan.threads + 1)
         self.counters = aligned_words(self._counter_words * max(len(plan.steps), 1))
         self.records = aligned_words(STEP_WORDS * max(len(plan.steps), 1))
@@ -93,8 +94,9 @@ class Context:
 
     def attach(self, name: str, address: int) -> None:
         """Set the memory of an input's or output's buffer (its root tensor)."""
+        slots = self._slots
         for place, offset in self._patches.get(name, ()):
-            self.slots[place] = address + offset
+            slots[place] = address + offset
 
     def outputs(self) -> dict[str, np.ndarray]:
         """New arrays for the graph's outputs."""
@@ -123,17 +125,18 @@ class Context:
 
         `times`: address that receives a timespec before the first step and after each.
         """
-        if self._team is not team or self._times != times:
-            if self._team is not None:
-                self._team.settle(self._record)
+        record = self._record
+        if record is None or self._team is not team or self._times != times:
+            if record is not None and self._team is not None:
+                self._team.settle(record)
             self._team, self._times = team, times
-            self._record = team.record(self.records.ctypes.data, len(self.plan.steps), times)
+            record = self._record = team.record(self.records.ctypes.data, len(self.plan.steps), times)
         if self._epoch == _LAST_EPOCH:
-            team.settle(self._record)
+            team.settle(record)
             self.counters[:] = 0
             self._epoch = 0
         self._epoch += 1
-        team.run(self._record, self.plan.threads, self._epoch, self)
+        team.run(record, self.plan.threads, self._epoch, self)
 
     def run_stepwise(self) -> None:
         """Run every step on the calling thread, one call at a time. For tests: no executor, no team."""

@@ -11,7 +11,7 @@ import ctypes
 import os
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,13 @@ _DEPARTURE_SECONDS = 1.0
 MOST_THREADS = 256
 ENGINE_KERNELS = ("execute", "serve")
 """Kernels that every team needs."""
+
+
+class Record(NamedTuple):
+    """What a run passes to the executor: its words, and their address."""
+
+    words: np.ndarray
+    address: int
 
 
 class Team:
@@ -73,9 +80,9 @@ class Team:
             worker.start()
             self._workers.append(worker)
 
-    def record(self, steps: int, count: int, times: int = 0) -> np.ndarray:
+    def record(self, steps: int, count: int, times: int = 0) -> Record:
         """A run record for `count` steps at address `steps`; `times` receives a timespec before and after each."""
-        return _slots(
+        words = _slots(
             self._execute,
             steps=steps,
             count=count,
@@ -89,8 +96,9 @@ class Team:
             semaphores=self._semaphores.ctypes.data,
             sem_post=self._addresses["sem_post"],
         )
+        return Record(words, address_of(words))
 
-    def run(self, record: np.ndarray, threads: int, epoch: int, owner: object) -> int:
+    def run(self, record: Record, threads: int, epoch: int, owner: object) -> int:
         """Execute a run record on up to `threads` threads; returns how many took part.
 
         `epoch` is larger than in all runs before of the same steps. `owner` holds the memory of the record and of all
@@ -99,11 +107,10 @@ class Team:
         if threads > 1 and self._lock.acquire(blocking=False):
             try:
                 self._grow(threads)
-                address = address_of(record)
-                if not self._kept or self._kept[-1][0] != address:
+                if not self._kept or self._kept[-1][0] != record.address:
                     self._kept = [each for each in self._kept if each[0] in self._busy()]
-                    self._kept.append((address, owner))
-                record[self._epoch_slot] = epoch
+                    self._kept.append((record.address, owner))
+                record.words[self._epoch_slot] = epoch
                 self._start(record, threads)
             finally:
                 self._lock.release()
@@ -115,14 +122,13 @@ class Team:
         """The run records that workers look at."""
         return set(self._mailboxes[_LINE + _BUSY :: _LINE][: len(self._workers)].tolist())
 
-    def _start(self, record: np.ndarray, threads: int) -> None:
-        record[self._threads_slot] = threads
-        address = address_of(record)
-        self._entry(address, address, 0, 0)
+    def _start(self, record: Record, threads: int) -> None:
+        record.words[self._threads_slot] = threads
+        self._entry(record.address, record.address, 0, 0)
 
-    def settle(self, record: np.ndarray) -> None:
+    def settle(self, record: Record) -> None:
         """Wait until no worker looks at a run record."""
-        while address_of(record) in self._busy():
+        while record.address in self._busy():
             time.sleep(0)
 
     def dismiss(self) -> None:

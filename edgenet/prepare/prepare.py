@@ -13,7 +13,9 @@ from edgenet.ops import OPERATIONS, infer_shapes, with_defaults
 from edgenet.ops.base import OperationError
 from edgenet.prepare import lower_conv, lower_int8, lower_memory, lower_pointwise
 from edgenet.prepare.arena import SLACK, aligned, place
-from edgenet.prepare.band_planner import Choice, choose_bands
+from edgenet.prepare.band_cache import bands_for_speed
+from edgenet.prepare.band_planner import bands_for_memory
+from edgenet.prepare.chains import Choice
 from edgenet.prepare.fusion import fuse
 from edgenet.prepare.lower_bands import lower_segment
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
@@ -35,13 +37,15 @@ def prepare(
     packed: dict[Hashable, np.ndarray] | None = None,
     winograd: bool = True,
     memory: str = "fast",
+    cache: int = 0,
 ) -> Plan:
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
     `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithm for 3x3
     convolutions of stride 1; without it they run as direct implicit matrix products. `memory` "low" computes what helps
-    to make the arena small by bands of rows, with the same results. Raises InputError when a shape does not fit the
-    network, EngineError when no kernel serves a node.
+    to make the arena small by bands of rows, with the same results. With `cache`, the bytes of the caches that each
+    thread has of its own, "fast" computes by bands what would not stay in them. Raises InputError when a shape does not
+    fit the network, EngineError when no kernel serves a node.
     """
     packed = {} if packed is None else packed
     try:
@@ -55,9 +59,14 @@ def prepare(
         return _lower(graph, lowering, segments)
 
     plan = lowered([])
+    segments: list[tuple[Choice, Segment]] = []
     if memory == "low":
-        banded = lowered(choose_bands(graph, plan))
-        if banded.arena_bytes < plan.arena_bytes:
+        segments = bands_for_memory(graph, plan)
+    elif cache:
+        segments = bands_for_speed(graph, plan, cache)
+    if segments:
+        banded = lowered(segments)
+        if memory == "fast" or banded.arena_bytes < plan.arena_bytes:
             banded.naive_bytes = plan.naive_bytes
             plan = banded
     plan.weights_bytes = sum(array.nbytes for array in packed.values())
@@ -66,8 +75,8 @@ def prepare(
 
 def _lower(graph: Graph, lowering: Lowering, segments: list[tuple[Choice, Segment]]) -> Plan:
     """The plan whose nodes are computed at once, except for those of `segments`."""
-    if not segments:
-        lowering.spread = spread_pixels(lowering)
+    by_bands = {name for _, segment in segments for name in segment.tensors()}
+    lowering.spread = {name: size for name, size in spread_pixels(lowering).items() if name not in by_bands}
     starts = {choice.first: (choice, segment) for choice, segment in segments}
     index = 0
     while index < len(graph.nodes):

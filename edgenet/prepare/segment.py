@@ -57,6 +57,10 @@ class Segment:
                 if name in self.place:
                     self.readers[self.place[name]].append((k, how))
 
+    def tensors(self) -> set[str]:
+        """The tensors that the nodes read by rows or write."""
+        return {*self.place, *(name for each in self.nodes for _, name, _ in each.inputs)}
+
     @property
     def bands(self) -> int:
         """Number of bands."""

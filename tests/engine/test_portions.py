@@ -25,12 +25,12 @@ def softmax(shape: tuple[int, ...]) -> Graph:
 
 @pytest.mark.parametrize(("batch", "most", "expected"), [(8, 3, 3), (8, 4, 4), (7, 3, 3), (9, 8, 5), (1, 1, 1)])
 def test_portions_differ_by_one_at_most(monkeypatch, batch, most, expected):
-    monkeypatch.setattr(portions, "_last_level_cache", lambda: 4 * most * 100)
+    monkeypatch.setattr(portions, "cache_sizes", lambda: {"L3": 4 * most * 100})
     assert portions.portion(batch, 100) == expected
 
 
 def test_a_sample_larger_than_the_cache_runs_alone(monkeypatch):
-    monkeypatch.setattr(portions, "_last_level_cache", lambda: 1000)
+    monkeypatch.setattr(portions, "cache_sizes", lambda: {"L3": 1000})
     assert portions.portion(5, 10_000) == 1
 
 
@@ -47,7 +47,7 @@ def test_same_bits_in_portions(monkeypatch, threads, batch):
     x = np.random.default_rng(0).standard_normal((batch, 12, 12, 24), dtype=np.float32)
     whole = edgenet.load(graph, threads).run(x)
     sample = edgenet.load(graph, threads).plan_info()["arena_bytes"]
-    monkeypatch.setattr(portions, "_last_level_cache", lambda: 4 * 3 * sample)
+    monkeypatch.setattr(portions, "cache_sizes", lambda: {"L3": 4 * 3 * sample})
     model = edgenet.load(graph, threads)
     np.testing.assert_array_equal(model.run(x), whole)
     assert batch <= 3 or batch not in {shapes[0][0] for shapes in model._prepared}

@@ -1,0 +1,104 @@
+"""Chooses what is computed by bands for speed: chains whose tensors are too large for the caches, in bands that fit.
+
+A tensor that the caches do not hold costs the time of writing it out and of reading it back; a band more costs the time
+of starting its steps, and of moving the rows kept for the next band. Both are counted in bytes moved; dynamic
+programming over the cuts of the graph finds the least sum.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+
+from edgenet.graph import Graph, Tensor
+from edgenet.prepare.chains import Chains, Choice, chosen
+from edgenet.prepare.lowering import ELEMENT_BYTES
+from edgenet.prepare.plan import Plan
+from edgenet.prepare.rows import height_of, row_bytes
+from edgenet.prepare.segment import Segment
+
+LONGEST = 6
+"""Most nodes of a segment."""
+STEP_BYTES = 50_000
+"""A step more costs as much time as moving so many bytes to a slower cache and back; with several threads, each."""
+_FILLED = 0.75
+"""Share of the caches that the tensors of a band may take."""
+_LARGE = 1.0
+"""Share of the caches from which a tensor is taken not to stay there until it is read."""
+_SAMPLED = 3
+
+
+class _Costs:
+    """What chains cost, in bytes moved; `cache` bytes of the caches are a thread's own."""
+
+    def __init__(self, graph: Graph, plan: Plan, cache: int):
+        self.chains, self.cache = Chains(graph, plan), cache * plan.threads
+        self.step = STEP_BYTES * plan.threads
+        sizes = [_image_bytes(self.chains.output(k)) for k in range(len(graph.nodes))]
+        self.whole = [size if size > _LARGE * self.cache else 0 for size in sizes]
+
+    def best(self, first: int, last: int) -> tuple[float, Choice] | None:
+        """The cost of a chain in the coarsest bands that fit, and these; None where they save nothing."""
+        whole = sum(self.whole[first : last + 1])
+        saved = sum(self.whole[k] for k in range(first, last) if self.chains.last_reader[k] <= last)
+        step = (last - first + 1) * self.step * self.chains.images
+        for rows in reversed(self.chains.sizes(last)) if saved > step else ():
+            choice = Choice(first, last, rows)
+            segment = self.chains.segment(choice)
+            if segment.bands == 1:
+                continue
+            cost = (segment.bands - 1) * (step + self._kept(segment))
+            if cost >= saved:
+                return None
+            if self._fits(segment):
+                return whole - saved + cost, choice
+        return None
+
+    def _kept(self, segment: Segment) -> int:
+        """Bytes of the rows that a band leaves to the next."""
+        band = next(islice(segment.schedule(), 1, None))
+        return sum(
+            (rows.first - rows.base) * row_bytes(self.chains.tensors[each.node.output])
+            for rows, each in zip(band, segment.nodes, strict=True)
+        )
+
+    def _fits(self, segment: Segment) -> bool:
+        """Whether what the nodes read and write in a band fits the caches."""
+        for band in islice(segment.schedule(), _SAMPLED):
+            used = 0
+            for rows, each in zip(band, segment.nodes, strict=True):
+                used += rows.count * row_bytes(self.chains.tensors[each.node.output])
+                for _, name, how in each.inputs:
+                    if name not in segment.place:
+                        tensor = self.chains.tensors[name]
+                        read = (rows.last - rows.first - 1) * how.stride + how.extent
+                        used += read * _image_bytes(tensor) // height_of(tensor, how.planes)
+            if used > _FILLED * self.cache:
+                return False
+        return True
+
+
+def _image_bytes(tensor: Tensor) -> int:
+    return math.prod(tensor.shape[1:]) * ELEMENT_BYTES[tensor.dtype]
+
+
+def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, Segment]]:
+    """The segments of `graph` to compute by bands, in order, given the plan that computes every node at once.
+
+    `cache`: bytes of the caches that each thread has of its own.
+    """
+    costs = _Costs(graph, plan, cache)
+    if not any(costs.whole):
+        return []
+    chains, count = costs.chains, len(graph.nodes)
+    least = [0.0] * (count + 1)
+    back: list[Choice | None] = [None] * (count + 1)
+    for last in range(count):
+        least[last + 1] = least[last] + costs.whole[last]
+        if chains.inputs(last) is None or not any(costs.whole[max(0, last - LONGEST + 1) : last]):
+            continue
+        for choice in chains.ending(last, LONGEST, chains.sizes(last)[-1]):
+            found = costs.best(choice.first, last)
+            if found and least[choice.first] + found[0] < least[last + 1]:
+                least[last + 1], back[last + 1] = least[choice.first] + found[0], found[1]
+    return [(choice, chains.segment(choice)) for choice in chosen(back)]

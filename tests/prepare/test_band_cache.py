@@ -1,0 +1,67 @@
+"""Bands for speed: the same bits, for tensors that the caches do not hold, in bands that fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgenet
+from edgenet import model as models
+from edgenet.kernels.isa import host
+from edgenet.prepare import band_cache
+from edgenet.prepare.band_cache import bands_for_speed
+from edgenet.prepare.fusion import fuse
+from edgenet.prepare.prepare import prepare
+from tests.engine.networks import separable
+from tests.prepare.test_arena import check_plan
+from tests.prepare.test_bands import images, network
+
+CACHE = {"float32": 100_000, "int8": 25_000}
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
+def test_the_results_are_the_same(monkeypatch, name: str, precision: str):
+    monkeypatch.setattr(band_cache, "STEP_BYTES", 100)
+    graph = network(name, precision)
+    for batch, height, width, threads in ((1, 71, 45, 1), (3, 66, 52, 2)):
+        x = images(batch, height, width)
+        monkeypatch.setattr(models, "own_cache", lambda: 0)
+        whole = edgenet.load(graph, threads)
+        expected = whole.run(x)
+        assert len(whole.plan(x).layers()) == len(whole.plan(x).steps)
+        monkeypatch.setattr(models, "own_cache", lambda: CACHE[precision])
+        banded = edgenet.load(graph, threads)
+        np.testing.assert_array_equal(banded.run(x), expected)
+        plan = banded.plan(x)
+        check_plan(plan)
+        assert len(plan.layers()) < len(plan.steps)
+        assert plan.naive_bytes == whole.plan(x).naive_bytes
+
+
+def chosen(size: int, cache: int, threads: int = 1):
+    graph = separable(channels=32, depth=2, size=size)
+    plan = prepare(graph, {"x": (1, size, size, 32)}, host(), threads)
+    return bands_for_speed(fuse(graph, plan.tensors, host()), plan, cache)
+
+
+def test_what_the_caches_hold_is_computed_at_once():
+    assert chosen(40, 1 << 20) == []
+
+
+def test_bands_fit_the_caches_and_threads_have_more_of_them():
+    row, cache = 112 * 64 * 4, 1 << 20
+    alone, together = chosen(112, cache), chosen(112, cache, 2)
+    for threads, found in ((1, alone), (2, together)):
+        assert found
+        for _, segment in found:
+            assert segment.bands > 1
+            for band in segment.schedule():
+                expanded = [rows.count for rows, each in zip(band, segment.nodes, strict=True) if not each.exit]
+                assert sum(expanded) * row <= threads * cache
+    assert max(choice.rows for choice, _ in together) > max(choice.rows for choice, _ in alone)
+
+
+def test_a_small_saving_is_not_worth_the_steps():
+    """A tensor of 60 kB more than a cache of 40 kB costs less than a band's steps."""
+    assert chosen(22, 40_000) == []
