@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,9 +12,14 @@ from edgenet.errors import InputError
 from edgenet.graph import BATCH, Graph
 
 from .executor import Executor
+from .observers import Histogram
+from .sensitivity import observe_gradients
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done and how much there is (0: not known)."""
+
+BLIND = 0.01
+"""Least weight of a value, as a share of the mean weight in its tensor."""
 
 
 def sample_inputs(graph: Graph, sample: Any) -> dict[str, np.ndarray]:
@@ -47,6 +52,33 @@ class Counter(Protocol):
     """What is told every value of a tensor, one sample after the other: a Histogram, for example."""
 
     def add(self, values: torch.Tensor) -> None: ...
+
+
+def collect_weighted(
+    graph: Graph,
+    samples: Iterable[Mapping[str, np.ndarray]],
+    histograms: Mapping[str, Histogram],
+    progress: Progress | None = None,
+    total: int = 0,
+) -> None:
+    """As `collect`, each value counted by the square of its gradient: how much the outputs feel an error in it.
+
+    Values that no later layer tells apart, since it saturates, may so fall outside of the range. Every value counts at
+    least `BLIND` of what the tensor's do on average: gradients tell of small errors only.
+    """
+
+    def observe(name: str, value: torch.Tensor, gradient: torch.Tensor) -> None:
+        if name in histograms:
+            weights = gradient.square()
+            histograms[name].add(value, (weights + BLIND * weights.mean()).nan_to_num_(0, 0, 0))
+
+    def reported() -> Iterator[Mapping[str, np.ndarray]]:
+        for done, sample in enumerate(samples, start=1):
+            yield sample
+            if progress:
+                progress("calibrate", done, total)
+
+    observe_gradients(graph, reported(), observe)
 
 
 def collect(

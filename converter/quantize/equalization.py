@@ -33,7 +33,7 @@ class Channels:
 
     def __init__(self, count: int):
         self.low, self.high = np.inf, -np.inf
-        self.peaks, self.squares, self.highest = np.zeros(count), np.zeros(count), np.zeros(count)
+        self.peaks, self.squares = np.zeros(count), np.zeros(count)
         self.positions = self.samples = 0
 
     def add(self, value: torch.Tensor) -> None:
@@ -41,7 +41,6 @@ class Channels:
         low, high = (end.double().numpy() for end in flat.aminmax(dim=0))
         self.low, self.high = min(self.low, float(low.min())), max(self.high, float(high.max()))
         self.peaks += np.maximum(high, -low)
-        self.highest = np.maximum(self.highest, high)
         self.squares += flat.square().sum(0).double().numpy()
         self.positions += len(flat)
         self.samples += 1
@@ -200,12 +199,25 @@ class Model:
         return total
 
 
+def largest_result(model: Model, node: Node) -> np.ndarray:
+    """What each output channel of a layer cannot exceed before its activation, for inputs between the extremes seen."""
+    weight = constant_value(model.graph, node.inputs["weight"]).astype(np.float64)
+    flat, x = weight.reshape(len(weight), -1), model.statistics[node.inputs["x"]]
+    low, high = min(x.low, 0.0), max(x.high, 0.0)
+    largest = np.maximum(flat, 0).sum(1) * high + np.minimum(flat, 0).sum(1) * low
+    if "bias" in node.inputs:
+        largest = largest + constant_value(model.graph, node.inputs["bias"])
+    if "residual" in node.inputs:
+        largest = largest + max(model.statistics[node.inputs["residual"]].high, 0.0)
+    return largest
+
+
 def choose_factors(model: Model, group: Class) -> np.ndarray:
     """Factor of each channel of a class, as `factors` keeps them."""
     peak = np.max([model.statistics[name].peak() for name in group.tensors], axis=0)
     limit = np.full(len(peak), LARGEST)
     for node, clamp in group.clamped:
-        reach = np.maximum(model.statistics[node.output].highest, 1e-30)
+        reach = np.maximum(largest_result(model, node), 1e-30)
         limit = np.minimum(limit, np.maximum(clamp / reach, 1.0))
     ratio = np.where(peak > 0, peak.max() / np.where(peak > 0, peak, 1), 1.0)
     choices = [snap(np.clip(ratio**exponent, 1.0, limit)) for exponent in EXPONENTS]
@@ -223,7 +235,8 @@ def equalize(
     classes = find_classes(result)
     names = {name for group in classes for name in group.tensors}
     names |= {node.output for group in classes for node in group.consumers}
-    model = Model(graph, channel_statistics(graph, samples, names), sensitivity)
+    inputs = {node.inputs["x"] for group in classes for node, _ in group.clamped}
+    model = Model(graph, channel_statistics(graph, samples, names | inputs), sensitivity)
     found: dict[str, np.ndarray] = {}
     for group in classes:
         factors = choose_factors(model, group)

@@ -17,18 +17,16 @@ class Histogram:
     """Histogram around zero whose bins double in width when a value falls outside, and the exact extremes.
 
     The width is a power of two, so that doubling merges whole bins and the order of samples does not matter much.
-    `weights` says how much a value counts, for each index of the last axis (None: all the same).
     """
 
-    def __init__(self, name: str, weights: np.ndarray | None = None):
+    def __init__(self, name: str):
         self.name = name
-        self.weights = None if weights is None else torch.from_numpy(weights)
         self.counts = torch.zeros(2 * HALF, dtype=torch.float64)
         self.width = 0.0
         self.low, self.high = math.inf, -math.inf
 
-    def add(self, values: torch.Tensor) -> None:
-        """Count the values. ConversionError when one is not finite."""
+    def add(self, values: torch.Tensor, weights: torch.Tensor | None = None) -> None:
+        """Count the values, each once or by its weight. ConversionError when one is not finite."""
         low, high = (float(end) for end in values.aminmax())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ConversionError(
@@ -37,7 +35,7 @@ class Histogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
         peak = max(-low, high)
         if peak == 0 and self.width == 0:
-            self.counts[HALF] += float(self._weight(values).sum())
+            self.counts[HALF] += values.numel() if weights is None else float(weights.sum())
             return
         if self.width == 0:
             self.width = 2.0 ** (math.floor(math.log2(peak / HALF)) + 1)
@@ -47,11 +45,8 @@ class Histogram:
             self.counts[HALF // 2 : HALF // 2 + HALF] = merged
             self.width *= 2
         bins = (values.reshape(-1) / self.width).floor_().add_(HALF).clamp_(0, 2 * HALF - 1).int()
-        self.counts += torch.bincount(bins, self._weight(values).reshape(-1), 2 * HALF)
-
-    def _weight(self, values: torch.Tensor) -> torch.Tensor:
-        weights = torch.ones(1, dtype=torch.float64) if self.weights is None else self.weights
-        return weights.expand(values.shape)
+        shares = torch.ones(()).expand(bins.shape) if weights is None else weights.reshape(-1)
+        self.counts += torch.bincount(bins, shares.double(), 2 * HALF)
 
     def occupied(self) -> tuple[np.ndarray, np.ndarray]:
         """(centres, counts) of the bins with weight, ascending. Centres lie within the extremes seen."""

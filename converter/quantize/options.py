@@ -16,13 +16,13 @@ class QuantizationOptions:
 
     `ranges` chooses the activation ranges: "minmax" (everything seen), "percentile" (clips the share `percentile`
     leaves out, half on each side), "mse" (least squared error of the values seen).
-    `weighted` counts each channel's values by how much the network's outputs feel them (see `sensitivity`).
+    `weighted` counts each value by how much the network's outputs feel an error in it (see `collect_weighted`).
     `equalize` rescales channels that share one scale to similar ranges (see `equalization`).
     `rounding` rounds each weight to "nearest", or for the least error of the layer's "output" (see `rounding`).
     `compensate` fits each layer to what the layers before it have done to its input (see `compensation`); it needs
     rounding for the "output", and is left out where layers are kept in float32.
     `correct_bias` moves biases so that layers keep their mean outputs (see `bias_correction`).
-    The last five look at the first `head` samples only, which are kept in memory.
+    The last four look at the first `head` samples only, which are kept in memory.
     """
 
     ranges: str = "mse"

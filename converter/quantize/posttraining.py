@@ -13,7 +13,7 @@ from edgenet.errors import ConversionError
 from edgenet.graph import Graph, Node, Quantization
 
 from .bias_correction import correct_biases
-from .calibration import Progress, collect, sample_inputs
+from .calibration import Progress, collect, collect_weighted, sample_inputs
 from .compensation import compensate
 from .equalization import equalize
 from .factors import to_texts
@@ -91,10 +91,12 @@ class Calibrated:
         self.source = source
         self.bounds = saturation(source)
         placement = place(source)
-        weights = self.sensitivity if options.weighted else {}
         stored = [name for name in placement.group if is_stored(source, placement, name)]
-        self.histograms = {name: Histogram(name, weights.get(name)) for name in sorted(stored)}
-        collect(source, chain(head, stream), self.histograms, progress, total)
+        self.histograms = {name: Histogram(name) for name in sorted(stored)}
+        if options.weighted:
+            collect_weighted(source, chain(head, stream), self.histograms, progress, total)
+        else:
+            collect(source, chain(head, stream), self.histograms, progress, total)
         self._progress = progress
         self._ranges: dict[str, Quantization] = {}
         self._weights: dict[tuple[str, float], IntegerWeights] = {}

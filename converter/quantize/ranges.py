@@ -62,7 +62,7 @@ def choose(
     """Quantization of a tensor from what was seen of it. Values outside `bounds` are known not to matter."""
     centres, counts = histogram.occupied()
     low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
-    if options.ranges == "percentile":
+    if options.ranges == "percentile" and counts.sum() > 0:
         low, high = percentile(centres, counts, options.percentile)
     low = low if bounds[0] is None else max(low, bounds[0])
     high = high if bounds[1] is None else min(high, bounds[1])

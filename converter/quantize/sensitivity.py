@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -11,37 +11,52 @@ from edgenet.graph import Graph
 
 from .executor import Executor
 
+Observer = Callable[[str, torch.Tensor, torch.Tensor], None]
 
-def channel_sensitivity(
-    graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Mean squared gradient of the outputs for each index of the last axis of every activation, over samples.
 
-    An error of variance v in each of n values of a channel adds v * n * (the channel's sensitivity) to the squared
-    error of the outputs, each output taken relative to its own mean square. The gradient of a sum of the outputs with
-    random signs stands for the sum of their squared gradients.
+def observe_gradients(
+    graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], observe: Observer, seed: int = 0
+) -> None:
+    """Call `observe` with the name, value and gradient of each activation, for every sample.
+
+    An error e in one value adds about the square of (e times its gradient) to the squared error of the outputs, each
+    output taken relative to its own mean square. The gradient of a sum of the outputs with random signs stands for the
+    sum of their squared gradients. What no output depends on has the gradient 0.
     """
-    activations = [name for name in graph.tensors if name not in graph.constants]
-    found = {name: np.zeros(graph.tensors[name].shape[-1]) for name in activations}
-    seen = dict.fromkeys(found, 0)
     generator = torch.Generator().manual_seed(seed)
     executor = Executor(graph)
+    waiting: dict[str, torch.Tensor] = {}
 
-    def hook(name: str, gradient: torch.Tensor) -> None:
-        found[name] += gradient.reshape(-1, gradient.shape[-1]).square().sum(0).double().numpy()
-
-    def observe(name: str, value: torch.Tensor) -> None:
+    def seen(name: str, value: torch.Tensor) -> None:
         if name in graph.inputs:
             value.requires_grad_(True)
-        if name in found and value.requires_grad:
-            seen[name] += value.numel() // value.shape[-1]
-            value.register_hook(lambda gradient: hook(name, gradient))
+        waiting[name] = value.detach()
+        if value.requires_grad:
+            value.register_hook(lambda gradient: observe(name, waiting.pop(name), gradient))
 
     for sample in samples:
-        outputs = executor.trace(sample, observe)
+        outputs = executor.trace(sample, seen)
         total = torch.zeros(())
         for value in outputs.values():
             signs = torch.randint(0, 2, value.shape, generator=generator) * 2.0 - 1.0
             total = total + (value * signs).sum() / value.detach().square().mean().sqrt().clamp_min(1e-12)
         total.backward()
+        for name, value in waiting.items():
+            observe(name, value, torch.zeros_like(value))
+        waiting.clear()
+
+
+def channel_sensitivity(
+    graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Mean squared gradient (see `observe_gradients`) for each index of the last axis of every activation."""
+    activations = [name for name in graph.tensors if name not in graph.constants]
+    found = {name: np.zeros(graph.tensors[name].shape[-1]) for name in activations}
+    seen = dict.fromkeys(found, 0)
+
+    def add(name: str, value: torch.Tensor, gradient: torch.Tensor) -> None:
+        found[name] += gradient.reshape(-1, gradient.shape[-1]).square().sum(0).double().numpy()
+        seen[name] += value.numel() // value.shape[-1]
+
+    observe_gradients(graph, samples, add, seed)
     return {name: found[name] / max(seen[name], 1) for name in found}

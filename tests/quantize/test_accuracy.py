@@ -24,7 +24,7 @@ from edgenet.converter.quantize.rounding import (
     round_weights,
     unflat_weight,
 )
-from edgenet.converter.quantize.sensitivity import channel_sensitivity
+from edgenet.converter.quantize.sensitivity import channel_sensitivity, observe_gradients
 from edgenet.converter.quantize.weights import quantize_weights
 from edgenet.graph import Node
 from tests.quantize.networks import NETWORKS, build, samples, sqnr, validate
@@ -131,6 +131,44 @@ def test_sensitivity_is_the_squared_jacobian():
     y = reference.run(graph, x)[graph.outputs[0]]
     second = graph.constants[graph.nodes[1].inputs["weight"]].astype(np.float64)
     assert np.allclose(found, np.square(second).sum(0) / np.square(y).mean(), rtol=0.4)
+
+
+def saturating():
+    """y = clamp(6 t, 0, 6) of values t between 0 and 1, and of one 8."""
+    layers = nn.Conv2d(1, 1, 1, bias=False), nn.Conv2d(1, 1, 1, bias=False)
+    module = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU6()).eval()
+    with torch.no_grad():
+        layers[0].weight.fill_(2.0)
+        layers[1].weight.fill_(6.0)
+    x = torch.cat([torch.linspace(0, 0.5, 4095), torch.tensor([4.0])]).reshape(1, 1, 64, 64)
+    return optimize(import_module(module, (x,))), x
+
+
+def test_ranges_leave_out_what_the_next_layer_does_not_tell_apart():
+    graph, x = saturating()
+    name = next(node.output for node in graph.nodes if node.operation == "conv2d")
+
+    def span(weighted: bool) -> float:
+        found = quantize(graph, [x], options=QuantizationOptions(weighted=weighted))
+        return 255 * found.tensors[name].quantization.scale[0]
+
+    assert span(False) > 7
+    assert 1 <= span(True) < 6
+
+
+def test_every_activation_is_observed_with_its_gradient():
+    graph, x = saturating()
+    middle, last = (node.output for node in graph.nodes if node.operation == "conv2d")
+    seen = {}
+    observe_gradients(graph, [{graph.inputs[0]: x.numpy()}], lambda name, *found: seen.update({name: found}))
+    value, gradient = seen[middle]
+    assert seen.keys() == {name for name in graph.tensors if name not in graph.constants}
+    assert (gradient[value > 1.01] == 0).all()
+    assert (gradient[value < 0.99] != 0).all()
+    graph.outputs = [middle]
+    observe_gradients(graph, [{graph.inputs[0]: x.numpy()}], lambda name, *found: seen.update({name: found}))
+    assert (seen[middle][1] != 0).all()
+    assert (seen[last][1] == 0).all()
 
 
 geometry = st.fixed_dictionaries(

@@ -46,6 +46,23 @@ def test_zeros_first_and_only_zeros():
     assert found.counts[HALF] == 9
 
 
+def test_values_count_by_their_weights():
+    found = Histogram("x")
+    found.add(torch.tensor([0.0]), torch.tensor([2.0]))
+    found.add(torch.tensor([1.0, 0.3, -3.0]), torch.tensor([0.5, 0.5, 0.0]))
+    assert found.counts.sum() == 3.0
+    assert (found.low, found.high) == (-3.0, 1.0)
+    clipped = choose(found, QuantizationOptions())
+    assert (-128 - clipped.zero_point) * clipped.scale[0] > -2
+
+
+def test_values_without_weight_leave_the_whole_range():
+    found = Histogram("x")
+    found.add(torch.tensor([1.0, -3.0]), torch.zeros(2))
+    for ranges in ("mse", "percentile"):
+        assert choose(found, QuantizationOptions(ranges=ranges)) == quantization(-3.0, 1.0)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused(bad):
     with pytest.raises(ConversionError, match=r"undefined values in x"):
