@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 
 from edgenet.bench.timing import facts
-from edgenet.commands.console import positive, progress, writable_target
-from edgenet.errors import ConversionError, EdgenetError
+from edgenet.commands.console import positive, progress
 
-from . import comparison, environments, network, registry, report
+from . import command, comparison, environments, network, registry, report
 from .entry import Options
 
 EXPLANATION = """Peers that cannot be imported are reported with the reason. Timings of a machine that does other work
@@ -32,32 +29,17 @@ def arguments_parser() -> argparse.ArgumentParser:
     add("--rounds", type=positive, default=9, metavar="N", help="turns of each peer (default 9)")
     add("--seconds", type=float, default=0.2, metavar="S", help="length of a turn, 3 runs at least (default 0.2)")
     add("--limit", type=float, default=900, metavar="S", help="seconds that a conversion may take (default 900)")
-    add("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    add("--models", type=Path, metavar="FOLDER", help="keep conversions here and use them again")
-    add("--venv", nargs="+", type=Path, default=[], metavar="PATH", help="virtual environments that hold peers")
+    command.add_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
-    arguments = arguments_parser().parse_args(argv)
-    try:
-        _run(arguments)
-    except EdgenetError as error:
-        print(f"edgenet.bench: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.perform(_run, arguments_parser().parse_args(argv))
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        writable_target(str(arguments.json))
-    try:
-        from edgenet.converter import zoo
-    except ImportError:
-        raise ConversionError("The comparison starts from PyTorch: pip install 'edgenet[convert]'.") from None
-    for name in arguments.networks:
-        zoo.info(name)  # raises ConversionError for an unknown one
+    command.check(arguments.networks, arguments.json)
     options = Options(
         arguments.networks,
         arguments.peers,
@@ -69,9 +51,8 @@ def _run(arguments: argparse.Namespace) -> None:
     )
     found = environments.environments(arguments.venv)
     with ExitStack() as stack:
-        folder = arguments.models or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenet-peers-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = comparison.compare(found, options, folder.resolve(), stack.enter_context(progress()))
+        folder = stack.enter_context(command.conversions(arguments.models))
+        rows = comparison.compare(found, options, folder, stack.enter_context(progress()))
     content = report.figures(rows, facts(max(arguments.threads)), asdict(options))
     if arguments.json:
         report.write_json(arguments.json, content)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from edgenet.bench.timing import describe, facts, full_speed
-from edgenet.commands.console import positive, progress, table, writable_target
-from edgenet.errors import ConversionError, EdgenetError
+from edgenet.commands.console import positive, progress, table
+from edgenet.errors import EdgenetError
 
-from . import environments, network, process, registry
+from . import command, environments, network, process, registry
 from .comparison import agreement, cores
 from .conversion import convert_all
 from .entry import Entry, Options
@@ -43,38 +42,23 @@ def arguments_parser() -> argparse.ArgumentParser:
     add("--peers", nargs="+", default=PEERS, choices=registry.NAMES, metavar="PEER", help=f"default: {' '.join(PEERS)}")
     add("--threads", type=positive, default=1, metavar="N", help="threads (default 1)")
     add("--rounds", type=positive, default=9, metavar="N", help="processes of each side (default 9)")
-    add("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    add("--models", type=Path, metavar="FOLDER", help="keep conversions here and use them again")
-    add("--venv", nargs="+", type=Path, default=[], metavar="PATH", help="virtual environments that hold peers")
+    command.add_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
-    arguments = arguments_parser().parse_args(argv)
-    try:
-        _run(arguments)
-    except EdgenetError as error:
-        print(f"edgenet.bench: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.perform(_run, arguments_parser().parse_args(argv))
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        writable_target(str(arguments.json))
-    try:
-        from edgenet.converter import zoo
-    except ImportError:
-        raise ConversionError("The comparison starts from PyTorch: pip install 'edgenet[convert]'.") from None
-    zoo.info(arguments.network)  # raises ConversionError for an unknown one
+    command.check([arguments.network], arguments.json)
     with ExitStack() as stack:
-        folder = arguments.models or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenet-start-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = stack.enter_context(command.conversions(arguments.models))
         report = stack.enter_context(progress()) or (lambda stage, done, total: None)
         options = Options([arguments.network], arguments.peers, [arguments.threads], [arguments.precision])
         found = environments.environments(arguments.venv)
-        job = network.prepare(arguments.network, folder.resolve())
+        job = network.prepare(arguments.network, folder)
         entries = convert_all(found, options, job, lambda done, total: report("converting", done, total))
         sides = {(BASE, ""): _measure(sys.executable, BASE, "", "", job.input_file, arguments.threads)}
         failures = {}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Board:
     """A board: its CPU for the compiler and for llvm-mca, clock in GHz, memory speed in GB/s, last cache in bytes.
 
-    `mispredicted`: cycles that a wrongly predicted branch costs; `barrier_us`: the time in which the threads meet.
+    `mispredicted`: cycles that a wrongly predicted branch costs, an estimate; `barrier_us`: the time in which the
+    threads meet.
     """
 
     name: str
@@ -24,10 +25,10 @@ class Board:
 
 BOARDS = (
     # 1.8 GHz is what Raspberry Pi OS sets since 2021 on boards that allow it. 5.5 GB/s: STREAM copy,
-    # https://www.sci-pi.org.uk/bench/stream.html. 15 cycles: Arm's description of the A72's pipeline depth.
+    # https://www.sci-pi.org.uk/bench/stream.html. 15 cycles: about the depth of its pipeline.
     Board("Pi 4", "cortex-a72", "cortex-a72", 1.8, 5.5, 1 << 20, 15),
     # LLVM has no model of the A76; the Neoverse N1 is the same core made for servers. 7.3 GB/s: the same share of the
-    # memory's rated 17.1 GB/s (LPDDR4X-4267, 32 bits) as the Pi 4 reaches of its 12.8. 11 cycles: as the N1's.
+    # memory's rated 17.1 GB/s (LPDDR4X-4267, 32 bits) as the Pi 4 reaches of its 12.8. 11 cycles: a shorter pipeline.
     Board("Pi 5", "cortex-a76", "neoverse-n1", 2.4, 7.3, 2 << 20, 11),
 )
 

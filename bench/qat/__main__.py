@@ -94,7 +94,15 @@ def text(rows: Sequence[dict[str, Any]]) -> str:
         f"{settings['network']} of width {settings['width']}, {rows[0]['tests']} test pictures, run by the engine: "
         "share that is right; points against float32; predictions other than float32's"
     )
-    return f"{title}\n{table(head, lines)}"
+    return f"{title}\n{table(head, lines)}\n\n{_hard_text(rows)}"
+
+
+def _hard_text(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each seed of the network with spread channels."""
+    names = ("float32", "int8", "per_tensor")
+    lines = [[str(row["seed"]), *(f"{row['hard'][name]:.2f}" for name in names)] for row in rows]
+    title = "the same with ReLU, its channels' ranges spread 1000:1 after training: share that is right"
+    return f"{title}\n{table(['seed', 'float32 %', 'int8 %', 'plain per-tensor int8 %'], lines)}"
 
 
 if __name__ == "__main__":

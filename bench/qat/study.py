@@ -18,7 +18,10 @@ from edgenet.bench.training import Recipe, start, train
 from edgenet.bench.training.augmentation import augment
 from edgenet.bench.training.normalization import Normalization, scaled
 from edgenet.converter import convert, prepare_qat, zoo
+from edgenet.converter.quantize import quantize
 from edgenet.graph import Graph
+
+from . import hard
 
 STRIDE = 2
 """Stride of the network's first layer."""
@@ -83,17 +86,7 @@ def perform(
         if progress:
             progress(f"seed {seed}: {stage}", done, total)
 
-    module = zoo.build(
-        settings.network,
-        in_channels=1,
-        num_classes=len(data.classes),
-        resolution=datasets.SIDE,
-        width=settings.width,
-        stride=STRIDE,
-    )
-    start(module, settings.recipe.initialization, settings.recipe.batch_norm, seed)
-    path = None if folder is None else folder / f"{settings.network}-{settings.width}-seed{seed}.pth"
-    _, normalization = train(module, (images, labels), settings.recipe, path=path, progress=report)
+    module, normalization = _trained("", data, settings, images, labels, folder, report)
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(images), generator=generator)[: CALIBRATION_BATCHES * CALIBRATION_BATCH]
     calibration = list(normalization(scaled(images[chosen])).split(CALIBRATION_BATCH))
@@ -109,7 +102,53 @@ def perform(
     scores = {name: engine_scores(graph, tests.numpy()) for name, graph in graphs.items()}
     with torch.no_grad():
         scores["module"] = torch.cat([qat(part) for part in tests.split(BATCH)]).numpy()
-    return {"seed": seed, "settings": asdict(settings), **Scores(scores, data.test_labels).figures()}
+    even, _ = _trained("relu", data, settings, images, labels, folder, report)
+    figures = Scores(scores, data.test_labels).figures()
+    arrays = [part.numpy() for part in calibration]
+    figures["hard"] = _spread_accuracy(convert(even, example), arrays, tests.numpy(), data.test_labels, seed)
+    return {"seed": seed, "settings": asdict(settings), **figures}
+
+
+def _trained(
+    kind: str,
+    data: datasets.Dataset,
+    settings: Settings,
+    images: Tensor,
+    labels: Tensor,
+    folder: Path | None,
+    report: Progress,
+) -> tuple[nn.Module, Normalization]:
+    """The float network and its normalization; of `kind` "relu" without upper clamps."""
+    recipe = settings.recipe
+    module = zoo.build(
+        settings.network,
+        in_channels=1,
+        num_classes=len(data.classes),
+        resolution=datasets.SIDE,
+        width=settings.width,
+        stride=STRIDE,
+    )
+    name = f"{settings.network}-{settings.width}-seed{recipe.seed}.pth"
+    if kind:
+        module, name = hard.without_clamps(module), f"{kind}-{name}"
+    start(module, recipe.initialization, recipe.batch_norm, recipe.seed)
+    path = None if folder is None else folder / name
+    _, normalization = train(module, (images, labels), recipe, path=path, progress=report)
+    return module, normalization
+
+
+def _spread_accuracy(
+    graph: Graph, calibration: list[np.ndarray], tests: np.ndarray, labels: np.ndarray, seed: int
+) -> dict[str, float]:
+    """Percent right of a network with spread channels: in float32, in default int8, and in plain per-tensor int8."""
+    spread = hard.spread(graph, seed)
+    variants = {
+        "float32": spread,
+        "int8": quantize(spread, calibration),
+        "per_tensor": quantize(hard.rounded_per_tensor(spread), calibration, options=hard.PLAIN),
+    }
+    right = {name: engine_scores(each, tests).argmax(1) == labels for name, each in variants.items()}
+    return {name: 100 * float(found.mean()) for name, found in right.items()}
 
 
 def fine_tune(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from edgenet.bench.peers import environments
+from edgenet.bench.peers import command, environments
 from edgenet.bench.peers.entry import Options
-from edgenet.commands.console import progress, writable_target
-from edgenet.errors import ConversionError, EdgenetError
+from edgenet.commands.console import progress
 
 from . import photographs, report, study
 
@@ -34,32 +32,17 @@ def arguments_parser() -> argparse.ArgumentParser:
     add("--calibration", type=Path, metavar="FOLDER", help="pictures to calibrate with (default: others of packages)")
     add("--crops", type=int, default=500, metavar="N", help="augmented crops of the test's photographs (default 500)")
     add("--limit", type=float, default=900, metavar="S", help="seconds that a conversion may take (default 900)")
-    add("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    add("--models", type=Path, metavar="FOLDER", help="keep conversions here and use them again")
-    add("--venv", nargs="+", type=Path, default=[], metavar="PATH", help="virtual environments that hold peers")
+    command.add_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
-    arguments = arguments_parser().parse_args(argv)
-    try:
-        _run(arguments)
-    except EdgenetError as error:
-        print(f"edgenet.bench: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.perform(_run, arguments_parser().parse_args(argv))
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        writable_target(str(arguments.json))
-    try:
-        from edgenet.converter import zoo
-    except ImportError:
-        raise ConversionError("The comparison starts from PyTorch: pip install 'edgenet[convert]'.") from None
-    for name in arguments.networks:
-        zoo.info(name)  # raises ConversionError for an unknown one
+    command.check(arguments.networks, arguments.json)
     pictures = study.Pictures(
         _photographs(arguments.calibration, photographs.CALIBRATION),
         _photographs(arguments.photographs, photographs.TEST),
@@ -68,10 +51,11 @@ def _run(arguments: argparse.Namespace) -> None:
     options = Options(arguments.networks, arguments.peers, (2,), ("int8",), limit=arguments.limit, untimed=True)
     found = environments.environments(arguments.venv)
     with ExitStack() as stack:
-        folder = arguments.models or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenet-int8-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = stack.enter_context(command.conversions(arguments.models))
         shown = stack.enter_context(progress()) or (lambda stage, done, total: None)
-        rows = study.study(found, options, pictures, folder.resolve(), shown)
+        rows = study.study(found, options, pictures, folder, shown)
+    from edgenet.converter import zoo
+
     trained = {name: zoo.find_weights(name) is not None for name in arguments.networks}
     content = report.content(rows, {**_described(pictures), "trained_weights": trained})
     if arguments.json:

@@ -59,7 +59,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} does not hold plain weights, and edgenet runs no code from a checkpoint. "
             "Save it with torch.save(model.state_dict(), path)."
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except (RuntimeError, EOFError, LookupError, ValueError, OSError) as error:
         raise ConversionError(f"{path} is not a readable PyTorch checkpoint; it may be truncated.") from error
     return unwrap(content, str(path))
 

@@ -21,6 +21,8 @@ LONGEST = 6
 """Most nodes of a segment."""
 STEP_BYTES = 50_000
 """A step more costs as much time as moving so many bytes to a slower cache and back; with several threads, each."""
+LEAST_BYTES = 2_000_000
+"""Bytes of tensors outside of the caches from which planning bands is worth the time that it takes."""
 _FILLED = 0.75
 """Share of the caches that the tensors of a band may take."""
 _LARGE = 1.0
@@ -29,25 +31,23 @@ _SAMPLED = 3
 
 
 class _Costs:
-    """What chains cost, in bytes moved; `cache` bytes of the caches are a thread's own."""
+    """What chains cost an image, in bytes moved. `whole`: of each node computed at once."""
 
-    def __init__(self, graph: Graph, plan: Plan, cache: int):
-        self.chains, self.cache = Chains(graph, plan), cache * plan.threads
-        self.step = STEP_BYTES * plan.threads
-        sizes = [_image_bytes(self.chains.output(k)) for k in range(len(graph.nodes))]
-        self.whole = [size if size > _LARGE * self.cache else 0 for size in sizes]
+    def __init__(self, chains: Chains, whole: list[int], threads: int, cache: int):
+        self.chains, self.whole = chains, whole
+        self.step, self.cache = STEP_BYTES * threads, cache
 
     def best(self, first: int, last: int) -> tuple[float, Choice] | None:
         """The cost of a chain in the coarsest bands that fit, and these; None where they save nothing."""
         whole = sum(self.whole[first : last + 1])
         saved = sum(self.whole[k] for k in range(first, last) if self.chains.last_reader[k] <= last)
-        step = (last - first + 1) * self.step * self.chains.images
+        step = (last - first + 1) * self.step
         for rows in reversed(self.chains.sizes(last)) if saved > step else ():
             choice = Choice(first, last, rows)
             segment = self.chains.segment(choice)
             if segment.bands == 1:
                 continue
-            cost = (segment.bands - 1) * (step + self._kept(segment))
+            cost = (segment.bands - 1 / self.chains.images) * step + (segment.bands - 1) * self._kept(segment)
             if cost >= saved:
                 return None
             if self._fits(segment):
@@ -87,10 +87,13 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
 
     `cache`: bytes of the caches that each thread has of its own.
     """
-    costs = _Costs(graph, plan, cache)
-    if not any(costs.whole):
+    together = cache * plan.threads
+    sizes = [_image_bytes(plan.tensors[node.output]) for node in graph.nodes]
+    whole = [size if size > _LARGE * together else 0 for size in sizes]
+    if sum(whole) < LEAST_BYTES:
         return []
-    chains, count = costs.chains, len(graph.nodes)
+    chains, count = Chains(graph, plan), len(graph.nodes)
+    costs = _Costs(chains, whole, plan.threads, together)
     least = [0.0] * (count + 1)
     back: list[Choice | None] = [None] * (count + 1)
     for last in range(count):

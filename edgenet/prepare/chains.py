@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from edgenet.graph import Graph, Tensor
+from edgenet.graph import Graph
 from edgenet.ops import OPERATIONS, with_defaults
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.rows import RowInput, height_of, row_inputs
@@ -53,10 +53,6 @@ class Chains:
             self._inputs[k] = None if winograd else row_inputs(self.graph, self.nodes[k], self.tensors)
         return self._inputs[k]
 
-    def output(self, k: int) -> Tensor:
-        """The output of node k."""
-        return self.tensors[self.nodes[k].output]
-
     def segment(self, choice: Choice) -> Segment:
         """The segment of a choice."""
         found = []
@@ -69,7 +65,7 @@ class Chains:
 
     def sizes(self, last: int) -> list[int]:
         """Numbers of rows for bands that end with node `last`, least first."""
-        height = height_of(self.output(last))
+        height = height_of(self.tensors[self.nodes[last].output])
         rows = {-(-height // (bands * LEAST_ROWS)) * LEAST_ROWS for bands in range(1, self._most_bands + 1)}
         return sorted({min(each, height) for each in rows})
 

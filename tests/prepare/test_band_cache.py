@@ -23,6 +23,7 @@ CACHE = {"float32": 100_000, "int8": 25_000}
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
 def test_the_results_are_the_same(monkeypatch, name: str, precision: str):
     monkeypatch.setattr(band_cache, "STEP_BYTES", 100)
+    monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
     graph = network(name, precision)
     for batch, height, width, threads in ((1, 71, 45, 1), (3, 66, 52, 2)):
         x = images(batch, height, width)
@@ -62,6 +63,13 @@ def test_bands_fit_the_caches_and_threads_have_more_of_them():
     assert max(choice.rows for choice, _ in together) > max(choice.rows for choice, _ in alone)
 
 
-def test_a_small_saving_is_not_worth_the_steps():
+def test_a_small_saving_is_not_worth_the_steps(monkeypatch):
     """A tensor of 60 kB more than a cache of 40 kB costs less than a band's steps."""
+    monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
     assert chosen(22, 40_000) == []
+
+
+def test_little_to_save_leaves_the_plan_as_it_is(monkeypatch):
+    assert chosen(112, 1 << 20)
+    monkeypatch.setattr(band_cache, "LEAST_BYTES", 1 << 30)
+    assert chosen(112, 1 << 20) == []

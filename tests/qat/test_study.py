@@ -7,7 +7,10 @@ import torch
 
 from edgenet.bench.datasets import SIDE, Dataset
 from edgenet.bench.qat import __main__ as command
+from edgenet.bench.qat import hard
 from edgenet.bench.qat.study import Scores
+from edgenet.converter import convert, zoo
+from edgenet.converter.quantize.executor import Executor
 
 
 def scores(*classes):
@@ -46,4 +49,21 @@ def test_command(monkeypatch, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "mean" in text
     assert text.count(" yes") == 2
-    assert len(list(tmp_path.glob("*.pth"))) == 2
+    assert len(list(tmp_path.glob("*.pth"))) == 4
+    assert all(row["hard"].keys() == {"float32", "int8", "per_tensor"} for row in rows)
+
+
+def test_spread_channels_compute_the_same():
+    torch.manual_seed(0)
+    module = hard.without_clamps(zoo.build("tiny_separable", width=8)).eval()
+    x = torch.randn(2, 3, 32, 32)
+    graph = convert(module, (x,))
+    spread = hard.spread(graph, seed=1)
+    layers = [node.inputs["weight"] for node in graph.nodes if node.operation == "conv2d"]
+    ratios = [np.abs(spread.constants[name]).reshape(len(spread.constants[name]), -1).max(1) for name in layers]
+    assert max(found.max() / found.min() for found in ratios) > 300
+    (expected,), (found,) = (Executor(each).run({graph.inputs[0]: x.numpy()}).values() for each in (graph, spread))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    for name in layers:
+        rounded = hard.rounded_per_tensor(graph).constants[name]
+        assert len(np.unique(np.rint(rounded / np.abs(rounded).max() * 127))) == len(np.unique(rounded)) <= 255

@@ -93,3 +93,11 @@ def test_other_content_is_not_a_state_dict(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ConversionError, match="not a state dict"):
         zoo.build("tiny_separable", weights=tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b".", b"0", b"hello", b"\x80\x02.", b"q\x05.", b"h\x07."])
+def test_junk_is_not_a_checkpoint(tmp_path, content):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(ConversionError, match=r"not a readable PyTorch checkpoint|no code"):
+        zoo.read_state_dict(path)
