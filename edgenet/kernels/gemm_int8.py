@@ -22,22 +22,22 @@ from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
 from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
 
 _AHEAD = 1024
-"""Bytes between the weights in use and those asked for."""
+"""Bytes between the weights in use and those asked for, where a turn takes two products."""
 
 
-def accumulator(columns: int, unrolled: bool) -> Any:
+def accumulator(columns: int, unrolled: bool, ahead: int = 0) -> Any:
     """tile += x @ weights over `groups` of depth: rows are the addresses of x, weights `columns` vectors a group.
 
-    `unrolled`: two groups a turn, for products of two instructions, which fill the CPU's front end; weights widened to
-    int16 are asked for some turns before they are needed.
+    `unrolled`: two groups a turn, for products of two instructions, which fill the CPU's front end. `ahead`: how many
+    bytes before they are needed weights are asked for (0: not at all); such products always ask.
     """
-    lines = 2 * lines_of(columns)
+    line, pair = lines_of(columns), 2 * lines_of(columns)
 
     @njit(inline="always")
     def accumulate_twice(tile, rows, groups, weights):
         step = columns * lane_count() * 4
         for k in range(0, groups - 1, 2):
-            prefetch_l1(weights + k * step + _AHEAD, lines)
+            prefetch_l1(weights + k * step + _AHEAD, pair)
             tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
             tile = outer_dot(tile, rows, k + 1, load_row_groups(weights, (k + 1) * columns, columns))
         if groups & 1 != 0:
@@ -46,7 +46,10 @@ def accumulator(columns: int, unrolled: bool) -> Any:
 
     @njit(inline="always")
     def accumulate(tile, rows, groups, weights):
+        step = columns * lane_count() * 4
         for k in range(groups):
+            if ahead != 0:
+                prefetch_l1(weights + k * step + ahead, line)
             tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
         return tile
 
