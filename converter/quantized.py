@@ -56,7 +56,7 @@ def lower_annotated(graph: Graph) -> Graph:
     if reasons:
         listed = "".join(f"\n- {name}: {reason}" for name, reason in reasons.items())
         warnings.warn(f"{len(reasons)} operations of the quantized program run in float32:{listed}", stacklevel=3)
-    return lower(source, placement, quantizations, lambda node, scale: kept_weights(source, node, scale, scales))
+    return lower(source, placement, quantizations, lambda node, scale, _: kept_weights(source, node, scale, scales))
 
 
 def strip(graph: Graph) -> tuple[Graph, dict[str, Quantization]]:

@@ -227,7 +227,8 @@ class QATModule(nn.Module):
         weight = self._constant(origin.inputs["weight"])
         bias = self._constant(origin.inputs["bias"]) if "bias" in origin.inputs else None
         step_in = scale(node.inputs["x"]).to(weight.device)
-        stored, whole, scales = integer_layer(weight, bias, step_in)
+        step_out = None if call.output.quantization is None else scale(node.output)
+        stored, whole, scales = integer_layer(weight, bias, step_in, step_out)
         live, step = layer_attributes(node, origin, scale, call.output.quantization)
         factors = (step_in * scales / step).float()
         x = {**call.x, "weight": stored, "bias": whole, "multiplier": factors}

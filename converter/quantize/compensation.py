@@ -198,7 +198,9 @@ def _refit(twin: Node, node: Node, wanted: _Walk, given: _Walk) -> None:
     fit = best_fit(folds, rows, (FLOOR * scale) ** 2)
     shift = (pairs.wanted_mean(rows) - (fit @ pairs.y.mean()[:, :, None])[:, :, 0]).reshape(-1).numpy()
     real = shift if bias is None else bias + shift
-    found = quantize_weights(unflat_weight(fit.numpy(), weight), real, scale, pairs.y, FLOOR * scale)
+    output = graph.tensors[node.output].quantization
+    output_scale = None if output is None else output.scale[0]
+    found = quantize_weights(unflat_weight(fit.numpy(), weight), real, scale, pairs.y, FLOOR * scale, output_scale)
     multiplier = (scale * found.scale / result_scale(graph, node)).astype(np.float32)
     for role, array in (("weight", found.weight), ("bias", found.bias), ("multiplier", multiplier)):
         given.executor.set_constant(node.inputs[role], np.ascontiguousarray(array))

@@ -19,8 +19,8 @@ from .ranges import quantization as quantization_of
 from .weights import IntegerWeights, quantize_weights
 
 Attributes = dict[str, Any]
-RoundLayer = Callable[[Node, float], IntegerWeights]
-"""The int8 form of a layer's weights and bias, for an input of the given scale."""
+RoundLayer = Callable[[Node, float, float | None], IntegerWeights]
+"""The int8 form of a layer's weights and bias, for an input of the given scale and an output of the second, if int8."""
 
 
 @dataclass
@@ -119,9 +119,9 @@ def layer_constants(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray | 
     return constant_value(graph, node.inputs["weight"]), bias
 
 
-def rounded_to_nearest(graph: Graph, node: Node, input_scale: float) -> IntegerWeights:
+def rounded_to_nearest(graph: Graph, node: Node, input_scale: float, output_scale: float | None) -> IntegerWeights:
     """A layer's weights, each rounded to nearest."""
-    return quantize_weights(*layer_constants(graph, node), input_scale)
+    return quantize_weights(*layer_constants(graph, node), input_scale, output_scale=output_scale)
 
 
 def multiplier(value: float) -> float:
@@ -144,10 +144,10 @@ def lower_layer(low: Lowering, node: Node) -> None:
     attributes = complete_attributes(node)
     activation = attributes["activation"]
     x, name = node.inputs["x"], node.inputs["weight"]
-    integers = low.round_layer(node, low.scale(x))
     int8 = node.output in low.placement.wanted_int8
     swish = activation is not None and activation["kind"] == "hardswish"
     step = 1.0 if swish or not int8 else low.scale(node.output)
+    integers = low.round_layer(node, low.scale(x), low.scale(node.output) if int8 else None)
     factors = (low.scale(x) * integers.scale / step).astype(np.float32)
     inputs = {"x": low.int8[x], "weight": low.graph.add_constant(name, integers.weight)}
     inputs["bias"] = low.graph.add_constant(node.inputs.get("bias", f"{node.name}.bias"), integers.bias)

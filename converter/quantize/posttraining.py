@@ -99,7 +99,7 @@ class Calibrated:
             collect(source, chain(head, stream), self.histograms, progress, total)
         self._progress = progress
         self._ranges: dict[str, Quantization] = {}
-        self._weights: dict[tuple[str, float], IntegerWeights] = {}
+        self._weights: dict[tuple[str, float, float | None], IntegerWeights] = {}
 
     def lower(self, keep: Collection[str] = (), progress: Progress | None = None) -> Graph:
         """The int8 graph in which the layers that `keep` names stay float32."""
@@ -126,12 +126,13 @@ class Calibrated:
             return {}
         return collect_moments(self.source, reported(self.head, "moments", self._progress), layers(self.source))
 
-    def _round(self, node: Node, input_scale: float) -> IntegerWeights:
+    def _round(self, node: Node, input_scale: float, output_scale: float | None) -> IntegerWeights:
         """The int8 form of a layer."""
-        key = (node.name, input_scale)
+        key = (node.name, input_scale, output_scale)
         if key not in self._weights:
             weight, bias = layer_constants(self.source, node)
-            self._weights[key] = quantize_weights(weight, bias, input_scale, self.moments.get(node.name))
+            moments = self.moments.get(node.name)
+            self._weights[key] = quantize_weights(weight, bias, input_scale, moments, output_scale=output_scale)
         return self._weights[key]
 
 

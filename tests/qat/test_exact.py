@@ -26,6 +26,25 @@ def test_module_oracle_and_engine_agree_to_the_bit(name):
         assert all(np.array_equal(a, b) for a, b in zip(want, found, strict=True))
 
 
+def test_large_weights_of_a_dead_channel_leave_its_bias_alone():
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(3, 8, 3, 1, 1), torch.nn.Conv2d(8, 8, 3, 1, 1, groups=8)
+    module = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), torch.nn.Conv2d(8, 5, 1))
+    with torch.no_grad():
+        layers[0].bias[2] = -100  # never above zero
+        layers[1].weight[2] *= 1e6
+        layers[1].bias[2] = 1.3
+    x = torch.randn(4, 3, 12, 12)
+    qat = prepare_qat(module.eval(), (x,))
+    graph = convert(qat)
+    found = outputs(qat, x)
+    for want in (oracle(graph, x), engine(graph, x, 1)):
+        assert all(np.array_equal(a, b) for a, b in zip(want, found, strict=True))
+    for each in (graph, convert(module, (x,), "int8", [x])):
+        (got,) = engine(each, x, 1)
+        assert np.abs(got - module(x).detach().numpy()).max() < 0.1
+
+
 @pytest.mark.parametrize("name", CLOSE)
 def test_float_islands_agree_as_float(name):
     module, x = build(name)

@@ -39,6 +39,19 @@ def test_a_channel_of_zeros_keeps_its_bias():
     assert np.all((0.1 * found.scale).astype(np.float32) > 0)
 
 
+def test_large_weights_of_an_input_that_is_always_zero_leave_the_bias_alone():
+    """Sums in units of 0.02 * 1e6 / 127 could not hold it; weights beyond the result's unit saturate all the same."""
+    weight = np.array([1e6, 0.5], np.float32).reshape(2, 1, 1, 1)
+    bias = np.array([4.2, 4.2], np.float32)
+    found = quantize_weights(weight, bias, 0.02, output_scale=0.03)
+    assert found.bias * found.scale * 0.02 == pytest.approx(4.2, abs=0.015)
+    assert found.weight.ravel().tolist() == [127, 127]
+    assert np.all(0.02 * found.scale <= 0.0300001)
+    assert found.scale[1] == pytest.approx(0.5 / 127)
+    free = quantize_weights(weight, bias, 0.02)
+    assert free.scale[0] == pytest.approx(1e6 / 127)
+
+
 @pytest.mark.parametrize(("storage", "least"), [("int8", 30), ("float16", 60)])
 @pytest.mark.parametrize("name", ["separable", "islands"])
 def test_compressed_networks_run_in_float32(name, storage, least):
