@@ -7,7 +7,7 @@ from torch import nn
 
 from edgenet.converter.passes.rewrite import copy_graph, set_constant
 from edgenet.converter.quantize import QuantizationOptions
-from edgenet.converter.quantize.equalization import find_classes, scale_inputs
+from edgenet.converter.quantize.equalization import find_classes, scale_channels
 from edgenet.graph import Graph
 from edgenet.ops import constant_value
 
@@ -37,15 +37,7 @@ def spread(graph: Graph, seed: int) -> Graph:
             continue
         channels = result.tensors[group.tensors[0]].shape[-1]
         factors = 10.0 ** rng.permutation(np.linspace(-DECADES, 0, channels))
-        for node in group.producers:
-            weight = constant_value(result, node.inputs["weight"])
-            set_constant(result, node, "weight", weight * factors.reshape(-1, *[1] * (weight.ndim - 1)))
-            if "bias" in node.inputs:
-                set_constant(result, node, "bias", constant_value(result, node.inputs["bias"]) * factors)
-        for node in group.consumers:
-            weight = constant_value(result, node.inputs["weight"])
-            scaled = scale_inputs(weight, int(node.attributes.get("groups", 1)), 1 / factors)
-            set_constant(result, node, "weight", scaled)
+        scale_channels(result, group, factors)
     return result
 
 

@@ -54,9 +54,19 @@ class Counter(Protocol):
     def add(self, values: torch.Tensor) -> None: ...
 
 
+def reported(
+    samples: Iterable[dict[str, np.ndarray]], stage: str, progress: Progress | None, total: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """The samples one after the other, with progress shown after each."""
+    for done, sample in enumerate(samples, start=1):
+        yield sample
+        if progress:
+            progress(stage, done, total)
+
+
 def collect_weighted(
     graph: Graph,
-    samples: Iterable[Mapping[str, np.ndarray]],
+    samples: Iterable[dict[str, np.ndarray]],
     histograms: Mapping[str, Histogram],
     progress: Progress | None = None,
     total: int = 0,
@@ -72,18 +82,12 @@ def collect_weighted(
             weights = gradient.square()
             histograms[name].add(value, (weights + BLIND * weights.mean()).nan_to_num_(0, 0, 0))
 
-    def reported() -> Iterator[Mapping[str, np.ndarray]]:
-        for done, sample in enumerate(samples, start=1):
-            yield sample
-            if progress:
-                progress("calibrate", done, total)
-
-    observe_gradients(graph, reported(), observe)
+    observe_gradients(graph, reported(samples, "calibrate", progress, total), observe)
 
 
 def collect(
     graph: Graph,
-    samples: Iterable[Mapping[str, np.ndarray]],
+    samples: Iterable[dict[str, np.ndarray]],
     histograms: Mapping[str, Counter],
     progress: Progress | None = None,
     total: int = 0,
@@ -95,7 +99,5 @@ def collect(
         if name in histograms:
             histograms[name].add(value)
 
-    for done, sample in enumerate(samples, start=1):
+    for sample in reported(samples, "calibrate", progress, total):
         executor.run(sample, observe)
-        if progress:
-            progress("calibrate", done, total)

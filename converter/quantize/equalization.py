@@ -224,6 +224,19 @@ def choose_factors(model: Model, group: Class) -> np.ndarray:
     return min(choices, key=lambda factors: model.noise(group, factors))
 
 
+def scale_channels(graph: Graph, group: Class, factors: np.ndarray) -> None:
+    """Multiply the channels of a class by `factors` where they are made, and divide them where they are read."""
+    for node in group.producers:
+        weight = constant_value(graph, node.inputs["weight"])
+        set_constant(graph, node, "weight", weight * factors.reshape(-1, *[1] * (weight.ndim - 1)))
+        if "bias" in node.inputs:
+            set_constant(graph, node, "bias", constant_value(graph, node.inputs["bias"]) * factors)
+    for node in group.consumers:
+        weight = constant_value(graph, node.inputs["weight"])
+        scaled = scale_inputs(weight, int(node.attributes.get("groups", 1)), 1 / factors)
+        set_constant(graph, node, "weight", scaled)
+
+
 def equalize(
     graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], sensitivity: Mapping[str, np.ndarray]
 ) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -243,13 +256,5 @@ def equalize(
         if (factors == 1).all():
             continue
         found.update(dict.fromkeys(group.tensors, factors))
-        for node in group.producers:
-            weight = constant_value(result, node.inputs["weight"])
-            set_constant(result, node, "weight", weight * factors.reshape(-1, *[1] * (weight.ndim - 1)))
-            if "bias" in node.inputs:
-                set_constant(result, node, "bias", constant_value(result, node.inputs["bias"]) * factors)
-        for node in group.consumers:
-            weight = constant_value(result, node.inputs["weight"])
-            scaled = scale_inputs(weight, int(node.attributes.get("groups", 1)), 1 / factors)
-            set_constant(result, node, "weight", scaled)
+        scale_channels(result, group, factors)
     return result, found

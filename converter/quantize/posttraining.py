@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import Any
@@ -13,7 +13,7 @@ from edgenet.errors import ConversionError
 from edgenet.graph import Graph, Node, Quantization
 
 from .bias_correction import correct_biases
-from .calibration import Progress, collect, collect_weighted, sample_inputs
+from .calibration import Progress, collect, collect_weighted, reported, sample_inputs
 from .compensation import compensate
 from .equalization import equalize
 from .factors import to_texts
@@ -82,9 +82,9 @@ class Calibrated:
         source = split_activations(graph)
         self.sensitivity: dict[str, np.ndarray] = {}
         if options.weighted or options.equalize:
-            self.sensitivity = channel_sensitivity(source, reported(head, "sensitivity", progress))
+            self.sensitivity = channel_sensitivity(source, reported(head, "sensitivity", progress, len(head)))
         if options.equalize:
-            source, factors = equalize(source, reported(head, "equalize", progress), self.sensitivity)
+            source, factors = equalize(source, reported(head, "equalize", progress, len(head)), self.sensitivity)
             self.sensitivity = {name: value / factors.get(name, 1.0) ** 2 for name, value in self.sensitivity.items()}
             source.metadata.provenance |= to_texts(factors)
         source.metadata.golden_inputs, source.metadata.golden_outputs = {}, {}
@@ -124,7 +124,9 @@ class Calibrated:
         """Moments of the layers' float32 inputs by node name, where weights are rounded by them."""
         if self.options.rounding != "output":
             return {}
-        return collect_moments(self.source, reported(self.head, "moments", self._progress), layers(self.source))
+        return collect_moments(
+            self.source, reported(self.head, "moments", self._progress, len(self.head)), layers(self.source)
+        )
 
     def _round(self, node: Node, input_scale: float, output_scale: float | None) -> IntegerWeights:
         """The int8 form of a layer."""
@@ -134,16 +136,6 @@ class Calibrated:
             moments = self.moments.get(node.name)
             self._weights[key] = quantize_weights(weight, bias, input_scale, moments, output_scale=output_scale)
         return self._weights[key]
-
-
-def reported(
-    samples: list[dict[str, np.ndarray]], stage: str, progress: Progress | None
-) -> Iterator[dict[str, np.ndarray]]:
-    """The samples one after the other, with progress shown after each."""
-    for done, sample in enumerate(samples, start=1):
-        yield sample
-        if progress:
-            progress(stage, done, len(samples))
 
 
 def shortened(samples: Sequence[Mapping[str, np.ndarray]], rows: int) -> list[dict[str, np.ndarray]]:
