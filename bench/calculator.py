@@ -42,8 +42,9 @@ from typing import Any
 
 import numpy as np
 
+from edgenet.dtypes import DTYPES
 from edgenet.errors import InputError
-from edgenet.graph import DTYPES, Node, Tensor
+from edgenet.graph import Node, Tensor
 from edgenet.ops import OPERATIONS, with_defaults
 from edgenet.ops.base import Cost, OperationError
 

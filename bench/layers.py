@@ -9,8 +9,9 @@ from importlib import resources
 
 import numpy as np
 
+from edgenet.dtypes import BATCH
 from edgenet.errors import InputError
-from edgenet.graph import BATCH, Graph, Node, Quantization, Tensor
+from edgenet.graph import Graph, Node, Quantization, Tensor
 
 KINDS = ("standard", "depthwise", "pointwise", "separable")
 SOURCE = "source"

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import numpy as np
 
 from edgenet.engine.cache import load_kernels
+from edgenet.engine.link import link
 from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.engine.program import LINE_WORDS, STEP_WORDS, Context
 from edgenet.engine.team import Record, team
@@ -45,7 +46,7 @@ class Stage:
         target, rng = host(), np.random.default_rng(0)
         shapes = {name: graph.tensors[name].concrete(1) for name in graph.inputs}
         plan = prepare(graph, shapes, target, threads, winograd=winograd)
-        self._context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
+        self._context = Context(link(plan, load_kernels({step.kernel for step in plan.steps}, target)))
         self._inputs = {}
         for name, shape in shapes.items():
             values = random_values(rng, shape, graph.tensors[name].dtype)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgenet import reference
-from edgenet.graph import BATCH, Graph
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph
 from edgenet.ops import OperationError, infer_shapes
 
 SIZES = (32, 48, 64, 96, 128)

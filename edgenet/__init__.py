@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgenet.errors import ConversionError, EdgenetError, EngineError, InputError, ModelFormatError
-from edgenet.graph import Graph, Preprocessing
 
 if TYPE_CHECKING:
+    from edgenet.graph import Graph, Preprocessing
     from edgenet.model import Model, load
 
 __version__ = "0.1.0"
@@ -29,4 +29,8 @@ def __getattr__(name: str) -> Any:
         from edgenet import model
 
         return getattr(model, name)
+    if name in ("Graph", "Preprocessing"):
+        from edgenet import graph
+
+        return getattr(graph, name)
     raise AttributeError(f"module 'edgenet' has no attribute {name!r}")

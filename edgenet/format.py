@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Iterable
@@ -14,9 +13,11 @@ from typing import Any, Final
 import numpy as np
 
 from edgenet import __version__
+from edgenet.dtypes import DTYPES
 from edgenet.errors import InputError, ModelFormatError
-from edgenet.graph import DTYPES, Graph, Node
+from edgenet.graph import Graph, Node
 from edgenet.header import ALIGNMENT, aligned, decode, encode, little, parse, referenced
+from edgenet.mapped import MappedFile, open_file
 from edgenet.ops import OPERATIONS
 from edgenet.validate import DEFAULT_LIMITS, MAX_RANK, Limits, validate
 from edgenet.validate_text import show
@@ -100,32 +101,24 @@ def load(path: _Path, limits: Limits = DEFAULT_LIMITS) -> Graph:
     Raises ModelFormatError for a file that is not valid in every respect, InputError where it cannot be read. The file
     may be replaced while it is mapped (as `save` does), but must not be overwritten in place.
     """
-    name = os.fspath(path)
+    return decode_file(open_file(path), limits)
+
+
+def decode_file(file: MappedFile, limits: Limits = DEFAULT_LIMITS) -> Graph:
+    """The graph in a file that is mapped already (see `load`). Raises ModelFormatError."""
     try:
-        graph = _decode(_map(name), limits)
+        graph = _decode(file.content, limits)
         graph.nodes = [_complete(node) for node in graph.nodes]
         validate(graph, limits)
     except ModelFormatError as error:
-        raise ModelFormatError(f"{name}: {error}") from None
+        raise ModelFormatError(f"{file.path}: {error}") from None
     return graph
-
-
-def _map(path: str) -> mmap.mmap:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise InputError(f"{path} is not a regular file.")
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size < PREAMBLE.size:
-                raise ModelFormatError("the file is too short to be a model.")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist.") from None
-    except (OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _decode(mapped: mmap.mmap, limits: Limits) -> Graph:
     content = memoryview(mapped)
+    if len(content) < PREAMBLE.size:
+        raise ModelFormatError("the file is too short to be a model.")
     magic, major, minor, header_size, file_size, reserved, checksum = PREAMBLE.unpack_from(content)
     if magic != MAGIC:
         raise ModelFormatError("this is not an .edgenet file.")

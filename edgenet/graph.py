@@ -8,20 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-BATCH: Final = -1
-"""Symbolic size of dimension 0: any number of samples, chosen at run time."""
-
-DTYPES: Final[dict[str, np.dtype[Any]]] = {
-    "float32": np.dtype(np.float32),
-    "float16": np.dtype(np.float16),
-    "int8": np.dtype(np.int8),
-    "int32": np.dtype(np.int32),
-}
-"""Element types by name. Activations are float32 or int8; float16 and int32 occur only in constants."""
+from edgenet.dtypes import BATCH
 
 
 @dataclass(frozen=True)

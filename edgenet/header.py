@@ -11,8 +11,9 @@ from typing import Any, Final, NoReturn, cast
 import numpy as np
 
 from edgenet import __version__
+from edgenet.dtypes import DTYPES
 from edgenet.errors import ModelFormatError
-from edgenet.graph import DTYPES, Graph, Metadata, Node, Preprocessing, Quantization, Tensor
+from edgenet.graph import Graph, Metadata, Node, Preprocessing, Quantization, Tensor
 from edgenet.ops import OPERATIONS
 from edgenet.validate_text import show
 

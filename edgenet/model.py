@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgenet import format as file_format
-from edgenet.engine import bundle, cache
-from edgenet.engine.caches import own_cache
-from edgenet.engine.machine import usable_threads
-from edgenet.engine.portions import portion, samplewise
-from edgenet.engine.program import Context
+from edgenet.dtypes import BATCH, DTYPES
+from edgenet.engine import bundle, cache, program_cache
+from edgenet.engine.program import Context, Linked
 from edgenet.engine.team import ENGINE_KERNELS, MOST_THREADS, team
 from edgenet.errors import EngineError, InputError, ModelFormatError
-from edgenet.graph import BATCH, DTYPES, Graph
-from edgenet.prepare.plan import Plan
-from edgenet.prepare.prepare import prepare
+from edgenet.mapped import MappedFile, open_file
 
 if TYPE_CHECKING:
     from edgenet.engine.profile import Profile
+    from edgenet.graph import Graph
+    from edgenet.prepare.plan import Plan
+
+# What reads graphs and prepares plans is imported when it is needed: a stored program runs without.
 
 MEMORY = ("fast", "low")
 """What a model can be prepared for: speed, or a small arena at some cost in time."""
@@ -33,27 +32,33 @@ PLANS_KEPT = 8
 
 
 class _Prepared:
-    """A plan with its contexts: one for each run that is going on at the same time."""
+    """A linked plan with its contexts: one for each run that is going on at the same time.
 
-    def __init__(self, plan: Plan, kernels: Mapping[str, Any]):
-        self.plan, self.kernels = plan, kernels
+    `plan` is None where the program came from the cache.
+    """
+
+    def __init__(self, linked: Linked, plan: Plan | None):
+        self.linked, self.plan = linked, plan
         self.idle: list[Context] = []
 
     def context(self) -> Context:
         try:
             return self.idle.pop()
         except IndexError:
-            return Context(self.plan, self.kernels)
+            return Context(self.linked)
 
 
 class Model:
-    """A loaded network. Runs are thread-safe; pickling keeps the path (or the graph, if it came without one)."""
+    """A loaded network. Runs are thread-safe; pickling keeps the path (or the graph, if it came without one).
+
+    `source` is a valid graph, or a file: then the graph is read when something asks for it, unless the program cache
+    lacks the network; then at once. Raises ModelFormatError for a bad file.
+    """
 
     def __init__(
         self,
-        graph: Graph,
+        source: Graph | MappedFile,
         threads: int | None = None,
-        path: str | None = None,
         winograd: bool = True,
         memory: str = "fast",
     ):
@@ -61,16 +66,50 @@ class Model:
             raise InputError(f"threads must lie between 1 and {MOST_THREADS}.")
         if memory not in MEMORY:
             raise InputError(f"memory must be one of {', '.join(MEMORY)}, not {memory!r}.")
-        self.graph = graph
-        self.path = path
         self.winograd = winograd
         self.memory = memory
-        self.threads = threads or usable_threads()
+        self.threads = threads or _usable_threads()
         self.target = bundle.best_target(cache.has_compiler)
+        self._file = source if isinstance(source, MappedFile) else None
+        self._graph = None if isinstance(source, MappedFile) else source
+        self.path = None if self._file is None else self._file.path
         self._packed: dict[Hashable, np.ndarray] = {}
         self._prepared: OrderedDict[Hashable, _Prepared] = OrderedDict()
-        self._lock = threading.Lock()
-        self._samplewise = samplewise(graph)
+        self._lock = threading.RLock()
+        self._key = self._stored_key()
+        stored = program_cache.find(self._key, self.target) if self._key else None
+        if stored is None:
+            from edgenet.engine.portions import samplewise
+
+            tensors = self.graph.tensors
+            self._inputs = {name: (tensors[name].shape, tensors[name].dtype) for name in self.graph.inputs}
+            self._outputs = list(self.graph.outputs)
+            self._samplewise = samplewise(self.graph)
+        else:
+            self._inputs, self._samplewise = stored.inputs, stored.samplewise
+            self._outputs = [port.name for port in stored.linked.program.outputs]
+            self._prepared[tuple(self._declared().values())] = _Prepared(stored.linked, None)
+
+    def _stored_key(self) -> str | None:
+        """The key of this model's program in the cache; None for a graph, and where no program can be kept."""
+        if self._file is None:
+            return None
+        options = (self.threads, self.winograd, self.memory, bundle.identities())
+        try:
+            return program_cache.key(self._file, self.target, options)
+        except OSError:
+            return None
+
+    @property
+    def graph(self) -> Graph:
+        """The network, as the file holds it."""
+        with self._lock:
+            if self._graph is None:
+                from edgenet import format as file_format
+
+                assert self._file is not None, "a model has a graph or a file"
+                self._graph = file_format.decode_file(self._file)
+            return self._graph
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (load, (self.path if self.path is not None else self.graph, self.threads, self.winograd, self.memory))
@@ -93,11 +132,11 @@ class Model:
                     if start == 0:
                         outputs[name] = np.empty((batch, *array.shape[1:]), array.dtype)
                     outputs[name][start : start + size] = array
-        results = tuple(outputs[name] for name in self.graph.outputs)
+        results = tuple(outputs[name] for name in self._outputs)
         return results[0] if len(results) == 1 else results
 
     def _execute(self, arrays: Mapping[str, np.ndarray], progress: cache.Progress | None) -> dict[str, np.ndarray]:
-        prepared = self._plan({name: array.shape for name, array in arrays.items()}, progress)
+        prepared = self._ready({name: array.shape for name, array in arrays.items()}, progress)
         context = prepared.context()
         try:
             outputs = context.outputs()
@@ -112,8 +151,10 @@ class Model:
         """Samples of a batch to run at a time."""
         if not self._samplewise:
             return batch
+        from edgenet.engine.portions import portion
+
         one = {name: (1, *array.shape[1:]) for name, array in arrays.items()}
-        return portion(batch, self._plan(one).plan.arena_bytes)
+        return portion(batch, self._ready(one).linked.program.arena_bytes)
 
     def predict(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
         """The most probable labels of a picture: a path, a PIL image or an HxWx3 uint8 array. Needs pillow."""
@@ -160,83 +201,56 @@ class Model:
         from edgenet.engine.profile import measure
 
         arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
-        prepared = self._plan({name: array.shape for name, array in arrays.items()})
+        shapes = {name: array.shape for name, array in arrays.items()}
+        plan, prepared = self._plan(shapes), self._ready(shapes)
         context = prepared.context()
         try:
             outputs = context.outputs()
             context.attach_all(arrays, outputs)
-            return measure(context, team(self.target), repeats)
+            return measure(context, plan, team(self.target), repeats)
         finally:
             prepared.idle.append(context)
 
     def example_inputs(self, batch: int = 1) -> dict[str, np.ndarray]:
         """Standard normal inputs of the declared shapes, always the same."""
         rng = np.random.default_rng(0)
-        return {
-            name: rng.standard_normal(self.graph.tensors[name].concrete(batch)).astype(np.float32)
-            for name in self.graph.inputs
-        }
+        return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in self._declared(batch).items()}
 
     def warm(self, batch: int = 1, progress: cache.Progress | None = None) -> None:
         """Prepare for inputs of the declared shapes: compile what is missing, pack the weights."""
-        self._plan(self._declared(batch), progress)
+        self._ready(self._declared(batch), progress)
 
     def plan(self, *inputs: Any) -> Plan:
         """The plan for inputs of these shapes (default: the declared ones, batch 1)."""
         if not inputs:
-            return self._plan(self._declared()).plan
-        return self._plan({name: array.shape for name, array in self._arrays(inputs).items()}).plan
+            return self._plan(self._declared())
+        return self._plan({name: array.shape for name, array in self._arrays(inputs).items()})
 
     def _declared(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
-        return {name: self.graph.tensors[name].concrete(batch) for name in self.graph.inputs}
+        return {
+            name: tuple(batch if size == BATCH else size for size in shape) for name, (shape, _) in self._inputs.items()
+        }
 
     def plan_info(self) -> dict[str, Any]:
         """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step.
 
         A step that runs once for each band of rows appears once, with the number of its `bands`.
         """
-        plan = self.plan()
-        return {
-            "isa": plan.target.name,
-            "threads": plan.threads,
-            "arena_bytes": plan.arena_bytes,
-            "naive_bytes": plan.naive_bytes,
-            "weights_bytes": plan.weights_bytes,
-            "steps": [
-                {
-                    "name": plan.steps[layer[0]].node,
-                    "operation": plan.steps[layer[0]].operation,
-                    "kernel": plan.steps[layer[0]].kernel,
-                    "vector": plan.steps[layer[0]].vector,
-                    "shape": list(plan.tensors[plan.steps[layer[0]].output].shape),
-                    "bands": len(layer),
-                    "flops": sum(plan.steps[index].flops for index in layer),
-                }
-                for layer in plan.layers()
-            ],
-        }
+        from edgenet.prepare.describe import plan_info
+
+        return plan_info(self.plan())
 
     def arena_bytes(self, batch: int = 1) -> dict[str, int]:
         """Bytes of activations and scratch for inputs of the declared shapes, for each kind of `memory`."""
-        shapes = {name: self.graph.tensors[name].concrete(batch) for name in self.graph.inputs}
+        shapes = self._declared(batch)
         with self._lock:
             return {memory: self._prepare(shapes, memory).arena_bytes for memory in MEMORY}
 
     def summary(self) -> str:
         """Steps with their kernels and output shapes, and the memory they take, as text."""
-        info = self.plan_info()
-        rows = [("step", "kernel", "output", "MFLOP")]
-        for step in info["steps"]:
-            shape = "x".join(map(str, step["shape"]))
-            rows.append((step["name"] or step["operation"], step["kernel"], shape, f"{step['flops'] / 1e6:.2f}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.append(
-            f"{info['isa']}, {info['threads']} threads; arena {info['arena_bytes'] / 1e6:.2f} MB "
-            f"(one buffer each: {info['naive_bytes'] / 1e6:.2f} MB), "
-            f"packed weights {info['weights_bytes'] / 1e6:.2f} MB"
-        )
-        return "\n".join(lines)
+        from edgenet.prepare.describe import summary
+
+        return summary(self.plan())
 
     def close(self) -> None:
         """Free plans, packed weights and arenas. A later run prepares again."""
@@ -245,7 +259,7 @@ class Model:
             self._packed.clear()
 
     def _arrays(self, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
-        names = self.graph.inputs
+        names = list(self._inputs)
         if len(inputs) == len(names) == 1 and not isinstance(inputs[0], Mapping):
             return {names[0]: self._array(names[0], inputs[0])}
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
@@ -257,14 +271,14 @@ class Model:
         else:
             raise InputError(f"The network takes {len(names)} inputs ({', '.join(names)}), not {len(inputs)}.")
         arrays = {name: self._array(name, given[name]) for name in names}
-        batches = {array.shape[0] for name, array in arrays.items() if self.graph.tensors[name].shape[0] == BATCH}
+        batches = {array.shape[0] for name, array in arrays.items() if self._inputs[name][0][0] == BATCH}
         if len(batches) > 1:
             raise InputError(f"The inputs have different batch sizes: {sorted(batches)}.")
         return arrays
 
     def _array(self, name: str, value: Any) -> np.ndarray:
-        declared = self.graph.tensors[name]
-        dtype = DTYPES[declared.dtype]
+        declared, type_name = self._inputs[name]
+        dtype = DTYPES[type_name]
         if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
             array = value
         else:
@@ -273,10 +287,10 @@ class Model:
             except (TypeError, ValueError, RuntimeError) as error:
                 raise InputError(f"Input {name} is not an array: {error}.") from None
             if array.dtype != dtype and array.dtype.kind != "f":
-                raise InputError(f"Input {name} must be {declared.dtype}, not {array.dtype}.")
+                raise InputError(f"Input {name} must be {type_name}, not {array.dtype}.")
             array = array.astype(dtype, order="C", copy=False)
-        if array.ndim != len(declared.shape):
-            shape = "x".join("batch" if size == BATCH else str(size) for size in declared.shape)
+        if array.ndim != len(declared):
+            shape = "x".join("batch" if size == BATCH else str(size) for size in declared)
             given = "x".join(map(str, array.shape)) or "a scalar"
             raise InputError(f"Input {name} must have shape {shape}, not {given}.")
         if array.size == 0:
@@ -300,29 +314,57 @@ class Model:
             raise InputError(f"The network does not take inputs of this shape: {error}") from None
 
     def _prepare(self, shapes: Mapping[str, tuple[int, ...]], memory: str) -> Plan:
+        from edgenet.engine.caches import own_cache
+        from edgenet.prepare.prepare import prepare
+
         cache_bytes = own_cache()
         return prepare(self.graph, shapes, self.target, self.threads, self._packed, self.winograd, memory, cache_bytes)
 
-    def _plan(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None = None) -> _Prepared:
+    def _ready(
+        self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None = None, planned: bool = False
+    ) -> _Prepared:
+        """What runs inputs of these shapes; with its plan where it is `planned` for more than to run."""
         key = tuple(shapes.values())
         with self._lock:
             found = self._prepared.get(key)
-            if found is None:
-                self._check_sizes(shapes)
-                plan = self._prepare(shapes, self.memory)
-                names = dict.fromkeys((*(step.kernel for step in plan.steps), *ENGINE_KERNELS))
-                kernels = cache.load_kernels(names, self.target, progress)
-                found = self._prepared[key] = _Prepared(plan, kernels)
-                file_format.release(self.graph)
+            if found is None or (planned and found.plan is None):
+                found = self._prepared[key] = self._link(shapes, progress)
                 if len(self._prepared) > PLANS_KEPT:
                     self._prepared.popitem(last=False)
             else:
                 self._prepared.move_to_end(key)
             return found
 
+    def _link(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None) -> _Prepared:
+        """Prepare, load the kernels, link; the program for single samples of the declared sizes is kept on disk."""
+        from edgenet import format as file_format
+        from edgenet.engine.link import link
+
+        self._check_sizes(shapes)
+        plan = self._prepare(shapes, self.memory)
+        names = dict.fromkeys((*(step.kernel for step in plan.steps), *ENGINE_KERNELS))
+        kernels = cache.load_kernels(names, self.target, progress)
+        linked = link(plan, kernels)
+        if self._key and shapes == self._declared():
+            engine = [kernels[name] for name in ENGINE_KERNELS]
+            program_cache.store(self._key, linked, engine, self._inputs, self._samplewise)
+        file_format.release(self.graph)
+        return _Prepared(linked, plan)
+
+    def _plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+        plan = self._ready(shapes, planned=True).plan
+        assert plan is not None, "it was asked for"
+        return plan
+
+
+def _usable_threads() -> int:
+    from edgenet.engine.machine import usable_threads
+
+    return usable_threads()
+
 
 def load(
-    source: str | PathLike[str] | Graph, threads: int | None = None, winograd: bool = True, memory: str = "fast"
+    source: str | os.PathLike[str] | Graph, threads: int | None = None, winograd: bool = True, memory: str = "fast"
 ) -> Model:
     """A Model from an .edgenet file or a Graph. `threads` None: physical cores that this process may use, at most 4.
 
@@ -333,12 +375,12 @@ def load(
     Raises ModelFormatError for a bad file, InputError for a missing one or a bad argument, EngineError when this CPU is
     not supported.
     """
-    if isinstance(source, Graph):
-        from edgenet.validate import validate
+    if isinstance(source, str | os.PathLike):
+        return Model(open_file(source), threads, winograd, memory)
+    from edgenet.validate import validate
 
-        validate(source)
-        return Model(source, threads, None, winograd, memory)
-    return Model(file_format.load(source), threads, str(source), winograd, memory)
+    validate(source)
+    return Model(source, threads, winograd, memory)
 
 
 __all__ = ["EngineError", "Model", "load"]

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from edgenet.dtypes import BATCH, DTYPES
 from edgenet.errors import ModelFormatError
-from edgenet.graph import BATCH, DTYPES, Graph, Node, Quantization, Tensor
+from edgenet.graph import Graph, Node, Quantization, Tensor
 from edgenet.ops import infer_shapes, node_types, operation, validate_node, with_defaults
 from edgenet.ops.base import OperationError, byte_count, element_count
 from edgenet.validate_metadata import check_metadata, golden_shapes

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, NoReturn
 
+from edgenet.dtypes import BATCH
 from edgenet.errors import ModelFormatError
-from edgenet.graph import BATCH, Graph, Preprocessing
+from edgenet.graph import Graph, Preprocessing
 from edgenet.validate_text import check_text, show
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")

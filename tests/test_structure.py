@@ -15,16 +15,17 @@ TOP = {"edgenet", "converter", "tests", "bench", "pyproject.toml", "README.md", 
 
 MAXIMUM_LINES = 400
 
-RUNTIME = ["graph", "ops", "errors", "format", "reference", "images"]
+RUNTIME = ["dtypes", "graph", "ops", "errors", "format", "reference", "images"]
 """What everything may use."""
 
 MAY_IMPORT = {
     "errors": [],
-    "graph": ["errors", "format"],  # Graph.save calls the writer
-    "ops": ["errors", "graph"],
-    "format": ["errors", "graph", "ops"],
-    "reference": ["errors", "graph", "ops", "format"],
-    "images": ["errors", "graph"],
+    "dtypes": [],
+    "graph": ["dtypes", "errors", "format"],  # Graph.save calls the writer
+    "ops": ["dtypes", "errors", "graph"],
+    "format": ["dtypes", "errors", "graph", "ops"],
+    "reference": ["dtypes", "errors", "graph", "ops", "format"],
+    "images": ["dtypes", "errors", "graph"],
     "kernels": [*RUNTIME],
     "prepare": [*RUNTIME, "kernels"],
     "engine": [*RUNTIME, "kernels", "prepare"],
@@ -38,7 +39,7 @@ MAY_IMPORT = {
 }
 """By part of the house, the parts it may import ("" is the package `edgenet` itself). Each may import itself."""
 
-MEMBERS = dict.fromkeys(("header", "validate", "validate_text", "validate_metadata"), "format")
+MEMBERS = dict.fromkeys(("header", "mapped", "validate", "validate_text", "validate_metadata"), "format")
 """Files that make up one part with another: reading a file, and checking what was read, are the file's."""
 
 HEAVY = {"torch", "PIL", "rich", "numba", "llvmlite", "skimage", "psutil", "matplotlib"}

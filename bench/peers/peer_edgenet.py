@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from .job import Job, Runner, Variant
 
@@ -36,23 +33,3 @@ def load(path: Path, variant: str, threads: int) -> Runner:
     import edgenet
 
     return edgenet.load(str(path), threads=threads).run
-
-
-def watch(spans: dict[str, float]) -> None:
-    """Let the runtime add the seconds that it prepares plans and loads kernels to `spans`."""
-    from edgenet import model
-    from edgenet.engine import cache, team
-
-    model.prepare = _timed(model.prepare, "prepare", spans)
-    cache.load_kernels = team.load_kernels = _timed(cache.load_kernels, "kernels", spans)
-
-
-def _timed(function: Callable[..., Any], name: str, spans: dict[str, float]) -> Callable[..., Any]:
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        started = time.perf_counter()
-        try:
-            return function(*arguments, **keywords)
-        finally:
-            spans[name] = spans.get(name, 0.0) + time.perf_counter() - started
-
-    return call

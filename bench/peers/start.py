@@ -1,6 +1,7 @@
 """`python -m edgenet.bench start`: from a new process to the first result, edgenet beside other runtimes.
 
-Each measurement is a process of its own; the sides take turns, each round begins with another one. A side that only
+Each measurement is a process of its own; the sides take turns, each round begins with another one. Runtimes that are
+installed beside edgenet start from there, others from their own environment. For each environment a side that only
 imports numpy and copies the input shows what is left when a runtime costs nothing.
 """
 
@@ -60,15 +61,21 @@ def _run(arguments: argparse.Namespace) -> None:
         found = environments.environments(arguments.venv)
         job = network.prepare(arguments.network, folder)
         entries = convert_all(found, options, job, lambda done, total: report("converting", done, total))
-        sides = {(BASE, ""): _measure(sys.executable, BASE, "", "", job.input_file, arguments.threads)}
+        sides: dict[tuple[str, str], Measure] = {}
+        bases: dict[tuple[str, str], tuple[str, str]] = {}
         failures = {}
         for entry in entries:
             key = (entry.peer.NAME, entry.variant.name)
             if entry.failure:
                 failures[key] = entry.failure
-            else:
-                sides[key] = _of(entry, job.input_file, arguments.threads)
-        rows = rows_of(rounds(sides, arguments.rounds, report), np.load(job.reference_file).ravel())
+                continue
+            python = _python(entry, found[0])
+            bases[key] = (BASE, "" if python == sys.executable else Path(python).parents[1].name)
+            sides.setdefault(bases[key], _measure(python, BASE, "", "", job.input_file, arguments.threads))
+            sides[key] = _measure(
+                python, entry.module, entry.variant.name, entry.path, job.input_file, arguments.threads
+            )
+        rows = rows_of(rounds(sides, arguments.rounds, report), np.load(job.reference_file).ravel(), bases)
     figures = {
         "network": arguments.network,
         "precision": arguments.precision,
@@ -82,9 +89,10 @@ def _run(arguments: argparse.Namespace) -> None:
     print(text(figures))
 
 
-def _of(entry: Entry, x: Path, threads: int) -> Measure:
+def _python(entry: Entry, beside: environments.Environment) -> str:
+    """The interpreter that starts a peer."""
     assert entry.environment is not None
-    return _measure(entry.environment.python, entry.module, entry.variant.name, entry.path, x, threads)
+    return (beside if beside.modules.issuperset(entry.peer.RUNTIME) else entry.environment).python
 
 
 def _measure(python: str, module: str, variant: str, path: str, x: Path, threads: int) -> Measure:
@@ -115,23 +123,27 @@ def rounds(
     return found
 
 
-def rows_of(found: dict[tuple[str, str], list[dict[str, Any]]], reference: np.ndarray) -> list[dict[str, Any]]:
-    """Medians by side: total time, that beyond numpy alone, parts, memory; cosine to PyTorch's output."""
+def rows_of(
+    found: dict[tuple[str, str], list[dict[str, Any]]],
+    reference: np.ndarray,
+    bases: dict[tuple[str, str], tuple[str, str]],
+) -> list[dict[str, Any]]:
+    """Medians by side: total time, that beyond its base in the same round, parts, memory; cosine to PyTorch."""
 
     def median(values: Sequence[float]) -> float:
         return float(statistics.median(values))
 
-    base = median([each["total_ms"] for each in found[BASE, ""]])
     rows = []
     for (peer, variant), measured in found.items():
         totals = [each["total_ms"] for each in measured]
+        base = [each["total_ms"] for each in found[bases.get((peer, variant), (peer, variant))]]
         row: dict[str, Any] = {
             "peer": peer,
             "variant": variant,
             "total_ms": median(totals),
             "minimum_ms": min(totals),
             "maximum_ms": max(totals),
-            "beyond_numpy_ms": median(totals) - base,
+            "beyond_numpy_ms": median([total - least for total, least in zip(totals, base, strict=True)]),
             "parts_ms": {
                 name: median([each["parts_ms"][name] for each in measured]) for name in measured[0]["parts_ms"]
             },

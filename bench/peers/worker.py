@@ -139,7 +139,6 @@ def first_result(request: dict[str, Any], replies: Any) -> None:
     mark("numpy")
     x = np.load(request["input"])
     mark("input")
-    spans: dict[str, float] = {}
     run: Any = np.copy
     if request["module"] != "numpy":
         peer = adapters(request["module"])
@@ -147,17 +146,11 @@ def first_result(request: dict[str, Any], replies: Any) -> None:
         for module in peer.RUNTIME:
             importlib.import_module(module)
         mark("import")
-        if hasattr(peer, "watch"):
-            peer.watch(spans)
-        mark("watch")
         run = peer.load(Path(request["path"]), request["variant"], request["threads"])
         mark("load")
     output = run(x)
     mark("first run")
     parts = {name: (ended - before) * 1e3 for (name, ended), (_, before) in zip(marks[1:], marks, strict=False)}
-    for name, seconds in spans.items():
-        parts[name] = seconds * 1e3
-        parts["first run"] -= seconds * 1e3
     for _ in range(request["runs"]):
         run(x)
     answer(

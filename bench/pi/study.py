@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from edgenet.commands.console import table
+from edgenet.dtypes import BATCH
 from edgenet.errors import InputError
-from edgenet.graph import BATCH, Graph
+from edgenet.graph import Graph
 from edgenet.kernels.isa import by_name
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import fx
 
-from edgenet.graph import BATCH, Graph, Node, Quantization, Tensor
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph, Node, Quantization, Tensor
 from edgenet.ops import OPERATIONS, OperationError, node_types, validate_node, with_defaults
 
 from .registry import Unsupported, operator_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgenet.graph import BATCH
+from edgenet.dtypes import BATCH
 
 from .context import Importer
 from .registry import Unsupported, handles

@@ -10,8 +10,9 @@ from torch import fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from edgenet.dtypes import BATCH
 from edgenet.errors import ConversionError
-from edgenet.graph import BATCH, Graph, Tensor
+from edgenet.graph import Graph, Tensor
 
 from . import activation, arithmetic, convolution, layout, normalization, passthrough, pooling, quantized, resizing  # noqa: F401
 from .context import Importer, module_path, source_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgenet.graph import BATCH
+from edgenet.dtypes import BATCH
 
 from .context import Importer
 from .registry import Unsupported

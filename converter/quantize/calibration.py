@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from edgenet.dtypes import BATCH
 from edgenet.errors import InputError
-from edgenet.graph import BATCH, Graph
+from edgenet.graph import Graph
 
 from .executor import Executor
 from .observers import Histogram

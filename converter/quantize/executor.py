@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgenet.graph import DTYPES, Graph, Tensor
+from edgenet.dtypes import DTYPES
+from edgenet.graph import Graph, Tensor
 from edgenet.ops import constant_value, infer_shapes, with_defaults
 
 from .float_ops import FLOAT, Call

@@ -195,7 +195,8 @@ def small_network() -> Any:
     """A depthwise and a pointwise convolution on 12 x 12 x 16, as a Graph."""
     import numpy as np
 
-    from edgenet.graph import BATCH, Graph, Node, Tensor
+    from edgenet.dtypes import BATCH
+    from edgenet.graph import Graph, Node, Tensor
 
     rng = np.random.default_rng(0)
     graph = Graph(inputs=["x"], outputs=["y"])

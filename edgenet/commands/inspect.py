@@ -12,8 +12,9 @@ import numpy as np
 
 from edgenet.commands.console import add_json, add_running, emit, megabytes, open_model, writable_target
 from edgenet.commands.layers import cost_rows, emit_cost, module_graph
+from edgenet.dtypes import BATCH
 from edgenet.errors import EdgenetError, InputError
-from edgenet.graph import BATCH, Graph
+from edgenet.graph import Graph
 
 TOLERANCE = 1e-4
 """float32 outputs agree when they differ by at most this part of the largest magnitude."""

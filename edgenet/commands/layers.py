@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.commands.console import emit, table
+from edgenet.dtypes import BATCH
 from edgenet.errors import ConversionError, InputError
-from edgenet.graph import BATCH, Graph, Node
+from edgenet.graph import Graph, Node
 
 SUMS = ("flops", "macs", "parameters", "bytes_read", "bytes_written")
 COLUMNS: tuple[str, ...] = ("name", "operation", "kind", "output", *SUMS, "intensity")

@@ -11,17 +11,19 @@ made it, and `kernels`: instruction set -> kernel name -> [offset, size], offset
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from edgenet import __version__
-from edgenet.engine import loader, trust
-from edgenet.engine.loader import Block
+from edgenet.engine import trust
 from edgenet.errors import EngineError
 from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, available, host
+
+if TYPE_CHECKING:
+    from edgenet.engine.blocks import Block
 
 MAGIC = b"EDGENET-KERNELS\n"
 _HEAD = len(MAGIC) + 8 + 32
@@ -35,6 +37,8 @@ class Bundle:
     """An opened bundle. Raises EngineError when the file cannot be trusted or is damaged."""
 
     def __init__(self, path: str):
+        import json
+
         self.path = path
         self.stale = False
         head = self._read(0, _HEAD)
@@ -68,12 +72,14 @@ class Bundle:
 
         Raises EngineError for a damaged one.
         """
+        from edgenet.engine import blocks
+
         entry = self._index.get(target.name, {}).get(name)
         if entry is None:
             return None
         try:
-            return loader.parse(self._read(self._start + entry[0], entry[1]), name, target)
-        except loader.Stale:
+            return blocks.parse(self._read(self._start + entry[0], entry[1]), name, target)
+        except blocks.Stale:
             if not self.stale:
                 self.stale = True
                 warnings.warn(f"{self.describe_stale()}; its kernels are not used.", stacklevel=6)
@@ -114,6 +120,15 @@ def bundles() -> list[Bundle]:
     return [_opened[place] for place in dict.fromkeys(places)]
 
 
+def identities() -> list[tuple[Any, ...]]:
+    """Place, size and times of the bundles that kernels are taken from. Raises EngineError, OSError."""
+    found = []
+    for each in bundles():
+        status = os.stat(each.path)
+        found.append((each.path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return found
+
+
 def find(name: str, target: InstructionSet) -> Block | None:
     """The block of a kernel from the first bundle that has it. Raises EngineError for a bundle that cannot be used."""
     return next((block for each in bundles() if (block := each.block(name, target)) is not None), None)
@@ -145,15 +160,16 @@ def best_target(has_compiler: Callable[[], bool]) -> InstructionSet:
 
 def write(path: str | os.PathLike[str], kernels: Mapping[InstructionSet, Mapping[str, Block]]) -> int:
     """Write blocks, by instruction set and kernel name, as a bundle; returns how many. A failure leaves nothing."""
+    import json
     import tempfile
 
     index: dict[str, dict[str, list[int]]] = {}
-    blocks: list[bytes] = []
+    contents: list[bytes] = []
     offset = 0
     for target, named in kernels.items():
         for name, block in named.items():
             index.setdefault(target.name, {})[name] = [offset, len(block.content)]
-            blocks.append(block.content)
+            contents.append(block.content)
             offset += len(block.content)
     text = json.dumps({"edgenet": __version__, "kernels": index}).encode()
     destination = os.path.abspath(path)
@@ -163,7 +179,7 @@ def write(path: str | os.PathLike[str], kernels: Mapping[InstructionSet, Mapping
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(MAGIC + len(text).to_bytes(8, "little") + sha256(text).digest() + text)
-                file.writelines(blocks)
+                file.writelines(contents)
             os.chmod(temporary, 0o644)
             os.replace(temporary, destination)
         except BaseException:
@@ -171,4 +187,4 @@ def write(path: str | os.PathLike[str], kernels: Mapping[InstructionSet, Mapping
             raise
     except OSError as error:
         raise EngineError(f"The kernel bundle {destination} cannot be written: {error.strerror}.") from None
-    return len(blocks)
+    return len(contents)

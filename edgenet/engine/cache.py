@@ -14,13 +14,16 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenet.engine import bundle, loader, trust
-from edgenet.engine.loader import Block, LoadedKernel
+from edgenet.engine.loader import Code, LoadedKernel
 from edgenet.errors import EngineError
 from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, host
-from edgenet.kernels.table import fingerprint, kernels
+
+if TYPE_CHECKING:
+    from edgenet.engine.blocks import Block
 
 Progress = Callable[[str, int, int], None]
 _loaded: dict[tuple[str, str], LoadedKernel] = {}
@@ -47,7 +50,7 @@ def has_compiler() -> bool:
 
 
 @cache
-def _compiler_versions() -> str:
+def compiler_versions() -> str:
     """Versions of the compilers by the names of their metadata's folders, which is cheaper than reading them."""
     found = {
         name
@@ -65,7 +68,9 @@ def path_of(name: str, target: InstructionSet) -> Path:
 
 
 def _file_name(name: str, target: InstructionSet) -> str:
-    key = sha256(f"{fingerprint(name, target)} {_compiler_versions()}".encode()).hexdigest()[:20]
+    from edgenet.kernels.table import fingerprint
+
+    key = sha256(f"{fingerprint(name, target)} {compiler_versions()}".encode()).hexdigest()[:20]
     return f"{name}-{key}.kernel"
 
 
@@ -82,6 +87,8 @@ def _warn(reason: str) -> None:
 
 def cached(names: Iterable[str], target: InstructionSet) -> dict[str, Block]:
     """Blocks of those kernels that are in the cache, trusted and whole."""
+    from edgenet.engine.blocks import parse
+
     found: dict[str, Block] = {}
     try:
         place = folder()
@@ -95,7 +102,7 @@ def cached(names: Iterable[str], target: InstructionSet) -> dict[str, Block]:
         return found
     for name in names:
         try:
-            found[name] = loader.parse(trust.read(f"{place}/{_file_name(name, target)}"), name, target)
+            found[name] = parse(trust.read(f"{place}/{_file_name(name, target)}"), name, target)
         except trust.Untrusted as reason:
             _warn(str(reason))
         except (OSError, ValueError):
@@ -176,9 +183,19 @@ def load_kernels(
     names = list(dict.fromkeys(names))
     with _lock:
         new = [name for name in names if (target.name, name) not in _loaded]
-        for name, block in blocks(new, target, progress).items():
-            _loaded[target.name, name] = loader.load(block)
+        if new:
+            added = loader.load(block.kernel for block in blocks(new, target, progress).values())
+            _loaded.update(((target.name, kernel.name), kernel) for kernel in added)
         return {name: _loaded[target.name, name] for name in names}
+
+
+def adopt(kernels: Iterable[Code], target: InstructionSet) -> list[LoadedKernel]:
+    """These kernels in executable memory; those that this process has loaded already are taken as they are."""
+    kernels = list(kernels)
+    with _lock:
+        new = [each for each in kernels if (target.name, each.name) not in _loaded]
+        _loaded.update(((target.name, kernel.name), kernel) for kernel in loader.load(new))
+        return [_loaded[target.name, each.name] for each in kernels]
 
 
 def _compile_missing(
@@ -194,6 +211,8 @@ def _compile_missing(
         )
     from concurrent.futures import ThreadPoolExecutor
 
+    from edgenet.engine.blocks import parse
+
     if progress is None and sys.stderr is not None and sys.stderr.isatty():
         progress = progress_line
     done = 0
@@ -201,7 +220,7 @@ def _compile_missing(
     def built(name: str, block: bytes) -> None:
         nonlocal done
         try:
-            found[name] = loader.parse(block, name, target)
+            found[name] = parse(block, name, target)
         except ValueError as reason:
             raise EngineError(
                 f"The compiled kernel {name} cannot be used ({reason}); start this program again."
@@ -230,10 +249,14 @@ def make_bundle(
     path: str | os.PathLike[str], targets: Iterable[InstructionSet], progress: Progress | None = None
 ) -> int:
     """Write every kernel of `targets` into one file (a kernel bundle); returns how many. Raises EngineError."""
+    from edgenet.kernels.table import kernels
+
     return bundle.write(path, {target: blocks(kernels(target), target, progress) for target in targets})
 
 
 def warmup(progress: Progress | None = None, target: InstructionSet | None = None) -> int:
     """Compile every kernel of the instruction set (default: this CPU's) into the cache. Returns how many there are."""
+    from edgenet.kernels.table import kernels
+
     target = target or host()
     return len(blocks(kernels(target), target, progress))

@@ -3,81 +3,66 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import mmap
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from edgenet.errors import EngineError
-from edgenet.kernels.digest import sha256
-from edgenet.kernels.isa import InstructionSet, architecture
-from edgenet.kernels.table import fingerprint
+from edgenet.kernels.isa import architecture
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PROT_READ, _PROT_EXEC = 1, 4
-_DIGEST_BYTES = 32
+_PAGE = 4096
+"""Where code begins: it addresses its constants by such pages on Arm."""
 ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 """C type of a kernel's entry point: slots, begin, end, thread. Calling it releases the interpreter lock."""
 
 
-class Stale(ValueError):
-    """A block that is whole, but made from other sources than those installed."""
+class Code(NamedTuple):
+    """A kernel's machine code, checked: the offset of its entry point, names and kinds of its slots in order."""
 
-
-class Block(NamedTuple):
-    """A compiled kernel that was checked: its bytes, and in them the entry offset, the slots and the code."""
-
-    content: bytes
     name: str
     entry: int
     slots: dict[str, str]
-    code: memoryview
+    code: memoryview | bytes
 
 
 class LoadedKernel(NamedTuple):
-    """A kernel in executable memory: its entry address, and the names and kinds of its slots in order."""
+    """A kernel in executable memory: the address of its entry point, and what was loaded."""
 
     name: str
     address: int
     slots: dict[str, str]
+    code: Code
     memory: mmap.mmap
 
 
-def parse(block: bytes, name: str, target: InstructionSet) -> Block:
-    """The contents of a block that holds kernel `name` for `target`, made from the sources that are installed.
-
-    Raises Stale for a block made from others, ValueError with the reason for one that is damaged or another kernel's.
-    Only what passes may be executed.
-    """
-    view = memoryview(block)
-    start = block.find(b"\n", _DIGEST_BYTES) + 1
-    if not start or sha256(view[_DIGEST_BYTES:]).digest() != block[:_DIGEST_BYTES]:
-        raise ValueError("damaged")
-    header, code = json.loads(block[_DIGEST_BYTES:start]), view[start:]
-    if header.get("kernel") != name or header.get("target") != target.name:
-        raise ValueError("the code of another kernel or CPU")
-    if header.get("fingerprint") != fingerprint(name, target):
-        raise Stale("made by another version of edgenet")
-    if header["size"] != len(code) or not 0 <= header["entry"] < len(code):
-        raise ValueError("damaged")
-    return Block(block, name, header["entry"], header["slots"], code)
-
-
-def load(block: Block) -> LoadedKernel:
-    """Put the code of a block into executable memory, which is never writable at the same time.
+def load(kernels: Iterable[Code]) -> list[LoadedKernel]:
+    """Put kernels into executable memory, which is never writable at the same time.
 
     Raises EngineError when the system refuses.
     """
-    _, name, entry, slots, code = block
-    memory = mmap.mmap(-1, len(code))
-    memory.write(code)
+    kernels = list(kernels)
+    places, end = [], 0
+    for each in kernels:
+        places.append(end)
+        end += -(-len(each.code) // _PAGE) * _PAGE
+    if not kernels:
+        return []
+    memory = mmap.mmap(-1, end)
+    for each, place in zip(kernels, places, strict=True):
+        memory[place : place + len(each.code)] = each.code
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    _flush_instructions(address, len(code))
-    size = -(-len(code) // mmap.PAGESIZE) * mmap.PAGESIZE
+    _flush_instructions(address, end)
+    size = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
     if _libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), _PROT_READ | _PROT_EXEC):
         raise EngineError(
             "The system does not allow executable memory (mprotect failed), which edgenet's kernels need."
         )
-    return LoadedKernel(name, address + entry, slots, memory)
+    return [
+        LoadedKernel(each.name, address + place + each.entry, each.slots, each, memory)
+        for each, place in zip(kernels, places, strict=True)
+    ]
 
 
 def _flush_instructions(address: int, size: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from edgenet.dtypes import BATCH
 from edgenet.engine.caches import cache_sizes
-from edgenet.graph import BATCH, Graph
+from edgenet.graph import Graph
 
 _SHARE = 4
 """The part of the last-level cache that the activations of a portion may take is one in so many."""

@@ -11,7 +11,7 @@ import numpy as np
 from edgenet.engine.limits import Limits, saved
 from edgenet.engine.program import Context
 from edgenet.engine.team import Team
-from edgenet.prepare.plan import Step
+from edgenet.prepare.plan import Plan, Step
 
 
 @dataclass
@@ -43,9 +43,8 @@ class Profile:
         return "\n".join(lines)
 
 
-def measure(context: Context, team: Team, repeats: int) -> Profile:
-    """Medians over `repeats` runs of a context whose inputs and outputs are attached."""
-    plan = context.plan
+def measure(context: Context, plan: Plan, team: Team, repeats: int) -> Profile:
+    """Medians over `repeats` runs of a context of a plan, whose inputs and outputs are attached."""
     stamps = np.zeros((len(plan.steps) + 1, 2), np.int64)
     durations = []
     for _ in range(repeats + 1):

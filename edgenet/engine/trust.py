@@ -5,8 +5,11 @@ Accepted owners are this process's user, root, and whoever owns the installed pa
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 Path = str | os.PathLike[str]
@@ -33,19 +36,32 @@ def check_folder(path: Path) -> None:
     _check(path, os.stat(path))
 
 
-def read(path: Path, offset: int = 0, size: int | None = None) -> bytes:
-    """Bytes of a trusted regular file from `offset`, all or at most `size`.
-
-    Raises Untrusted, OSError. What is checked is the opened file, so that exchanging it afterwards changes nothing; its
-    folder is up to the caller (`check_folder`).
-    """
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """Descriptor and size of a trusted regular file."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise Untrusted(f"{path} is not a regular file.")
         _check(path, status)
-        wanted = max(0, status.st_size - offset) if size is None else size
-        return os.pread(handle, wanted, offset)
+        yield handle, status.st_size
     finally:
         os.close(handle)
+
+
+def read(path: Path, offset: int = 0, size: int | None = None) -> bytes:
+    """Bytes of a trusted regular file from `offset`, all or at most `size`.
+
+    Raises Untrusted, OSError. What is checked is the opened file, so that exchanging it afterwards changes nothing; its
+    folder is up to the caller (`check_folder`).
+    """
+    with _opened(path) as (handle, whole):
+        return os.pread(handle, max(0, whole - offset) if size is None else size, offset)
+
+
+def map_file(path: Path) -> mmap.mmap:
+    """A trusted regular file in memory, for reading. Raises ValueError for an empty one; the rest is as for `read`."""
+    with _opened(path) as (handle, _):
+        populate = getattr(mmap, "MAP_POPULATE", 0)
+        return mmap.mmap(handle, 0, flags=mmap.MAP_PRIVATE | populate, prot=mmap.PROT_READ)

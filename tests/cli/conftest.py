@@ -15,7 +15,8 @@ from PIL import Image
 from edgenet.cli import main
 from edgenet.converter.golden import add_golden_pair
 from edgenet.converter.quantize import quantize
-from edgenet.graph import BATCH, Graph, Node, Preprocessing, Tensor
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph, Node, Preprocessing, Tensor
 
 CLASSES = ["ant", "bee", "cat", "dog"]
 SIZE = 12

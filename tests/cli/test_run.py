@@ -76,10 +76,11 @@ def test_kernels_of_an_unknown_instruction_set(refused: Callable) -> None:
 
 def test_warmup_reports_the_cache(command: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The loop over all kernels is the engine's; here one kernel stands for it."""
-    from edgenet.engine import cache
+    from edgenet.kernels import table
 
     monkeypatch.setenv("EDGENET_CACHE", str(tmp_path))
-    monkeypatch.setattr(cache, "kernels", lambda target: {"execute": None})
+    real = table.kernels
+    monkeypatch.setattr(table, "kernels", lambda target: {"execute": real(target)["execute"]})
     found = command("warmup", "--json").json
     assert found["kernels"] == 1
     assert found["folder"] == str(tmp_path)

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from edgenet.converter.evaluation import Accuracy, evaluation, wilson
+from edgenet.dtypes import BATCH
 from edgenet.errors import ConversionError
-from edgenet.graph import BATCH, Graph, Preprocessing, Tensor
+from edgenet.graph import Graph, Preprocessing, Tensor
 
 PREPROCESSING = Preprocessing(resize=8, crop=8, mean=(0, 0, 0), std=(1, 1, 1))
 LABELS = ["cat", "dog, hound", "sea lion"]

@@ -11,8 +11,9 @@ import edgenet
 from edgenet import images
 from edgenet.converter import convert
 from edgenet.converter.samples import LIMIT, calibration_samples
+from edgenet.dtypes import BATCH
 from edgenet.errors import ConversionError, InputError
-from edgenet.graph import BATCH, Graph, Tensor
+from edgenet.graph import Graph, Tensor
 
 PREPROCESSING = edgenet.Preprocessing(10, 8)
 

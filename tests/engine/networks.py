@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgenet.graph import BATCH, Graph, Node, Tensor
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph, Node, Tensor
 from edgenet.ops import infer_shapes
 
 RELU6 = {"kind": "clamp", "min": 0.0, "max": 6.0}

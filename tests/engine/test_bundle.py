@@ -11,6 +11,7 @@ import pytest
 import edgenet
 from edgenet.engine import bundle, cache
 from edgenet.errors import EngineError
+from edgenet.kernels import table
 from edgenet.kernels.isa import by_name, host
 from tests.engine import blocks
 from tests.engine.blocks import DAMAGED, NAME
@@ -191,7 +192,8 @@ def test_warmup_writes_a_bundle_for_several_cpus(monkeypatch, tmp_path, capsys):
     """The command with a kernel table of one row."""
     from edgenet.cli import main
 
-    monkeypatch.setattr(cache, "kernels", lambda target: [NAME])
+    real = table.kernels
+    monkeypatch.setattr(table, "kernels", lambda target: {NAME: real(target)[NAME]})
     path = tmp_path / "kernels.bundle"
     arguments = ["--target", "cortex-a72", "--target", "cortex-a76", "--target", "x86-64-v3", "-o", str(path), "--json"]
     assert main(["warmup", *arguments]) == 0

@@ -12,7 +12,9 @@ import pytest
 
 import edgenet
 from edgenet.engine import cache, loader, trust
+from edgenet.engine.blocks import parse
 from edgenet.errors import EngineError
+from edgenet.kernels import table
 from edgenet.kernels.isa import host
 from edgenet.kernels.table import kernel
 from tests.engine import blocks
@@ -49,7 +51,7 @@ def builds(good, monkeypatch):
 
 
 def test_a_good_file_is_used(stored, builds):
-    assert cache.blocks([NAME], host())[NAME].name == NAME
+    assert cache.blocks([NAME], host())[NAME].kernel.name == NAME
     assert builds == []
     assert stat.S_IMODE(stored.stat().st_mode) & 0o022 == 0
     assert stat.S_IMODE(stored.parent.stat().st_mode) & 0o022 == 0
@@ -67,15 +69,15 @@ def test_a_bad_file_is_replaced_and_never_run(state, good, stored, builds):
 
 
 def test_other_sources_have_another_file(stored, builds, monkeypatch):
-    monkeypatch.setattr(cache, "fingerprint", lambda name, target: "other")
+    monkeypatch.setattr(table, "fingerprint", lambda name, target: "other")
     assert cache.path_of(NAME, host()) != stored
     cache.blocks([NAME], host())
     assert builds == [NAME]
 
 
 def test_other_compilers_have_another_file(stored, monkeypatch):
-    assert "numba-" in cache._compiler_versions()
-    monkeypatch.setattr(cache, "_compiler_versions", lambda: "numba-9.dist-info")
+    assert "numba-" in cache.compiler_versions()
+    monkeypatch.setattr(cache, "compiler_versions", lambda: "numba-9.dist-info")
     assert cache.path_of(NAME, host()) != stored
 
 
@@ -121,7 +123,7 @@ def test_an_unusable_folder_gives_a_warning(builds, tmp_path, monkeypatch):
     monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "file" / "below"))
     monkeypatch.setattr(cache, "_warned", False)
     with pytest.warns(UserWarning, match="cannot be used"):
-        assert cache.blocks([NAME], host())[NAME].name == NAME
+        assert cache.blocks([NAME], host())[NAME].kernel.name == NAME
     assert builds == [NAME]
 
 
@@ -154,7 +156,7 @@ def test_writers_do_not_disturb_readers(good, stored):
 
 
 def test_memory_is_never_writable_and_executable(good):
-    kernel = loader.load(loader.parse(good, NAME, host()))
+    kernel = loader.load([parse(good, NAME, host()).kernel])[0]
     with open("/proc/self/maps") as file:
         ranges = [line.split()[:2] for line in file]
     spans = {rights for span, rights in ranges if _inside(kernel.address, span)}
@@ -172,7 +174,7 @@ def test_the_instruction_cache_is_flushed_on_arm(good, monkeypatch):
     real = loader.ctypes.CDLL
     monkeypatch.setattr(loader, "architecture", lambda: "aarch64")
     monkeypatch.setattr(loader.ctypes, "CDLL", lambda name: called.append(name) or real(name))
-    assert loader.load(loader.parse(good, NAME, host())).address
+    assert loader.load([parse(good, NAME, host()).kernel])[0].address
     assert called == ["libgcc_s.so.1"]
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import edgenet
+from edgenet.dtypes import BATCH
 from edgenet.engine import portions
-from edgenet.graph import BATCH, Graph, Node, Tensor
+from edgenet.graph import Graph, Node, Tensor
 from edgenet.ops import infer_shapes
 from tests.engine.networks import separable
 

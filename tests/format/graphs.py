@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgenet.graph import BATCH, Graph, Node, Preprocessing, Quantization, Tensor
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph, Node, Preprocessing, Quantization, Tensor
 from edgenet.ops import infer_shapes
 
 from .many_operations import many_float_graph, many_int8_graph

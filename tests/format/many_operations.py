@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.graph import BATCH, Graph, Node, Quantization, Tensor
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph, Node, Quantization, Tensor
 from edgenet.ops import infer_shapes
 
 FLOAT_BRANCHES: list[tuple[str, dict[str, Any]]] = [

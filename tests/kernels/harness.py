@@ -8,6 +8,7 @@ import numpy as np
 
 from edgenet import reference
 from edgenet.engine.cache import load_kernels
+from edgenet.engine.link import link
 from edgenet.engine.program import Context
 from edgenet.graph import Graph
 from edgenet.kernels.isa import InstructionSet, available, host
@@ -28,7 +29,7 @@ def execute(
     int8 arrays are as the graph defines them.
     """
     plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads, memory=memory)
-    context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
+    context = Context(link(plan, load_kernels({step.kernel for step in plan.steps}, target)))
     context._arena[:] = 0x7F
     inputs, outputs = {}, {}
     for name in graph.inputs:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edgenet.graph import BATCH, Graph, Node, Tensor
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph, Node, Tensor
 from edgenet.ops import infer_shapes
 from tests.kernels.harness import TARGETS, check
 from tests.ops.builder import one_node

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgenet.engine.cache import load_kernels
+from edgenet.engine.link import link
 from edgenet.engine.loader import ENTRY_TYPE
 from edgenet.engine.program import Context
 from edgenet.prepare.prepare import prepare
@@ -59,7 +60,7 @@ def graphs():
 def test_units_are_independent(target, graph, arrays):
     whole = execute(graph, arrays, target, threads=3)[0]["y"]
     plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, 3)
-    context = Context(plan, load_kernels({step.kernel for step in plan.steps}, target))
+    context = Context(link(plan, load_kernels({step.kernel for step in plan.steps}, target)))
     inputs = {name: guarded(to_memory(arrays[name], target)) for name in graph.inputs}
     for name, array in inputs.items():
         context.attach(name, array.ctypes.data)

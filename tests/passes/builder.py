@@ -9,7 +9,8 @@ import numpy as np
 
 from edgenet import reference
 from edgenet.converter.passes.rewrite import check, copy_graph
-from edgenet.graph import BATCH, Graph, Node, Tensor
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph, Node, Tensor
 from edgenet.ops import node_types, operation, with_defaults
 
 RELU = {"kind": "clamp", "min": 0.0, "max": None}

@@ -1,0 +1,113 @@
+"""From a plan to a program: slots in the order of their kernels, every address as an offset from a base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgenet.engine.loader import LoadedKernel
+from edgenet.engine.memory import address_of
+from edgenet.engine.program import ARENA, LINE_WORDS, OTHERS, OWN, STEP_WORDS, Linked, Port, Program
+from edgenet.errors import EngineError
+from edgenet.prepare.plan import Operand, Packed, Plan, Scratch, Step
+
+_MOST_UNITS = 1 << 30
+
+
+def link(plan: Plan, kernels: Mapping[str, LoadedKernel]) -> Linked:
+    """The plan's program, with the addresses of its packed constants and kernels.
+
+    `owners` of the result are the constants, then the kernels, in the order of their addresses.
+    Raises EngineError when a step does not fit its kernel.
+    """
+    return _Linker(plan, kernels).linked()
+
+
+class _Linker:
+    def __init__(self, plan: Plan, kernels: Mapping[str, LoadedKernel]):
+        self.plan, self.kernels = plan, kernels
+        self.relocations: list[tuple[int, int, int]] = []
+        self.patches: dict[str, list[tuple[int, int]]] = {}
+        packed = (v.array for step in plan.steps for v in step.slots.values() if isinstance(v, Packed))
+        self.constants = list({id(array): array for array in packed}.values())
+        self.base_of = {id(array): OTHERS + i for i, array in enumerate(self.constants)}
+        self.used = list(dict.fromkeys(step.kernel for step in plan.steps))
+        self.kernel_base = {name: OTHERS + len(self.constants) + i for i, name in enumerate(self.used)}
+
+    def linked(self) -> Linked:
+        plan = self.plan
+        slots: list[int] = []
+        places = []
+        for step in plan.steps:
+            places.append(len(slots))
+            slots += self._slots(step, len(slots))
+        records: list[int] = []
+        first, end = len(slots), len(slots) + STEP_WORDS * len(plan.steps)
+        counters = LINE_WORDS * (plan.threads + 1)
+        for index, (step, place) in enumerate(zip(plan.steps, places, strict=True)):
+            if step.units + step.grain > _MOST_UNITS:
+                raise EngineError(f"{step.node}: {step.units} units of work are too many.")
+            here = first + len(records)
+            self.relocations += [
+                (here, self.kernel_base[step.kernel], 0),
+                (here + 3, OWN, place * 8),
+                (here + 4, OWN, (end + index * counters) * 8),
+            ]
+            records += [0, step.units, step.grain, *[0] * (STEP_WORDS - 3)]
+        table = np.array(self.relocations, np.int64).reshape(-1, 3)
+        program = Program(
+            threads=plan.threads,
+            steps=len(plan.steps),
+            arena_bytes=plan.arena_bytes,
+            words=np.array(slots + records, np.int64),
+            counters=counters * max(len(plan.steps), 1),
+            places=table[:, 0].copy(),
+            bases=table[:, 1].copy(),
+            offsets=table[:, 2].copy(),
+            patches=self.patches,
+            inputs=self._ports(plan.inputs),
+            outputs=self._ports(plan.outputs),
+        )
+        kernels = [self.kernels[name] for name in self.used]
+        addresses = [*map(address_of, self.constants), *(kernel.address for kernel in kernels)]
+        return Linked(program, addresses, (self.constants, kernels))
+
+    def _ports(self, names: list[str]) -> list[Port]:
+        tensors, root = self.plan.tensors, self.plan.root
+        return [Port(name, tensors[name].shape, tensors[name].dtype, root[name]) for name in names]
+
+    def _slots(self, step: Step, place: int) -> list[int]:
+        """The words of a step's slots, which begin at `place`, in whole cache lines."""
+        kernel = self.kernels[step.kernel]
+        if set(step.slots) != set(kernel.slots):
+            wrong = set(step.slots) ^ set(kernel.slots)
+            raise EngineError(f"{step.node}: the slots {sorted(wrong)} do not match the kernel {kernel.name}.")
+        words = [0] * (-(-max(len(kernel.slots), 1) // LINE_WORDS) * LINE_WORDS)
+        scratch = self.plan.scratch_offset
+        for i, (name, kind) in enumerate(kernel.slots.items()):
+            value = step.slots[name]
+            if kind == "float":
+                if not isinstance(value, int | float | np.floating):
+                    raise EngineError(f"{step.node}: slot {name} of {kernel.name} is a float.")
+                words[i] = int(np.float32(value).view(np.uint32))
+            elif isinstance(value, Operand):
+                self._operand(value, place + i)
+            elif isinstance(value, Packed):
+                self.relocations.append((place + i, self.base_of[id(value.array)], 0))
+            elif isinstance(value, Scratch):
+                self.relocations.append((place + i, ARENA, scratch))
+                scratch += value.bytes_per_thread * self.plan.threads
+            elif isinstance(value, int | np.integer):
+                words[i] = int(value)
+            else:
+                raise EngineError(f"{step.node}: slot {name} of {kernel.name} is an integer.")
+        return words
+
+    def _operand(self, operand: Operand, place: int) -> None:
+        root = self.plan.root[operand.tensor]
+        placement = self.plan.placements[root]
+        if placement.kind == "arena":
+            self.relocations.append((place, ARENA, placement.offset + operand.offset))
+        else:
+            self.patches.setdefault(root, []).append((place, operand.offset))
