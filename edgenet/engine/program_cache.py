@@ -6,9 +6,9 @@ and times in the file system), the files of the installed package, the instructi
 code: it is run only if nobody else could change it (see `edgenet.engine.trust`), if it is whole, and if its key is the
 one looked for; in every other case the network is prepared anew. The oldest programs give way to new ones.
 
-The file: MAGIC, the size of the header (8 bytes, little-endian), from byte 32 on the digest (see `_digest`) of all that
-follows; the header (`marshal`: numbers, texts and lists); the program's words, the code of its kernels and its
-constants, each of them from a multiple of 64 bytes on; zeros up to whole pages behind the digest.
+The file: MAGIC, the size of the header (8 bytes, little-endian), from byte 32 on the digest of all else (`_digest`); the
+header (`marshal`: numbers, texts and lists); the program's words, the code of its kernels and its constants, each of
+them from a multiple of 64 bytes on; zeros up to whole pages behind the digest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from edgenet.mapped import MappedFile
 
 MAGIC = b"EDGENET-PROGRAM\n"
-_HEAD = 64
+_DIGEST, _HEAD = 32, 64
 _PAGE = 4096
 _LINE = 64
 _MARSHAL = 4
@@ -110,9 +110,10 @@ def find(name: str, target: InstructionSet) -> Stored | None:
     return None
 
 
-def _digest(content: Any) -> bytes:
-    """SHA-256 over a sum of each page, in which every word counts with a factor of its own."""
-    return sha256((np.frombuffer(content, np.uint64).reshape(-1, _PAGE // 8) @ _ODD).tobytes()).digest()
+def _digest(head: Any, content: Any) -> bytes:
+    """SHA-256 over what precedes the digest and a sum of each page, where every word has a factor of its own."""
+    sums = np.frombuffer(content, np.uint64).reshape(-1, _PAGE // 8) @ _ODD
+    return sha256(bytes(head) + sums.tobytes()).digest()
 
 
 def _parse(content: mmap.mmap, name: str, target: InstructionSet) -> Stored:
@@ -120,7 +121,7 @@ def _parse(content: mmap.mmap, name: str, target: InstructionSet) -> Stored:
     view = memoryview(content)
     size = int.from_bytes(view[len(MAGIC) : len(MAGIC) + 8], "little")
     whole = len(view) > _HEAD and (len(view) - _HEAD) % _PAGE == 0 and size <= len(view) - _HEAD
-    if view[: len(MAGIC)] != MAGIC or not whole or _digest(view[_HEAD:]) != view[_HEAD - 32 : _HEAD]:
+    if not whole or view[: len(MAGIC)] != MAGIC or _digest(view[:_DIGEST], view[_HEAD:]) != view[_DIGEST:_HEAD]:
         raise ValueError("damaged")
     try:
         header = marshal.loads(view[_HEAD : _HEAD + size])
@@ -175,9 +176,9 @@ def store(name: str, linked: Linked, engine: Iterable[LoadedKernel], inputs: Inp
     text += bytes(-len(text) % _LINE)
     content = b"".join([text, *body.pieces])
     content += bytes(-len(content) % _PAGE)
-    head = MAGIC + len(text).to_bytes(8, "little")
+    head = (MAGIC + len(text).to_bytes(8, "little")).ljust(_DIGEST, b"\0")
     try:
-        _write(path_of(name), [head, bytes(_HEAD - 32 - len(head)), _digest(content), content])
+        _write(path_of(name), [head, _digest(head, content), content])
     except (OSError, trust.Untrusted):
         return
 

@@ -110,7 +110,19 @@ def _damaged(content: bytes) -> dict[str, bytes]:
     found = {"empty": b"", "junk": b"junk" * 5000, "longer": content + b"\0", "a page longer": content + bytes(4096)}
     for size in (1, 31, 64, 4096, len(content) // 2, len(content) - 4096, len(content) - 1):
         found[f"the first {size} bytes"] = content[:size]
-    for place in (0, 16, 20, 40, 64, 70, len(content) - 5000, *(rng.randrange(64, len(content)) for _ in range(60))):
+    for place in (
+        0,
+        16,
+        17,
+        20,
+        25,
+        31,
+        40,
+        64,
+        70,
+        len(content) - 5000,
+        *(rng.randrange(64, len(content)) for _ in range(60)),
+    ):
         changed = bytearray(content)
         changed[place] ^= 1 << rng.randrange(8)
         found[f"a bit of byte {place}"] = bytes(changed)
@@ -272,9 +284,9 @@ def test_only_single_samples_of_the_declared_size_are_stored(folder, path):
 
 
 def test_int8_and_samplewise_networks(folder, tmp_path, prepared):
-    from edgenet.converter.quantize import quantize  # needs torch
-
     pytest.importorskip("torch")
+    from edgenet.converter.quantize import quantize
+
     quantize(separable(), [X]).save(str(tmp_path / "q.edgenet"))
     expected = edgenet.load(str(tmp_path / "q.edgenet"), 2).run(X)
     prepared.clear()
