@@ -6,9 +6,9 @@ and times in the file system), the files of the installed package, the instructi
 code: it is run only if nobody else could change it (see `edgenet.engine.trust`), if it is whole, and if its key is the
 one looked for; in every other case the network is prepared anew. The oldest programs give way to new ones.
 
-The file: MAGIC, the size of the header (8 bytes, little-endian), from byte 32 on the digest of all else (`_digest`); the
-header (`marshal`: numbers, texts and lists); the program's words, the code of its kernels and its constants, each of
-them from a multiple of 64 bytes on; zeros up to whole pages behind the digest.
+The file: MAGIC, the size of the header (8 bytes, little-endian), from byte 32 on the digest of all else (`_digest`);
+the header (`marshal`: numbers, texts and lists); the program's words, the code of its kernels and its constants, each
+of them from a multiple of 64 bytes on; zeros up to whole pages behind the digest.
 """
 
 from __future__ import annotations
