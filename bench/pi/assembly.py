@@ -126,10 +126,15 @@ def way_around(blocks: dict[str, Block], start: str, stored: int) -> tuple[str, 
 
 
 def multiplying_round(blocks: dict[str, Block], stored: int) -> Round:
-    """The round of the block with the most products, the widest tile, which stores `stored` bytes."""
-    label = max(blocks, key=lambda name: (_total(blocks[name], products), -len(blocks[name].instructions)))
-    around, body = way_around(blocks, label, stored), tuple(blocks[label].instructions)
-    return Round(body, around) if label in blocks[label].successors else Round((), body + around)
+    """The round that stores `stored` bytes, of the block with the most products. Raises EngineError without one."""
+    multiplying = [name for name in blocks if _total(blocks[name], products)]
+    for label in sorted(multiplying, key=lambda n: (-_total(blocks[n], products), len(blocks[n].instructions))):
+        try:
+            around, body = way_around(blocks, label, stored), tuple(blocks[label].instructions)
+        except EngineError:
+            continue
+        return Round(body, around) if label in blocks[label].successors else Round((), body + around)
+    raise EngineError(f"The kernel's code has no round with products that stores {stored} bytes.")
 
 
 def storing_cycle(blocks: dict[str, Block], stored: int) -> tuple[str, ...]:

@@ -86,16 +86,23 @@ class Tile:
     element: int
 
 
+def _paired(step: Step, plan: Plan) -> bool:
+    """Whether a depthwise step takes two rows at a time: a loop over what both read, between rows of one alone."""
+    return bool(step.slots.get("paired") and kernel(step.kernel, plan.target).constants[-1])
+
+
 def tile_of(step: Step, plan: Plan) -> Tile:
     """The tile of a step's kernel."""
     row = kernel(step.kernel, plan.target)
     values, int8 = row.constants, step.kernel.startswith("s8")
     if row.factory == "depthwise_wide":
         return Tile(values[5], values[6], 1)
+    if row.factory == "depthwise_strided_rows":
+        return Tile(values[4], values[5], 1)
     if row.factory == "depthwise_general":
         rows = values[0] if int8 else 1
     elif row.factory == "depthwise":
-        rows = values[4] * values[5] if int8 else values[2]
+        rows = values[4] * values[5] if int8 else values[2] * (2 if _paired(step, plan) else 1)
     else:
         return Tile(values[0], values[2] if int8 else values[1], 4 if not int8 or step.slots["as_float"] else 1)
     return Tile(rows, 1, 4 if not int8 or step.slots["as_float"] else 1)
@@ -136,6 +143,8 @@ def _depthwise(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board:
     tile = tile_of(step, plan)
     loop, around = _rounds(blocks, tile, _plain(step), board)
     turns = _number(step, "kernel_height") if loop else 0
+    if _paired(step, plan):
+        turns -= _number(step, "stride_y")
     rounds = stored / (tile.rows * tile.vectors * LANES * tile.element)
     cycles = rounds * (turns * mca.cycles(board.model, loop) + around)
     if "in_columns" in step.slots:  # columns of the input are interleaved first

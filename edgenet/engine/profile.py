@@ -38,7 +38,8 @@ class Profile:
         for row in self.rows:
             shape = "x".join(map(str, row["shape"]))
             figures = f"{row['ms']:8.3f} {row['share']:6.1%} {row['gflops']:8.1f}"
-            lines.append(f"{figures}  {row['kernel']:24} {shape:16} {row['name']}")
+            limit = "" if row["roofline"] is None else f"{row['roofline']:.0%}"
+            lines.append(f"{figures} {limit:>6}  {row['kernel']:24} {shape:16} {row['name']}")
         lines.append(f"{self.total_ms:8.3f} ms in total, {self.threads} threads, {self.isa}")
         return "\n".join(lines)
 

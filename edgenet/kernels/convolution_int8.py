@@ -3,7 +3,8 @@
 The tile and the panels are those of `gemm_int8`; every group of channels begins with a panel of its own, and each tap's
 depth is filled up to whole groups of products. Where a group is four bytes the tile reads the input itself, another set
 of row addresses for each tap; else a unit first gathers its pixels' taps, widened to int16, in the thread's scratch.
-A tap outside of the input reads a row that holds the zero point.
+A tap outside of the input reads a row that holds the zero point; a kernel row that lies outside for a whole tile is
+summed once for all of its pixels, or left out where the zero point is stored as 0.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numba import njit
 
 from edgenet.kernels.epilogue_int8 import SUMS_BYTES, settle
 from edgenet.kernels.gemm_int8 import accumulator, over_pixels, row_product, row_widener
+from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_int8 import load_row_i32
@@ -27,6 +29,7 @@ from edgenet.kernels.tuples import (
     each_multiply,
     each_remainder,
     each_within,
+    greatest,
     least,
     sequence,
 )
@@ -55,9 +58,31 @@ def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any
         in_y = each_add(each_multiply(each_remainder(line, out_height), stride_y), -top)
         base = each_add(each_multiply(each_divide(line, out_height), image_stride), x)
         base = each_add(base, each_add(each_multiply(in_y, row_stride), each_multiply(in_x, pixel_stride)))
-        sums = repeat(load_row_i32(w, 0, columns), height_in_rows)
-        tap = w + 8 * panel_width
-        for tap_y in range(kernel_height):
+        row_bytes = kernel_width * groups * panel_width * 4
+        first_row, last_row = 0, kernel_height
+        together = line[0] == line[height_in_rows - 1]
+        if together and dilation_y == 1:
+            first_row = least(greatest(0, -in_y[0]), kernel_height)
+            last_row = greatest(least(kernel_height, height - in_y[0]), first_row)
+        within = together and in_x[0] >= 0 and in_x[height_in_rows - 1] + kernel_width <= width
+        adjacent = within and dilation_y == 1 and dilation_x == 1 and pixel_stride == groups * 4
+        start = repeat(load_row_i32(w, 0, columns), 1)
+        if load_word(outside) != 0:
+            tap = w + 8 * panel_width
+            for tap_y in range(kernel_height - (last_row - first_row)):
+                if tap_y == first_row:
+                    tap += (last_row - first_row) * row_bytes
+                for _ in range(kernel_width):
+                    start = accumulate(start, sequence(outside, 0, 1), groups, tap)
+                    tap += groups * panel_width * 4
+        sums = repeat(start[0], height_in_rows)
+        tap = w + 8 * panel_width + first_row * row_bytes
+        for tap_y in range(first_row, last_row):
+            if adjacent:
+                places = each_add(base, tap_y * row_stride)
+                sums = accumulate(sums, places, groups * kernel_width, tap)
+                tap += row_bytes
+                continue
             inside_y = each_within(each_add(in_y, tap_y * dilation_y), height)
             for tap_x in range(kernel_width):
                 inside = each_and(inside_y, each_within(each_add(in_x, tap_x * dilation_x), width))

@@ -1,9 +1,9 @@
 """float32 depthwise convolution, vectorised over channels.
 
-One output row at a time, in tiles of `columns` outputs (or of one fewer, or small ones at the end); for each tile all
-channel blocks. Columns that touch the padding read a vector of zeros, rows outside the input are left out. The last
-channel block is moved back to end with the last channel. Weights are packed [block][bias, then kernel_height x
-kernel_width][lanes].
+One output row at a time, or two adjacent ones, in tiles of `columns` outputs (or of one fewer, or small ones at the
+end); for each tile all channel blocks. Columns that touch the padding read a vector of zeros, rows outside the input
+are left out (of a pair, read as zeros). The last channel block is moved back to end with the last channel. Weights are
+packed [block][bias, then kernel_height x kernel_width][lanes].
 """
 
 from __future__ import annotations
@@ -15,10 +15,19 @@ from numba import njit
 
 from edgenet.kernels.epilogue_f32 import activate
 from edgenet.kernels.simd import add, fma, lane_count, load_f32, load_row_f32, load_tile_f32, repeat, store_tile_f32
-from edgenet.kernels.simd_depthwise import convolve_row_f32, convolve_row_partial_f32
+from edgenet.kernels.simd_depthwise import convolve_row_f32, convolve_row_partial_f32, convolve_rows_f32
 from edgenet.kernels.simd_masked import load_partial_f32, load_tile_partial, store_tile_partial
 from edgenet.kernels.simd_tuples import as_tile
-from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_within, greatest, least, sequence
+from edgenet.kernels.tuples import (
+    each_add,
+    each_and,
+    each_choose,
+    each_multiply,
+    each_within,
+    greatest,
+    least,
+    sequence,
+)
 
 
 def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool) -> Any:
@@ -70,10 +79,79 @@ def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool
     return tile
 
 
-def depthwise(kernel_width: int, step: int, columns: int, partial: int) -> Callable[..., None]:
+def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
+    """Outputs first..first+count-1 of two adjacent rows, all channel blocks; what both rows need is loaded once.
+
+    `clipped`: rows and columns outside the input read zeros.
+    """
+    span = (count - 1) * step + kernel_width
+
+    @njit(inline="always")
+    def at(line, row, offsets, inside, zeros, height):
+        places = each_add(offsets, line)
+        if clipped:
+            within = each_within(repeat(row, span), height)
+            places = each_choose(each_and(inside, within), places, zeros)
+        return places
+
+    @njit(inline="always")
+    def pair(source, window, target, y_row, residual_row, first):
+        x, row_stride, pixel_stride, zeros, width, height = source
+        left, stride_y, top = window
+        y, y_stride, residual, residual_stride, weights, kernel_height, channels, low, high, activation = target
+        lanes = lane_count()
+        columns = sequence(first * step - left, 1, span)
+        inside = each_within(columns, width)
+        offsets = each_multiply(columns, pixel_stride)
+        row_bytes = kernel_width * lanes * 4
+        shift = stride_y * row_bytes
+        y_places = sequence(y + first * y_stride, y_stride, count)
+        r_places = sequence(residual + first * residual_stride, residual_stride, count)
+        for block in range((channels + lanes - 1) // lanes):
+            channel = least(block * lanes, channels - lanes)
+            w = weights + block * (kernel_height * row_bytes + lanes * 4)
+            upper = repeat(load_f32(w, 0), count)
+            lower = upper
+            w += lanes * 4
+            line = x + top * row_stride + channel * 4
+            row = top
+            for _ in range(stride_y):
+                places = at(line, row, offsets, inside, zeros, height)
+                upper = convolve_row_f32(upper, places, load_row_f32(w, 0, kernel_width), step)
+                line += row_stride
+                row += 1
+                w += row_bytes
+            for _ in range(kernel_height - stride_y):
+                places = at(line, row, offsets, inside, zeros, height)
+                taps = load_row_f32(w, 0, kernel_width)
+                upper, lower = convolve_rows_f32(
+                    upper, lower, places, taps, load_row_f32(w - shift, 0, kernel_width), step
+                )
+                line += row_stride
+                row += 1
+                w += row_bytes
+            for _ in range(stride_y):
+                places = at(line, row, offsets, inside, zeros, height)
+                lower = convolve_row_f32(lower, places, load_row_f32(w - shift, 0, kernel_width), step)
+                line += row_stride
+                row += 1
+                w += row_bytes
+            above = as_tile(upper)
+            below = as_tile(lower)
+            if residual != 0:
+                above = add(above, load_tile_f32(r_places, channel, above))
+                below = add(below, load_tile_f32(each_add(r_places, residual_row), channel, below))
+            store_tile_f32(activate(above, low, high, activation), y_places, channel)
+            store_tile_f32(activate(below, low, high, activation), each_add(y_places, y_row), channel)
+
+    return pair
+
+
+def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: int) -> Callable[..., None]:
     """Depthwise convolution of `kernel_width` columns, horizontal stride `step`, no dilation. Unit: one output row.
 
-    `partial`: fewer channels than lanes; all accesses are masked.
+    `partial`: fewer channels than lanes; all accesses are masked. `pairs`: where the slot `paired` asks for it, two
+    rows at a time, of at least `columns` - 1 outputs; kernel_height >= stride_y.
     """
     less = columns - 1
     wide = _tile(kernel_width, step, columns, False, bool(partial))
@@ -82,6 +160,10 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int) -> Calla
     narrow_clipped = _tile(kernel_width, step, less, True, bool(partial))
     four = _tile(kernel_width, step, 4, True, bool(partial))
     single = _tile(kernel_width, step, 1, True, bool(partial))
+    wide_pair = _pair(kernel_width, step, columns, False)
+    wide_pair_clipped = _pair(kernel_width, step, columns, True)
+    narrow_pair = _pair(kernel_width, step, less, False)
+    narrow_pair_clipped = _pair(kernel_width, step, less, True)
 
     def kernel(
         begin: int,
@@ -106,21 +188,22 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int) -> Calla
         residual_stride: int,
         weights: int,
         channels: int,
+        paired: int,
         low: float,
         high: float,
         activation: int,
     ):
-        for unit in range(begin, end):
+        y_row = out_width * y_stride
+        residual_row = out_width * residual_stride
+        unit = begin
+        while unit < end:
             out_y = unit % out_height
             start_y = out_y * stride_y - top
-            top_tap = least(greatest(0, -start_y), kernel_height)
-            taps = greatest(least(kernel_height, height - start_y) - top_tap, 0)
-            source = (x + (unit // out_height) * image_stride, row_stride, pixel_stride, zeros, width)
-            window = (left, top_tap, taps, start_y + top_tap)
+            image = x + (unit // out_height) * image_stride
             target = (
-                y + unit * out_width * y_stride,
+                y + unit * y_row,
                 y_stride,
-                residual + unit * out_width * residual_stride,
+                residual + unit * residual_row,
                 residual_stride,
                 weights,
                 kernel_height,
@@ -130,6 +213,33 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int) -> Calla
                 activation,
             )
             first = 0
+            if pairs and paired != 0 and unit + 1 < end and out_y + 1 < out_height:
+                whole = start_y >= 0 and start_y + stride_y + kernel_height <= height
+                both = (image, row_stride, pixel_stride, zeros, width, height)
+                from_row = (left, stride_y, start_y)
+                while first < out_width:
+                    count = columns
+                    if (out_width - first) % columns != 0:
+                        count = less
+                        first = least(first, out_width - less)
+                    from_x = first * step - left
+                    inside = whole and from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
+                    if count == columns:
+                        if inside:
+                            wide_pair(both, from_row, target, y_row, residual_row, first)
+                        else:
+                            wide_pair_clipped(both, from_row, target, y_row, residual_row, first)
+                    elif inside:
+                        narrow_pair(both, from_row, target, y_row, residual_row, first)
+                    else:
+                        narrow_pair_clipped(both, from_row, target, y_row, residual_row, first)
+                    first += count
+                unit += 2
+                continue
+            top_tap = least(greatest(0, -start_y), kernel_height)
+            taps = greatest(least(kernel_height, height - start_y) - top_tap, 0)
+            source = (image, row_stride, pixel_stride, zeros, width)
+            window = (left, top_tap, taps, start_y + top_tap)
             while first < out_width:
                 missing = out_width - first
                 if missing % columns == 0:
@@ -163,6 +273,7 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int) -> Calla
                 else:
                     single(source, window, target, first)
                 first += count
+            unit += 1
 
     return kernel
 

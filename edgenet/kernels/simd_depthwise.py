@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.ir as ir
+from numba.core import types
 from numba.extending import intrinsic
 
 from edgenet.kernels.simd import emit_fma
@@ -36,6 +37,34 @@ def convolve_row_f32(typingctx: Any, sums: Any, places: Any, weights: Any, step:
         return pack(context, builder, sig.return_type, values)
 
     return sums(sums, places, weights, step), codegen
+
+
+@intrinsic(prefer_literal=True)
+def convolve_rows_f32(
+    typingctx: Any, upper: Any, lower: Any, places: Any, taps: Any, other_taps: Any, step: Any
+) -> Any:
+    """convolve_rows_f32(upper, lower, places, taps, other_taps, step): convolve_row_f32 of both, loading vectors once.
+
+    Returns (upper, lower).
+    """
+    stride = constant_int(step)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        rows = [items(builder, args[i], sig.args[i]) for i in (0, 1)]
+        addresses = items(builder, args[2], sig.args[2])
+        filters = [items(builder, args[i], sig.args[i]) for i in (3, 4)]
+        vector = f32v().llvm
+        for column, address in enumerate(addresses):
+            x = load_vector(builder, address, vector)
+            for sums, weights in zip(rows, filters, strict=True):
+                for tap, weight in enumerate(weights):
+                    output, remainder = divmod(column - tap, stride)
+                    if remainder == 0 and 0 <= output < len(sums):
+                        sums[output] = emit_fma(builder, [x, weight, sums[output]])
+        packed = [pack(context, builder, sig.args[i], rows[i]) for i in (0, 1)]
+        return context.make_tuple(builder, sig.return_type, packed)
+
+    return types.Tuple((upper, lower))(upper, lower, places, taps, other_taps, step), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -150,3 +150,50 @@ def depthwise_pixels(
 
     given = [types.int64] * 5
     return types.void(*given, bounds, columns, groups, wide, along, group), codegen
+
+
+@intrinsic(prefer_literal=True)
+def depthwise_strided(
+    typingctx: Any, bases: Any, steps: Any, window: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any,
+    columns: Any, wide: Any, along: Any, group: Any, clipped: Any,
+) -> Any:  # fmt: skip
+    """As `depthwise_pixels`, from input that is not interleaved yet: each column serves its outputs and is gone.
+
+    bases, steps: address of column 0 of each kernel row, bytes to the next column; window: number of the first column,
+    columns of the input, address of what a column outside holds (looked at only if `clipped`).
+    """
+    count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        vector, lanes = group_vector().llvm, target().lanes
+        integers, floats = ir.VectorType(I32, lanes), ir.VectorType(F32, lanes)
+        rows = list(zip(*(items(builder, args[i], sig.args[i]) for i in (0, 1)), strict=True))
+        first, columns_in, outside = items(builder, args[2], sig.args[2])
+        groups = -(-len(rows) // size)
+        totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(size)]
+        for column in range((count - 1) * step + width):
+            number = builder.add(first, I64(column))
+            places = [builder.add(base, builder.mul(number, along_row)) for base, along_row in rows]
+            if clip:
+                exists = builder.icmp_unsigned("<", number, columns_in)
+                places = [builder.select(exists, place, outside) for place in places]
+            values = [load_vector(builder, place, ir.VectorType(I8, size * lanes)) for place in places]
+            values += [values[-1]] * (groups * size - len(values))
+            for g in range(groups):
+                for k, part in enumerate(_block(builder, values[g * size : (g + 1) * size])):
+                    value = builder.bitcast(part, vector)
+                    for t in range(width):
+                        output, remainder = divmod(column - t, step)
+                        if remainder == 0 and 0 <= output < count:
+                            weight = load_vector(builder, args[4], vector, ((k * groups + g) * width + t) * lanes)
+                            totals[k][output] = dot(builder, totals[k][output], value, weight)
+        pixels: list[list[ir.Value]] = [[] for _ in range(count)]
+        for k, sums in enumerate(totals):
+            scale = load_vector(builder, args[3], floats, (size + k) * lanes)
+            for pixel, total in zip(pixels, sums, strict=True):
+                pixel.append(emit_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
+        _store_pixels(builder, pixels, args[5], args[6], items(builder, args[7], sig.args[7]))
+        return context.get_dummy_value()
+
+    given = [types.int64] * 4
+    return types.void(bases, steps, window, *given, bounds, columns, wide, along, group, clipped), codegen

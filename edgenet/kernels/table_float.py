@@ -26,6 +26,10 @@ def window_tile(target: InstructionSet) -> tuple[int, int]:
     return _SMALL_FILE if target.registers == 16 else _WINDOW_TILES[target.lanes]
 
 
+PAIRED_ROWS = ((3, 1),)
+"""Kernel widths and strides of the depthwise kernels that can compute two rows at a time."""
+
+
 def rows(target: InstructionSet) -> list[Kernel]:
     """The kernels of this family for an instruction set."""
     height, vectors = gemm_tile(target)
@@ -48,6 +52,7 @@ def rows(target: InstructionSet) -> list[Kernel]:
     for width, stride in DEPTHWISE_KERNELS:
         for partial, suffix in ((0, ""), (1, "_partial")):
             name = f"f32_dw{width}s{stride}_{DEPTHWISE_COLUMNS}{suffix}"
-            constants = (width, stride, DEPTHWISE_COLUMNS, partial)
+            pairs = int((width, stride) in PAIRED_ROWS and not partial and target.registers == 32)
+            constants = (width, stride, DEPTHWISE_COLUMNS, partial, pairs)
             found.append(Kernel(name, "depthwise_f32", "depthwise", constants, "conv2d"))
     return found

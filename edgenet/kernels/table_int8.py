@@ -13,6 +13,10 @@ DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
 
 
+STRIDED = ((3, 3, 2, 2),)
+"""Those whose wide kernel interleaves in registers; their bands have one row."""
+
+
 def group_depth(target: InstructionSet) -> int:
     """Values of the depth that one lane of the product instruction takes: bytes if 4, else int16."""
     return _GROUPS[target.dot]
@@ -38,6 +42,11 @@ def depthwise_wide_columns(target: InstructionSet) -> int:
     return 8 if target.bits == 512 else 4
 
 
+def depthwise_strided_columns(target: InstructionSet) -> int:
+    """Output columns of a tile of the depthwise kernels that interleave in registers."""
+    return 3 if target.bits == 512 else 2
+
+
 def rows(target: InstructionSet) -> list[Kernel]:
     """The kernels of this family for an instruction set."""
     height, second, vectors = gemm_tile(target)
@@ -52,7 +61,12 @@ def rows(target: InstructionSet) -> list[Kernel]:
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))
-        wide_constants = (high, wide, step_y, step_x, band, depthwise_wide_columns(target), group)
         name = f"s8_dw{high}x{wide}s{step_y}_wide"
-        found.append(Kernel(name, "depthwise_wide_int8", "depthwise_wide", wide_constants, "conv2d", "int8"))
+        if (high, wide, step_y, step_x) in STRIDED:
+            module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
+            constants = (high, wide, step_y, step_x, depthwise_strided_columns(target), group)
+        else:
+            module, factory = "depthwise_wide_int8", "depthwise_wide"
+            constants = (high, wide, step_y, step_x, band, depthwise_wide_columns(target), group)
+        found.append(Kernel(name, module, factory, constants, "conv2d", "int8"))
     return found

@@ -83,6 +83,10 @@ def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
     }
 
 
+_PAIRED_BYTES = 48 << 10
+"""Input of an output row from which on rows are computed in pairs: the first-level cache does not keep it."""
+
+
 def pack_depthwise(weight: np.ndarray, bias: np.ndarray, lanes: int, shifted: bool) -> np.ndarray:
     """Weights [C, KH, KW, 1] and bias [C] as [block][bias, taps][lanes]; `shifted`: the last block ends with C."""
     channels = weight.shape[0]
@@ -116,6 +120,10 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     units = batch * out_height
     grain = max(1, min(grain, -(-units // (2 * lowering.threads))))
     if simple:
+        row_bytes = lowering.shape(node.inputs["x"])[2] * channels * 4
+        paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _PAIRED_BYTES
+        slots["paired"] = int(paired)
+        grain += grain % 2 if paired else 0
         partial = "_partial" if channels < lanes else ""
         slots["zeros"] = _zeros(lowering, channels)
         lowering.step(f"f32_dw{kernel_width}s{stride_x}_{DEPTHWISE_COLUMNS}{partial}", units, grain, **slots)

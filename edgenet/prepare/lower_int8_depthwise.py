@@ -6,7 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
-from edgenet.kernels.table_int8 import DEPTHWISE_BANDS, depthwise_wide_columns, group_depth
+from edgenet.kernels.table_int8 import DEPTHWISE_BANDS, STRIDED, depthwise_wide_columns, group_depth
 from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
@@ -95,9 +95,6 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
 
     packed = lowering.packed(("s8_depthwise_blocks", node.name, node.inputs["weight"], lanes, group), make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
-    columns = (out_width - 1) * stride_x + width
-    groups = -(-((band - 1) * stride_y + height) // group)
-    scratch = -(-columns * groups * group * lanes * 4 // 64) * 64
     slots = geometry(node, lowering) | epilogue(node, lowering, all_channels)
     names = (
         "x",
@@ -114,6 +111,12 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
     blocks = channels // (lanes * group)
     units = batch * -(-out_height // band) * blocks
     work = band * out_width * height * width * group
+    interleaved = {}
+    if (height, width, stride_y, stride_x) not in STRIDED:
+        columns = (out_width - 1) * stride_x + width
+        groups = -(-((band - 1) * stride_y + height) // group)
+        scratch = -(-columns * groups * group * lanes * 4 // 64) * 64
+        interleaved = {"scratch": lowering.scratch(scratch), "scratch_bytes": scratch, "in_columns": columns}
     lowering.step(
         f"s8_dw{height}x{width}s{stride_y}_wide",
         units,
@@ -122,10 +125,8 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
         outside=zero_points(lowering, node.inputs["x"], lanes * group),
         weights=packed,
         packed_bytes=packed.array.shape[1],
-        scratch=lowering.scratch(scratch),
-        scratch_bytes=scratch,
-        in_columns=columns,
         blocks=blocks,
+        **interleaved,
     )
 
 

@@ -1,0 +1,102 @@
+"""int8 depthwise convolution of whole blocks of channels with a horizontal stride, for layers that only requantize.
+
+As `depthwise_wide_int8`, but few outputs share an input column, so that it is interleaved in registers, where it is
+used. Weights are packed as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgenet.kernels.simd import lane_count, repeat
+from edgenet.kernels.simd_depthwise_wide import depthwise_strided
+from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_within, least, sequence
+
+
+def _tile(kernel_width: int, step_x: int, columns: int, group: int) -> Any:
+    """Outputs first..first+columns-1 of a row."""
+    span = (columns - 1) * step_x + kernel_width
+
+    @njit(inline="always")
+    def tile(bases, steps, window, block, target, first):
+        left, width, outside = window
+        head, taps = block
+        y, y_stride, bounds = target
+        column = first * step_x - left
+        out = y + first * y_stride
+        inner = (column, width, outside)
+        if column >= 0 and column + span <= width:
+            depthwise_strided(
+                bases, steps, inner, head, taps, out, y_stride, bounds, columns, kernel_width, step_x, group, 0
+            )
+        else:
+            depthwise_strided(
+                bases, steps, inner, head, taps, out, y_stride, bounds, columns, kernel_width, step_x, group, 1
+            )
+
+    return tile
+
+
+def depthwise_strided_rows(
+    kernel_height: int, kernel_width: int, step_y: int, step_x: int, columns: int, group: int
+) -> Callable[..., None]:
+    """Depthwise convolution of these kernel sizes and strides, at least `columns` - 1 outputs wide.
+
+    Unit: one output row of one block of channels.
+    """
+    less = columns - 1
+    wide = _tile(kernel_width, step_x, columns, group)
+    narrow = _tile(kernel_width, step_x, less, group)
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        image_stride: int,
+        row_stride: int,
+        pixel_stride: int,
+        outside: int,
+        height: int,
+        width: int,
+        top: int,
+        left: int,
+        out_height: int,
+        out_width: int,
+        y: int,
+        y_stride: int,
+        weights: int,
+        packed_bytes: int,
+        blocks: int,
+        zero: int,
+        smallest: int,
+        largest: int,
+    ):
+        channels = lane_count() * group
+        window = (left, width, outside)
+        for unit in range(begin, end):
+            channel = (unit % blocks) * channels
+            row = unit // blocks
+            image = x + (row // out_height) * image_stride + channel
+            numbers = sequence((row % out_height) * step_y - top, 1, kernel_height)
+            inside = each_within(numbers, height)
+            places = each_add(each_multiply(numbers, row_stride), image)
+            bases = each_choose(inside, places, repeat(outside, kernel_height))
+            steps = each_multiply(inside, pixel_stride)
+            head = weights + (unit % blocks) * packed_bytes
+            block = (head, head + 2 * group * lane_count() * 4)
+            target = (y + row * out_width * y_stride + channel, y_stride, (zero, smallest, largest))
+            first = 0
+            while first < out_width:
+                if (out_width - first) % columns == 0:
+                    wide(bases, steps, window, block, target, first)
+                    first += columns
+                else:
+                    first = least(first, out_width - less)
+                    narrow(bases, steps, window, block, target, first)
+                    first += less
+
+    return kernel
