@@ -94,8 +94,8 @@ class Model:
         """The key of this model's program in the cache; None for a graph, and where no program can be kept."""
         if self._file is None:
             return None
-        options = (self.threads, self.winograd, self.memory, bundle.identities())
         try:
+            options = (self.threads, self.winograd, self.memory, bundle.identities())
             return program_cache.key(self._file, self.target, options)
         except OSError:
             return None

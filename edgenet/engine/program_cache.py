@@ -47,9 +47,11 @@ MOST_TOGETHER = 256 << 20
 """Bytes that all programs together may take."""
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _ARRAYS = ("words", "places", "bases", "offsets")
+"""The program's arrays that the file holds."""
 Inputs = dict[str, tuple[tuple[int, ...], str]]
 """Declared shape (dimension 0 may be BATCH) and element type of each input."""
 _ODD = np.arange(1, 2 * (_PAGE // 8), 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+"""Factors of a page's words in its sum."""
 
 
 class Stored(NamedTuple):

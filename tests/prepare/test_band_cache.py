@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import edgenet
-from edgenet import model as models
+from edgenet.engine import caches
 from edgenet.kernels.isa import host
 from edgenet.prepare import band_cache
 from edgenet.prepare.band_cache import bands_for_speed
@@ -27,11 +27,11 @@ def test_the_results_are_the_same(monkeypatch, name: str, precision: str):
     graph = network(name, precision)
     for batch, height, width, threads in ((1, 71, 45, 1), (3, 66, 52, 2)):
         x = images(batch, height, width)
-        monkeypatch.setattr(models, "own_cache", lambda: 0)
+        monkeypatch.setattr(caches, "own_cache", lambda: 0)
         whole = edgenet.load(graph, threads)
         expected = whole.run(x)
         assert len(whole.plan(x).layers()) == len(whole.plan(x).steps)
-        monkeypatch.setattr(models, "own_cache", lambda: CACHE[precision])
+        monkeypatch.setattr(caches, "own_cache", lambda: CACHE[precision])
         banded = edgenet.load(graph, threads)
         np.testing.assert_array_equal(banded.run(x), expected)
         plan = banded.plan(x)
