@@ -111,21 +111,8 @@ def cached(names: Iterable[str], target: InstructionSet) -> dict[str, Block]:
 
 
 def _to_disk(block: bytes, name: str, target: InstructionSet) -> None:
-    import tempfile
-
     try:
-        path = path_of(name, target)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for place in path.parents[:2]:
-            trust.check_folder(place)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(block)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        trust.write(path_of(name, target), [block])
     except trust.Untrusted as reason:
         _warn(str(reason))
     except OSError as error:

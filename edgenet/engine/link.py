@@ -36,7 +36,7 @@ class _Linker:
         self.kernel_base = {name: OTHERS + len(self.constants) + i for i, name in enumerate(self.used)}
 
     def linked(self) -> Linked:
-        plan = self.plan
+        plan, tensors = self.plan, self.plan.tensors
         slots: list[int] = []
         places = []
         for step in plan.steps:
@@ -66,16 +66,11 @@ class _Linker:
             bases=table[:, 1].copy(),
             offsets=table[:, 2].copy(),
             patches=self.patches,
-            inputs=self._ports(plan.inputs),
-            outputs=self._ports(plan.outputs),
+            outputs=[Port(name, tensors[name].shape, tensors[name].dtype, plan.root[name]) for name in plan.outputs],
         )
         kernels = [self.kernels[name] for name in self.used]
         addresses = [*map(address_of, self.constants), *(kernel.address for kernel in kernels)]
         return Linked(program, addresses, (self.constants, kernels))
-
-    def _ports(self, names: list[str]) -> list[Port]:
-        tensors, root = self.plan.tensors, self.plan.root
-        return [Port(name, tensors[name].shape, tensors[name].dtype, root[name]) for name in names]
 
     def _slots(self, step: Step, place: int) -> list[int]:
         """The words of a step's slots, which begin at `place`, in whole cache lines."""

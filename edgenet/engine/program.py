@@ -24,7 +24,7 @@ OWN, ARENA, OTHERS = 0, 1, 2
 
 
 class Port(NamedTuple):
-    """An input or output of the network, and the buffer (root tensor) it shares."""
+    """An output of the network, and the buffer (root tensor) it shares."""
 
     name: str
     shape: tuple[int, ...]
@@ -48,7 +48,6 @@ class Program(NamedTuple):
     bases: np.ndarray
     offsets: np.ndarray
     patches: dict[str, list[tuple[int, int]]]
-    inputs: list[Port]
     outputs: list[Port]
 
 

@@ -142,7 +142,6 @@ def _parse(content: mmap.mmap, name: str, target: InstructionSet) -> Stored:
         **header["numbers"],
         **dict(zip(_ARRAYS, arrays, strict=True)),
         patches=header["patches"],
-        inputs=[Port(*port) for port in header["inputs"]],
         outputs=[Port(*port) for port in header["outputs"]],
     )
     base = address_of(np.frombuffer(body, np.uint8))
@@ -171,7 +170,6 @@ def store(name: str, linked: Linked, engine: Iterable[LoadedKernel], inputs: Inp
         "used": len(used),
         "constants": [body.add(array) for array in constants],
         "patches": program.patches,
-        "inputs": [tuple(port) for port in program.inputs],
         "outputs": [tuple(port) for port in program.outputs],
     }
     text = marshal.dumps(header, _MARSHAL)
@@ -180,7 +178,8 @@ def store(name: str, linked: Linked, engine: Iterable[LoadedKernel], inputs: Inp
     content += bytes(-len(content) % _PAGE)
     head = (MAGIC + len(text).to_bytes(8, "little")).ljust(_DIGEST, b"\0")
     try:
-        _write(path_of(name), [head, _digest(head, content), content])
+        _make_room(_HEAD + len(content))
+        trust.write(path_of(name), [head, _digest(head, content), content])
     except (OSError, trust.Untrusted):
         return
 
@@ -203,28 +202,15 @@ class _Body:
         return offset
 
 
-def _write(path: str, pieces: list[bytes]) -> None:
-    """Make room, write under a temporary name, rename. Raises OSError, Untrusted."""
-    parent = os.path.dirname(path)
-    os.makedirs(parent, 0o700, exist_ok=True)
-    for each in (os.path.dirname(parent), parent):
-        trust.check_folder(each)
-    _make_room(parent, sum(map(len, pieces)))
-    temporary = f"{path}.{os.getpid()}.new"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _make_room(size: int) -> None:
+    """Remove the oldest programs until `size` bytes more would fit. Raises OSError, Untrusted."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(pieces)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _make_room(parent: str, size: int) -> None:
-    """Remove the oldest programs until `size` bytes more would fit."""
-    with os.scandir(parent) as entries:
-        kept = sorted((e.stat().st_mtime_ns, e.stat().st_size, e.path) for e in entries)
+        trust.check_folder(folder())
+        trust.check_folder(place())
+        with os.scandir(place()) as entries:
+            kept = sorted((e.stat().st_mtime_ns, e.stat().st_size, e.path) for e in entries)
+    except FileNotFoundError:
+        return
     together = size + sum(each for _, each, _ in kept)
     for _, each, path in kept:
         if together <= MOST_TOGETHER:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -65,3 +66,23 @@ def map_file(path: Path) -> mmap.mmap:
     with _opened(path) as (handle, _):
         populate = getattr(mmap, "MAP_POPULATE", 0)
         return mmap.mmap(handle, 0, flags=mmap.MAP_PRIVATE | populate, prot=mmap.PROT_READ)
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file whose folder, and the one above it, others cannot change; they are made where they are missing.
+
+    The file appears complete under its name, or not at all. Raises Untrusted, OSError.
+    """
+    parent = os.path.dirname(path)
+    os.makedirs(parent, 0o700, exist_ok=True)
+    for folder in (os.path.dirname(parent), parent):
+        check_folder(folder)
+    temporary = f"{os.fspath(path)}.{os.getpid()}.{threading.get_ident()}.new"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(pieces)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -263,6 +263,16 @@ def test_the_oldest_programs_make_room(folder, path, monkeypatch):
     assert len(list(folder.iterdir())) == 2
 
 
+def test_nothing_is_removed_where_others_may_write(folder, path, monkeypatch):
+    folder.mkdir()
+    (folder / "theirs").write_bytes(bytes(10_000))
+    monkeypatch.setattr(program_cache, "MOST_TOGETHER", 5000)
+    folder.chmod(0o777)
+    with pytest.warns(UserWarning, match="not run"):
+        edgenet.load(path, 1).warm()
+    assert [each.name for each in folder.iterdir()] == ["theirs"]
+
+
 def test_large_programs_are_not_stored(folder, path, monkeypatch):
     monkeypatch.setattr(program_cache, "MOST_BYTES", 1000)
     edgenet.load(path, 1).warm()
