@@ -12,21 +12,17 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_f32 import finish, residual_rows
+from edgenet.kernels.epilogue_f32 import finish
 from edgenet.kernels.gemm_f32 import accumulator
 from edgenet.kernels.partition import block_start, unit_place
+from edgenet.kernels.places import row_places, window_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.tuples import (
     each_add,
     each_and,
     each_choose,
-    each_divide,
-    each_minimum,
-    each_multiply,
-    each_remainder,
     each_within,
     least,
-    sequence,
 )
 
 
@@ -41,12 +37,15 @@ def _tile(height_in_rows: int, columns: int) -> Any:
         )
         y, y_stride, residual, residual_stride, low, high, activation = target
         step = depth * columns * lane_count() * 4
-        pixels = each_minimum(sequence(pixel, 1, height_in_rows), last - 1)
-        line = each_divide(pixels, out_width)
-        in_x = each_add(each_multiply(each_remainder(pixels, out_width), stride_x), -left)
-        in_y = each_add(each_multiply(each_remainder(line, out_height), stride_y), -top)
-        base = each_add(each_multiply(each_divide(line, out_height), image_stride), x)
-        base = each_add(base, each_add(each_multiply(in_y, row_stride), each_multiply(in_x, pixel_stride)))
+        in_x, in_y, base = window_places(
+            x,
+            (image_stride, row_stride, pixel_stride),
+            (stride_y, stride_x, top, left),
+            (out_height, out_width),
+            pixel,
+            last,
+            height_in_rows,
+        )
         sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
         place = w + columns * lane_count() * 4
         for tap_y in range(kernel_height):
@@ -56,8 +55,8 @@ def _tile(height_in_rows: int, columns: int) -> Any:
                 offset = tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
                 sums = accumulate(sums, each_choose(inside, each_add(base, offset), zeros), depth, place)
                 place += step
-        out = each_add(each_multiply(pixels, y_stride), y)
-        before = residual_rows(residual, residual_stride, pixels)
+        out = row_places(y, y_stride, pixel, last, height_in_rows)
+        before = row_places(residual, residual_stride, pixel, last, height_in_rows)
         finish(sums, out, before, channel, missing, count, low, high, activation)
 
     return tile
@@ -188,16 +187,15 @@ def _line_tile(height_in_rows: int, columns: int) -> Any:
     def tile(source, target, w, pixel, last, channel, missing, count):
         x, pixel_step, tap_stride, taps, depth = source
         y, y_stride, residual, residual_stride, low, high, activation = target
-        pixels = each_minimum(sequence(pixel, 1, height_in_rows), last - 1)
         sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
-        places = each_add(each_multiply(pixels, pixel_step), x)
+        places = row_places(x, pixel_step, pixel, last, height_in_rows)
         place = w + columns * lane_count() * 4
         for _ in range(taps):
             sums = accumulate(sums, places, depth, place)
             places = each_add(places, tap_stride)
             place += depth * columns * lane_count() * 4
-        out = each_add(each_multiply(pixels, y_stride), y)
-        before = residual_rows(residual, residual_stride, pixels)
+        out = row_places(y, y_stride, pixel, last, height_in_rows)
+        before = row_places(residual, residual_stride, pixel, last, height_in_rows)
         finish(sums, out, before, channel, missing, count, low, high, activation)
 
     return tile

@@ -18,19 +18,17 @@ from edgenet.kernels.epilogue_int8 import SUMS_BYTES, settle
 from edgenet.kernels.gemm_int8 import accumulator, over_pixels, row_product, row_widener
 from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
+from edgenet.kernels.places import row_places, window_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.tuples import (
     each_add,
     each_and,
     each_choose,
-    each_divide,
-    each_minimum,
-    each_multiply,
-    each_remainder,
     each_within,
     greatest,
     least,
+    progression,
     sequence,
 )
 
@@ -52,20 +50,17 @@ def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any
         )
         w = place[0]
         panel_width = columns * lane_count()
-        pixels = each_minimum(sequence(pixel, 1, height_in_rows), last - 1)
-        line = each_divide(pixels, out_width)
-        in_x = each_add(each_multiply(each_remainder(pixels, out_width), stride_x), -left)
-        in_y = each_add(each_multiply(each_remainder(line, out_height), stride_y), -top)
-        base = each_add(each_multiply(each_divide(line, out_height), image_stride), x)
-        base = each_add(base, each_add(each_multiply(in_y, row_stride), each_multiply(in_x, pixel_stride)))
+        line = pixel // out_width
+        column = pixel - line * out_width
+        in_x, in_y = column * stride_x - left, (line % out_height) * stride_y - top
         row_bytes = kernel_width * groups * panel_width * 4
         first_row, last_row = 0, kernel_height
-        together = line[0] == line[height_in_rows - 1]
+        together = column + height_in_rows <= out_width and pixel + height_in_rows <= last
         if together and dilation_y == 1:
-            first_row = least(greatest(0, -in_y[0]), kernel_height)
-            last_row = greatest(least(kernel_height, height - in_y[0]), first_row)
-        within = together and in_x[0] >= 0 and in_x[height_in_rows - 1] + kernel_width <= width
-        adjacent = within and dilation_y == 1 and dilation_x == 1 and pixel_stride == groups * 4
+            first_row = least(greatest(0, -in_y), kernel_height)
+            last_row = greatest(least(kernel_height, height - in_y), first_row)
+        within = together and in_x >= 0 and in_x + (height_in_rows - 1) * stride_x + kernel_width <= width
+        adjacent = kernel_width == 1 or (dilation_x == 1 and pixel_stride == groups * 4)
         start = repeat(load_row_i32(w, 0, columns), 1)
         if load_word(outside) != 0:
             tap = w + 8 * panel_width
@@ -77,19 +72,33 @@ def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any
                     tap += groups * panel_width * 4
         sums = repeat(start[0], height_in_rows)
         tap = w + 8 * panel_width + first_row * row_bytes
-        for tap_y in range(first_row, last_row):
-            if adjacent:
-                places = each_add(base, tap_y * row_stride)
+        if within and adjacent and dilation_y == 1:
+            window_start = (
+                x + (line // out_height) * image_stride + (in_y + first_row) * row_stride + in_x * pixel_stride
+            )
+            places = progression(window_start, stride_x * pixel_stride, height_in_rows)
+            for _ in range(first_row, last_row):
                 sums = accumulate(sums, places, groups * kernel_width, tap)
+                places = each_add(places, row_stride)
                 tap += row_bytes
-                continue
-            inside_y = each_within(each_add(in_y, tap_y * dilation_y), height)
-            for tap_x in range(kernel_width):
-                inside = each_and(inside_y, each_within(each_add(in_x, tap_x * dilation_x), width))
-                offset = tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
-                sums = accumulate(sums, each_choose(inside, each_add(base, offset), outside), groups, tap)
-                tap += groups * panel_width * 4
-        out = each_add(each_multiply(pixels, target[1]), target[0])
+        else:
+            columns_in, rows_in, base = window_places(
+                x,
+                (image_stride, row_stride, pixel_stride),
+                (stride_y, stride_x, top, left),
+                (out_height, out_width),
+                pixel,
+                last,
+                height_in_rows,
+            )
+            for tap_y in range(first_row, last_row):
+                inside_y = each_within(each_add(rows_in, tap_y * dilation_y), height)
+                for tap_x in range(kernel_width):
+                    inside = each_and(inside_y, each_within(each_add(columns_in, tap_x * dilation_x), width))
+                    offset = tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
+                    sums = accumulate(sums, each_choose(inside, each_add(base, offset), outside), groups, tap)
+                    tap += groups * panel_width * 4
+        out = row_places(target[0], target[1], pixel, last, height_in_rows)
         settle(sums, load_row_f32(w, panel_width, columns), out, place, output, buffer)
 
     return over_pixels(tile, rows, second, columns)

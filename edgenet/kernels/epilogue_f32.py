@@ -6,7 +6,6 @@ from numba import njit
 
 from edgenet.kernels.simd import add, clamp, load_tile_f32, multiply, store_tile_f32
 from edgenet.kernels.simd_masked import load_tile_partial, store_tile_partial
-from edgenet.kernels.tuples import each_add, each_multiply
 
 HARDSWISH = 1
 """Activation code of x * clamp(x + 3, 0, 6) / 6; code 0 is the clamp to low..high alone."""
@@ -31,9 +30,3 @@ def finish(tile, y, residual, channel, missing, count, low, high, activation):
         if residual[0] != 0:
             tile = add(tile, load_tile_f32(residual, channel, tile))
         store_tile_f32(activate(tile, low, high, activation), y, channel)
-
-
-@njit(inline="always")
-def residual_rows(residual, stride, pixels):
-    """Addresses of the residual's rows; all 0 when there is none."""
-    return each_add(each_multiply(pixels, stride), residual)

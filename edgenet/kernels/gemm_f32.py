@@ -14,11 +14,12 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_f32 import finish, residual_rows
+from edgenet.kernels.epilogue_f32 import finish
 from edgenet.kernels.partition import block_start, unit_place
+from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, prefetch_l2, repeat
 from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
-from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
+from edgenet.kernels.tuples import least
 
 LINE_BYTES = 64
 
@@ -76,13 +77,12 @@ def _tile(height: int, columns: int) -> Any:
     def tile(operands, epilogue, w, depth, pixel, last, channel, missing, count):
         x, x_stride, y, y_stride, residual, residual_stride, following = operands
         low, high, activation = epilogue
-        pixels = each_minimum(sequence(pixel, 1, height), last - 1)
         sums = repeat(load_row_f32(w, 0, columns), height)
-        rows = each_add(each_multiply(pixels, x_stride), x)
+        rows = row_places(x, x_stride, pixel, last, height)
         ahead = following + pixel // height % shares * depth * LINE_BYTES
         sums = accumulate(sums, rows, depth, w + columns * lane_count() * 4, ahead)
-        out = each_add(each_multiply(pixels, y_stride), y)
-        before = residual_rows(residual, residual_stride, pixels)
+        out = row_places(y, y_stride, pixel, last, height)
+        before = row_places(residual, residual_stride, pixel, last, height)
         finish(sums, out, before, channel, missing, count, low, high, activation)
 
     return tile

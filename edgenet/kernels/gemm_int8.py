@@ -15,11 +15,12 @@ from numba import njit
 
 from edgenet.kernels.epilogue_int8 import SUMS_BYTES, row_finisher, settle
 from edgenet.kernels.partition import block_start, unit_place
+from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l1, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, widen_bytes
 from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
-from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, least, sequence
+from edgenet.kernels.tuples import least
 
 _AHEAD = 1024
 """Bytes between the weights in use and those asked for, where a turn takes two products."""
@@ -123,12 +124,11 @@ def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
         source, target, output, place, buffer = job
         x, x_stride, base, groups = source
         w = place[0]
-        pixels = each_minimum(sequence(pixel, 1, height), last - 1)
         width = columns * lane_count()
         sums = repeat(load_row_i32(w, 0, columns), height)
-        places = each_add(each_multiply(each_add(pixels, -base), x_stride), x)
+        places = row_places(x - base * x_stride, x_stride, pixel, last, height)
         sums = accumulate(sums, places, groups, w + 8 * width)
-        out = each_add(each_multiply(pixels, target[1]), target[0])
+        out = row_places(target[0], target[1], pixel, last, height)
         settle(sums, load_row_f32(w, width, columns), out, place, output, buffer)
 
     return over_pixels(tile, rows, second, columns)

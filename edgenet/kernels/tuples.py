@@ -79,6 +79,20 @@ def sequence(typingctx: Any, first: Any, step: Any, count: Any) -> Any:
     return types.UniTuple(types.int64, times)(types.int64, types.int64, count), codegen
 
 
+@intrinsic(prefer_literal=True)
+def progression(typingctx: Any, first: Any, step: Any, count: Any) -> Any:
+    """progression(first, step, count): as `sequence`, each entry the one before plus step: without multiplications."""
+    times = constant_int(count)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        values = [args[0]]
+        for _ in range(times - 1):
+            values.append(builder.add(values[-1], args[1]))
+        return pack(context, builder, sig.return_type, values)
+
+    return types.UniTuple(types.int64, times)(types.int64, types.int64, count), codegen
+
+
 def _scalar(name: str, comparison: str) -> Any:
     def choose(typingctx: Any, a: Any, b: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:

@@ -169,3 +169,15 @@ def test_transposed(target, kernel, stride, pads, extra, dilation, groups):
     attributes |= {"groups": groups, "activation": CLAMP}
     graph = one_node("conv_transpose2d", arrays, attributes, constants=("weight", "bias"))
     check(graph, {"x": arrays["x"]}, target)
+
+
+@each_target
+@pytest.mark.parametrize("width", [5, 6, 7, 12, 13])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(2, 1, 1), (1, 2, 2), (3, 2, 0)])
+def test_tiles_that_cross_lines_and_images(target, width, kernel, stride, pad):
+    """Outputs a little narrower, as wide as, and wider than the tiles; images of two and three lines."""
+    across = (width - 1) * stride + kernel - 2 * pad
+    for lines in (2, 3):
+        high = max((lines - 1) * stride + kernel - 2 * pad, 1)
+        attributes = {"stride": [stride, stride], "padding": [pad] * 4}
+        convolve(target, (5, high, across, 5), (3, kernel, kernel, 5), residual=True, **attributes)

@@ -45,3 +45,17 @@ def test_extreme_values(target, output, x, weight):
 @each_target
 def test_deep_window(target):
     run(target, (1, 9, 9, 300), (40, 3, 3, 300), "conv2d", padding=[1] * 4, threads=2)
+
+
+@each_target
+@pytest.mark.parametrize("width", [6, 8, 12, 13, 14, 15, 29])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(3, 1, 1), (1, 2, 2), (3, 2, 0)])
+def test_tiles_that_cross_lines_and_images(target, width, kernel, stride, pad):
+    """Outputs a little narrower, as wide as, and wider than the tiles; images of two and three lines."""
+    across = (width - 1) * stride + kernel - 2 * pad
+    for lines in (2, 3):
+        high = max((lines - 1) * stride + kernel - 2 * pad, 1)
+        run(
+            target, (5, high, across, 4), (3, kernel, kernel, 4), "conv2d", x_zero=3, stride=[stride, stride],
+            padding=[pad] * 4,
+        )  # fmt: skip
