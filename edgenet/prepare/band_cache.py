@@ -63,17 +63,20 @@ class _Costs:
         )
 
     def _fits(self, segment: Segment) -> bool:
-        """Whether what the nodes read and write in a band fits the caches."""
+        """Whether what lies in memory at any node of a band fits the caches."""
         for band in islice(segment.schedule(), _SAMPLED):
-            used = 0
-            for rows, each in zip(band, segment.nodes, strict=True):
-                used += rows.count * row_bytes(self.chains.tensors[each.node.output])
+            kept, used = 0, [0] * len(segment.nodes)
+            for k, (rows, each) in enumerate(zip(band, segment.nodes, strict=True)):
+                row = row_bytes(self.chains.tensors[each.node.output])
+                kept += (rows.last - rows.keep) * row
+                for j in range(k, segment.lasts(k) + 1):
+                    used[j] += rows.count * row
                 for _, name, how in each.inputs:
                     if name not in segment.place:
                         tensor = self.chains.tensors[name]
                         read = (rows.last - rows.first - 1) * how.stride + how.extent
-                        used += read * _image_bytes(tensor) // height_of(tensor, how.planes)
-            if used > _FILLED * self.cache:
+                        used[k] += read * _image_bytes(tensor) // height_of(tensor, how.planes)
+            if max(used) + kept > _FILLED * self.cache:
                 return False
         return True
 
