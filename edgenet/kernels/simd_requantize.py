@@ -46,21 +46,28 @@ def narrow_pair(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.Int
 
 
 def _bytes(builder: ir.IRBuilder, vectors: list[ir.Value], zero: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
-    """Stored bytes of four int32 vectors, in order: the zero point is added, then they are clamped to low .. high."""
+    """Stored bytes of four int32 vectors: the zero point is added, then they are clamped to low .. high.
+
+    On x86 each 128-bit lane holds four bytes of every vector; `_cut` puts them in order.
+    """
     words = [narrow_pair(builder, vectors[i], vectors[i + 1], I16) for i in (0, 2)]
     kind = words[0].type
     words = [call_intrinsic(builder, f"llvm.sadd.sat.{vector_suffix(kind)}", kind, [word, zero]) for word in words]
     value = narrow_pair(builder, *words, I8)
     compare = builder.icmp_unsigned if target().stored_unsigned else builder.icmp_signed
     value = builder.select(compare("<", value, low), low, value)
-    value = builder.select(compare(">", value, high), high, value)
+    return builder.select(compare(">", value, high), high, value)
+
+
+def _cut(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
+    """The bytes of `count` of the vectors of `_bytes`, from number `first` on, in order."""
     quarters = 1 if target().architecture == "aarch64" else target().bits // 128
     if quarters == 1:
-        return value
-    count = value.type.count
-    lanes = builder.bitcast(value, ir.VectorType(I32, count // 4))
-    order = [4 * (i % quarters) + i // quarters for i in range(count // 4)]
-    return builder.bitcast(builder.shuffle_vector(lanes, lanes, shuffle_mask(order)), value.type)
+        lanes = value.type.count // 4
+        return cut_lanes(builder, value, first * lanes, count * lanes)
+    words = builder.bitcast(value, ir.VectorType(I32, value.type.count // 4))
+    order = [4 * quarter + vector for vector in range(first, first + count) for quarter in range(quarters)]
+    return builder.bitcast(builder.shuffle_vector(words, words, shuffle_mask(order)), ir.VectorType(I8, 4 * len(order)))
 
 
 def cut_lanes(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
@@ -102,15 +109,15 @@ def store_requantized(
             with some:
                 left = builder.sub(args[6], I64((columns - 1) * lanes))
                 for m, place in enumerate(places):
-                    value, start = results[m // per_group], m % per_group * columns * lanes
+                    value, start = results[m // per_group], m % per_group * columns
                     for j in range(columns - 1):
-                        store_vector(builder, cut_lanes(builder, value, start + j * lanes, lanes), place, j * lanes)
-                    last = cut_lanes(builder, value, start + (columns - 1) * lanes, lanes)
+                        store_vector(builder, _cut(builder, value, start + j, 1), place, j * lanes)
+                    last = _cut(builder, value, start + columns - 1, 1)
                     store_first_bytes(builder, last, builder.add(place, I64((columns - 1) * lanes)), left)
             with all_of_them:
                 for m, place in enumerate(places):
-                    value, start = results[m // per_group], m % per_group * columns * lanes
-                    store_vector(builder, cut_lanes(builder, value, start, columns * lanes), place)
+                    value, start = results[m // per_group], m % per_group * columns
+                    store_vector(builder, _cut(builder, value, start, columns), place)
         return context.get_dummy_value()
 
     return types.void(sums, multiplier, rows, types.int64, bounds, types.int64, types.int64), codegen
