@@ -14,22 +14,19 @@ from numba.extending import intrinsic
 
 from edgenet.kernels.simd_convert import emit_round_to_int
 from edgenet.kernels.simd_int8 import dot, group_vector
-from edgenet.kernels.simd_requantize import cut_lanes, narrow_pair
+from edgenet.kernels.simd_requantize import cut_lanes, narrowed
 from edgenet.kernels.simd_types import (
     F32,
     I8,
     I16,
     I32,
     I64,
-    call_intrinsic,
     constant_int,
     items,
     load_vector,
     shuffle_mask,
-    splat,
     store_vector,
     target,
-    vector_suffix,
 )
 
 
@@ -80,32 +77,19 @@ def _store_pixels(
 ) -> None:
     """Stores the bytes of each pixel's vectors, from the address y on, `stride` bytes apart."""
     lanes = target().lanes
-    zero = splat(builder, builder.trunc(limits[0], I16), 2 * lanes)
-    low, high = (splat(builder, builder.trunc(limit, I8), 4 * lanes) for limit in limits[1:])
-    compare = builder.icmp_unsigned if target().stored_unsigned else builder.icmp_signed
     places = [builder.add(y, builder.mul(stride, I64(c))) for c in range(len(pixels))]
-    words = []
-    for vectors in pixels:
-        for i in range(0, len(vectors), 2):
-            word = narrow_pair(builder, vectors[i], vectors[i + 1], I16)
-            words.append(call_intrinsic(builder, f"llvm.sadd.sat.{vector_suffix(word.type)}", word.type, [word, zero]))
-    per_pixel = len(words) // len(pixels)
-    if len(words) % 2:
-        words.append(words[-1])
-    for i in range(0, len(words), 2):
-        value = narrow_pair(builder, words[i], words[i + 1], I8)
-        value = builder.select(compare("<", value, low), low, value)
-        value = builder.select(compare(">", value, high), high, value)
+    per_pixel = len(pixels[0]) // 2
+    for i, value in enumerate(narrowed(builder, [vector for vectors in pixels for vector in vectors], limits)):
         if per_pixel == 2:
-            store_vector(builder, value, places[i // 2])
+            store_vector(builder, value, places[i])
             continue
         if target().architecture != "aarch64" and target().bits > 128:
             halves = builder.bitcast(value, ir.VectorType(I64, value.type.count // 8))
             order = [*range(0, halves.type.count, 2), *range(1, halves.type.count, 2)]
             value = builder.bitcast(builder.shuffle_vector(halves, halves, shuffle_mask(order)), value.type)
         for side in (0, 1):
-            if i + side < len(pixels):
-                store_vector(builder, cut_lanes(builder, value, side * 2 * lanes, 2 * lanes), places[i + side])
+            if 2 * i + side < len(pixels):
+                store_vector(builder, cut_lanes(builder, value, side * 2 * lanes, 2 * lanes), places[2 * i + side])
 
 
 @intrinsic(prefer_literal=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
@@ -45,22 +46,53 @@ def narrow_pair(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.Int
     return call_intrinsic(builder, f"llvm.x86.{name}", result, [a, b])
 
 
-def _bytes(builder: ir.IRBuilder, vectors: list[ir.Value], zero: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
-    """Stored bytes of four int32 vectors: the zero point is added, then they are clamped to low .. high.
+def narrowed(builder: ir.IRBuilder, vectors: list[ir.Value], limits: list[ir.Value]) -> list[ir.Value]:
+    """Stored bytes of an even number of int32 vectors, four in one: the zero point is added, then they are clamped.
 
-    On x86 each 128-bit lane holds four bytes of every vector; `_cut` puts them in order.
+    `limits`: zero point, least and greatest value as they lie in memory; what is 0, or no limit, costs nothing. On x86
+    each 128-bit lane holds four bytes of every vector; `cut` puts them in order.
     """
-    words = [narrow_pair(builder, vectors[i], vectors[i + 1], I16) for i in (0, 2)]
-    kind = words[0].type
-    words = [call_intrinsic(builder, f"llvm.sadd.sat.{vector_suffix(kind)}", kind, [word, zero]) for word in words]
-    value = narrow_pair(builder, *words, I8)
-    compare = builder.icmp_unsigned if target().stored_unsigned else builder.icmp_signed
-    value = builder.select(compare("<", value, low), low, value)
-    return builder.select(compare(">", value, high), high, value)
+    lanes = target().lanes
+    zero = splat(builder, builder.trunc(limits[0], I16), 2 * lanes)
+    low, high = (splat(builder, builder.trunc(limit, I8), 4 * lanes) for limit in limits[1:])
+    unsigned = target().stored_unsigned
+    compare = builder.icmp_unsigned if unsigned else builder.icmp_signed
+
+    def moved(word: ir.Value) -> ir.Value:
+        return call_intrinsic(builder, f"llvm.sadd.sat.{vector_suffix(word.type)}", word.type, [word, zero])
+
+    def clamped(value: ir.Value) -> ir.Value:
+        value = builder.select(compare("<", value, low), low, value)
+        return builder.select(compare(">", value, high), high, value)
+
+    words = [narrow_pair(builder, vectors[i], vectors[i + 1], I16) for i in range(0, len(vectors), 2)]
+    words = _where(builder, builder.icmp_signed("!=", limits[0], I64(0)), words, moved)
+    words += words[-1:] * (len(words) % 2)
+    values = [narrow_pair(builder, words[i], words[i + 1], I8) for i in range(0, len(words), 2)]
+    least, most = (I64(0), I64(255)) if unsigned else (I64(-128), I64(127))
+    limited = builder.or_(builder.icmp_signed(">", limits[1], least), builder.icmp_signed("<", limits[2], most))
+    return _where(builder, limited, values, clamped)
 
 
-def _cut(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
-    """The bytes of `count` of the vectors of `_bytes`, from number `first` on, in order."""
+def _where(
+    builder: ir.IRBuilder, condition: ir.Value, values: list[ir.Value], change: Callable[[ir.Value], ir.Value]
+) -> list[ir.Value]:
+    """`change` of each value if the condition holds, which a branch decides."""
+    before = builder.block
+    with builder.if_then(condition):
+        changed = [change(value) for value in values]
+        inside = builder.block
+    found = []
+    for value, other in zip(values, changed, strict=True):
+        phi = builder.phi(value.type)
+        phi.add_incoming(value, before)
+        phi.add_incoming(other, inside)
+        found.append(phi)
+    return found
+
+
+def cut(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
+    """The bytes of `count` of the four vectors of a result of `narrowed`, from number `first` on, in order."""
     quarters = 1 if target().architecture == "aarch64" else target().bits // 128
     if quarters == 1:
         lanes = value.type.count // 4
@@ -89,35 +121,31 @@ def store_requantized(
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         lanes = target().lanes
-        limits = items(builder, args[4], sig.args[4])
-        zero = splat(builder, builder.trunc(limits[0], I16), 2 * lanes)
-        low, high = (splat(builder, builder.trunc(limit, I8), 4 * lanes) for limit in limits[1:])
         scales = items(builder, args[1], sig.args[1])
         places = [builder.add(place, args[3]) for place in items(builder, args[2], sig.args[2])]
         tile = [items(builder, row, sig.args[0].dtype) for row in items(builder, args[0], sig.args[0])]
         floats = ir.VectorType(F32, lanes)
         partial = builder.icmp_signed("!=", args[5], I64(0))
-        results = []
-        for first in range(0, len(tile), per_group):
-            vectors = []
-            for row in tile[first : first + per_group]:
-                for total, scale in zip(row, scales, strict=True):
-                    vectors.append(emit_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
-            vectors += [vectors[-1]] * (4 - len(vectors))
-            results.append(_bytes(builder, vectors, zero, low, high))
+        vectors = [
+            emit_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)])
+            for row in tile
+            for total, scale in zip(row, scales, strict=True)
+        ]
+        vectors += vectors[-1:] * (len(vectors) % 2)
+        results = narrowed(builder, vectors, items(builder, args[4], sig.args[4]))
         with builder.if_else(partial) as (some, all_of_them):
             with some:
                 left = builder.sub(args[6], I64((columns - 1) * lanes))
                 for m, place in enumerate(places):
                     value, start = results[m // per_group], m % per_group * columns
                     for j in range(columns - 1):
-                        store_vector(builder, _cut(builder, value, start + j, 1), place, j * lanes)
-                    last = _cut(builder, value, start + columns - 1, 1)
+                        store_vector(builder, cut(builder, value, start + j, 1), place, j * lanes)
+                    last = cut(builder, value, start + columns - 1, 1)
                     store_first_bytes(builder, last, builder.add(place, I64((columns - 1) * lanes)), left)
             with all_of_them:
                 for m, place in enumerate(places):
                     value, start = results[m // per_group], m % per_group * columns
-                    store_vector(builder, _cut(builder, value, start, columns), place)
+                    store_vector(builder, cut(builder, value, start, columns), place)
         return context.get_dummy_value()
 
     return types.void(sums, multiplier, rows, types.int64, bounds, types.int64, types.int64), codegen
