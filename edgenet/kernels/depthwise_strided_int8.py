@@ -71,14 +71,15 @@ def depthwise_strided_rows(
         weights: int,
         packed_bytes: int,
         blocks: int,
+        channels: int,
         zero: int,
         smallest: int,
         largest: int,
     ):
-        channels = lane_count() * group
+        block_channels = lane_count() * group
         window = (left, width, outside)
         for unit in range(begin, end):
-            channel = (unit % blocks) * channels
+            channel = least((unit % blocks) * block_channels, channels - block_channels)
             row = unit // blocks
             image = x + (row // out_height) * image_stride + channel
             numbers = sequence((row % out_height) * step_y - top, 1, kernel_height)

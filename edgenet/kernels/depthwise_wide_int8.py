@@ -1,8 +1,8 @@
 """int8 depthwise convolution of whole blocks of channels, for layers that only requantize and clamp.
 
 As `depthwise_int8`, but a block is as many vectors of channels as a group has values: loads and stores are wide, and
-interleaving takes few shuffles. Weights are packed [block][bias][multiplier][output row of the band][vector][groups of
-rows][kernel column].
+interleaving takes few shuffles. The last block is moved back to end with the last channel. Weights are packed
+[block][bias][multiplier][output row of the band][vector][groups of rows][kernel column].
 """
 
 from __future__ import annotations
@@ -68,18 +68,19 @@ def depthwise_wide(
         scratch_bytes: int,
         in_columns: int,
         blocks: int,
+        channels: int,
         zero: int,
         smallest: int,
         largest: int,
     ):
         vector = lane_count() * 4
-        channels = lane_count() * group
+        block_channels = lane_count() * group
         column_bytes = groups * group * vector
         own = scratch + thread * scratch_bytes
         bounds = (zero, smallest, largest)
         bands = (out_height + band - 1) // band
         for unit in range(begin, end):
-            channel = (unit % blocks) * channels
+            channel = least((unit % blocks) * block_channels, channels - block_channels)
             out_y = (unit // blocks % bands) * band
             batch = unit // blocks // bands
             image = (x + batch * image_stride + channel, row_stride, pixel_stride, outside, height, width)

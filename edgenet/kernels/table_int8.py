@@ -32,6 +32,17 @@ def halved(target: InstructionSet) -> bool:
     return target.dot == "smull"
 
 
+def depthwise_whole_blocks(target: InstructionSet, channels: int, size: tuple[int, int, int, int]) -> int:
+    """Blocks of a wide depthwise kernel (see DEPTHWISE_BANDS) that serve `channels`; the rest goes a vector at a time.
+
+    A last block that is moved back computes some channels twice, which takes less time than many vectors do.
+    """
+    block = target.lanes * group_depth(target)
+    blocks, rest = divmod(channels, block)
+    vectors = -(-rest // target.lanes)
+    return blocks + (blocks > 0 and vectors >= (2 if size in STRIDED else 3))
+
+
 def depthwise_columns(target: InstructionSet, band: int) -> int:
     """Output columns of a depthwise tile of `band` rows."""
     return (8 if target.registers == 16 else 16) // band

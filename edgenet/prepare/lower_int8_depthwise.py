@@ -6,7 +6,13 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
-from edgenet.kernels.table_int8 import DEPTHWISE_BANDS, STRIDED, depthwise_wide_columns, group_depth
+from edgenet.kernels.table_int8 import (
+    DEPTHWISE_BANDS,
+    STRIDED,
+    depthwise_whole_blocks,
+    depthwise_wide_columns,
+    group_depth,
+)
 from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
@@ -40,17 +46,19 @@ def pack_blocks(
 ) -> np.ndarray:
     """Weights [C, KH, KW] as [block][bias, multiplier][band rows][vector][groups of rows][KW][lanes][group], bytes.
 
-    A block is `group` vectors; lane 4 * q + j of its vector k holds channel 4 * (group * q + k) + j.
+    A block is `group` vectors; lane 4 * q + j of its vector k holds channel 4 * (group * q + k) + j. The last block
+    ends with the last channel.
     """
     channels, height, width = weight.shape
     lanes, group = target.lanes, group_depth(target)
-    blocks = channels // (lanes * group)
+    blocks = -(-channels // (lanes * group))
     groups = -(-((band - 1) * stride + height) // group)
     lane = np.arange(lanes)
     order = 4 * (group * (lane // 4) + np.arange(group)[:, None]) + lane % 4
-    order = (np.arange(blocks)[:, None, None] * lanes * group + order).reshape(-1)
+    starts = np.minimum(np.arange(blocks) * lanes * group, channels - lanes * group)
+    order = (starts[:, None, None] + order).reshape(-1)
     head = np.stack([bias[order], multiplier[order].astype(np.float32).view(np.int32)]).reshape(2, blocks, -1)
-    taps = np.zeros((channels, band, groups * group, width), np.int8 if group == 4 else np.int16)
+    taps = np.zeros((len(order), band, groups * group, width), np.int8 if group == 4 else np.int16)
     for r in range(band):
         taps[:, r, r * stride : r * stride + height] = weight[order]
     taps = taps.reshape(blocks, group, lanes, band, groups, group, width).transpose(0, 3, 1, 4, 6, 2, 5)
@@ -68,8 +76,8 @@ def depthwise(node: Node, lowering: Lowering) -> None:
     if size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1]:
         columns = depthwise_wide_columns(target)
         if lowering.shape(node.output)[2] >= columns - 1 and epilogue(node, lowering, channels)["plain"]:
-            block = target.lanes * group_depth(target)
-            first = channels // block * block
+            blocks = depthwise_whole_blocks(target, channels, size)
+            first = min(blocks * target.lanes * group_depth(target), channels)
     if first:
         _blocks(node, lowering, first)
     if first < channels:
@@ -84,7 +92,7 @@ def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[n
 
 
 def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
-    """Step for the first `channels` channels, whole blocks, of a layer that only requantizes."""
+    """Step for the first `channels` channels, in whole blocks, of a layer that only requantizes."""
     target, lanes, group = lowering.target, lowering.target.lanes, group_depth(lowering.target)
     all_channels, height, width, _ = lowering.shape(node.inputs["weight"])
     stride_y, stride_x = node.attributes["stride"]
@@ -108,7 +116,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
         "out_height",
         "out_width",
     )
-    blocks = channels // (lanes * group)
+    blocks = -(-channels // (lanes * group))
     units = batch * -(-out_height // band) * blocks
     work = band * out_width * height * width * group
     interleaved = {}
@@ -126,6 +134,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
         weights=packed,
         packed_bytes=packed.array.shape[1],
         blocks=blocks,
+        channels=channels,
         **interleaved,
     )
 

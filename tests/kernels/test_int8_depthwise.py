@@ -68,7 +68,7 @@ def test_threads_share_the_scratch(target):
 
 
 @each_target
-@pytest.mark.parametrize("channels", [64, 72, 144])
+@pytest.mark.parametrize("channels", [45, 60, 64, 72, 112, 144])
 @pytest.mark.parametrize(
     ("kernel", "stride", "pad"), [(3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (3, 2, 0), (3, 1, 4)]
 )
