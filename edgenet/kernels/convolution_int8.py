@@ -28,7 +28,6 @@ from edgenet.kernels.tuples import (
     each_within,
     greatest,
     least,
-    progression,
     sequence,
 )
 
@@ -73,10 +72,10 @@ def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any
         sums = repeat(start[0], height_in_rows)
         tap = w + 8 * panel_width + first_row * row_bytes
         if within and adjacent and dilation_y == 1:
-            window_start = (
-                x + (line // out_height) * image_stride + (in_y + first_row) * row_stride + in_x * pixel_stride
+            window_start = x + (line // out_height) * image_stride + (in_y + first_row) * row_stride
+            places = row_places(
+                window_start - left * pixel_stride, stride_x * pixel_stride, column, out_width, height_in_rows
             )
-            places = progression(window_start, stride_x * pixel_stride, height_in_rows)
             for _ in range(first_row, last_row):
                 sums = accumulate(sums, places, groups * kernel_width, tap)
                 places = each_add(places, row_stride)

@@ -1,70 +1,111 @@
 """Where the rows of a tile of consecutive pixels lie, and where their windows of a convolution's input begin.
 
-A tile may reach behind the last pixel of its block; its rows there repeat that pixel.
+A tile may reach behind the last pixel of its block; its rows there repeat that pixel. Multiplications and divisions are
+made for the first pixel alone: for all, they would outlast the products of a small window.
 """
 
 from __future__ import annotations
 
-from numba import njit
+from typing import Any
 
-from edgenet.kernels.tuples import (
-    each_add,
-    each_choose,
-    each_divide,
-    each_minimum,
-    each_multiply,
-    each_remainder,
-    each_within,
-    progression,
-    sequence,
-)
+import llvmlite.ir as ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from edgenet.kernels.simd_types import I64, constant_int, items, pack
 
 
-@njit(inline="always")
-def row_places(start, stride, pixel, last, count):
-    """Addresses of `count` rows from `pixel` on: start + stride * pixel, with stride >= 0; pixels end before `last`."""
-    found = progression(start + pixel * stride, stride, count)
-    if pixel + count > last:
-        found = each_minimum(found, start + (last - 1) * stride)
+@intrinsic(prefer_literal=True)
+def row_places(typingctx: Any, start: Any, stride: Any, pixel: Any, last: Any, count: Any) -> Any:
+    """row_places(start, stride, pixel, last, count): start + stride * p for `count` pixels p from `pixel` on.
+
+    Pixels end before `last`; stride >= 0.
+    """
+    times = constant_int(count)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        first, step, pixel, last = args[:4]
+        places = [builder.add(first, builder.mul(pixel, step))]
+        for _ in range(times - 1):
+            places.append(builder.add(places[-1], step))
+        end = builder.add(first, builder.mul(builder.sub(last, I64(1)), step))
+        cut = builder.icmp_signed(">", builder.add(pixel, I64(times)), last)
+        before = builder.block
+        with builder.if_then(cut):
+            within = [builder.select(builder.icmp_signed("<", place, end), place, end) for place in places]
+            inside = builder.block
+        found = []
+        for place, other in zip(places, within, strict=True):
+            phi = builder.phi(I64)
+            phi.add_incoming(place, before)
+            phi.add_incoming(other, inside)
+            found.append(phi)
+        return pack(context, builder, sig.return_type, found)
+
+    return types.UniTuple(types.int64, times)(*[types.int64] * 4, count), codegen
+
+
+def _walk(
+    builder: ir.IRBuilder, start: list[ir.Value], ends: list[ir.Value], steps: list[list[ir.Value]], left: ir.Value,
+    count: int,
+) -> list[list[ir.Value]]:  # fmt: skip
+    """`count` positions (column, row, place) from `start` on, of which `left` are further ones or the start.
+
+    `ends`: the last column of a line and the last row of an image; `steps`: what is added within a line, from a line to
+    the next, and from an image to the next.
+    """
+    found = [start]
+    for m in range(1, count):
+        column, row, _ = found[-1]
+        line_ends = builder.icmp_signed("==", column, ends[0])
+        image_ends = builder.and_(line_ends, builder.icmp_signed("==", row, ends[1]))
+        goes_on = builder.icmp_signed("<", I64(m), left)
+        position = []
+        for value, within, to_line, to_image in zip(found[-1], *steps, strict=True):
+            step = builder.select(image_ends, to_image, builder.select(line_ends, to_line, within))
+            position.append(builder.add(value, builder.select(goes_on, step, I64(0))))
+        found.append(position)
     return found
 
 
-@njit(inline="always")
-def window_places(x, steps, window, size, pixel, last, count):
-    """(first input columns, first input rows, addresses) of the windows of `count` output pixels from `pixel` on.
+@intrinsic(prefer_literal=True)
+def window_places(typingctx: Any, x: Any, steps: Any, window: Any, size: Any, pixel: Any, last: Any, count: Any) -> Any:
+    """window_places(x, steps, window, size, pixel, last, count): where the windows of `count` output pixels begin.
 
-    `steps`: bytes from one input image, row and pixel to the next; `window`: vertical and horizontal stride, padding
-    above and on the left; `size`: the output's height and width. A whole tile that begins in one row of the output and
-    ends in the next at most needs divisions for its first pixel alone: for all, they would outlast a small window.
+    Three tuples: first input columns, first input rows, addresses. `steps`: bytes from one input image, row and pixel
+    to the next; `window`: vertical and horizontal stride, padding above and on the left; `size`: the output's height
+    and width. Pixels end before `last`.
     """
-    image_step, row_step, pixel_step = steps
-    stride_y, stride_x, top, left = window
-    height, width = size
-    if pixel + count <= last and count <= width:
-        line = pixel // width
-        column, image = pixel - line * width, line // height
-        row = line - image * height
-        y, next_y = row * stride_y - top, (row + 1) * stride_y - top
-        next_image = image
-        if row + 1 == height:
-            next_y, next_image = -top, image + 1
-        on_line = each_within(sequence(0, 1, count), width - column)
-        in_x = progression(column * stride_x - left, stride_x, count)
-        base = progression(
-            x + image * image_step + y * row_step + (column * stride_x - left) * pixel_step,
-            stride_x * pixel_step,
-            count,
+    times = constant_int(count)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        image_step, row_step, pixel_step = items(builder, args[1], sig.args[1])
+        stride_y, stride_x, top, left = items(builder, args[2], sig.args[2])
+        height, width = items(builder, args[3], sig.args[3])
+        add, sub, mul = builder.add, builder.sub, builder.mul
+        line = builder.udiv(args[4], width)
+        image = builder.udiv(line, height)
+        column = sub(mul(sub(args[4], mul(line, width)), stride_x), left)
+        row = sub(mul(sub(line, mul(image, height)), stride_y), top)
+        place = add(add(args[0], mul(image, image_step)), add(mul(row, row_step), mul(column, pixel_step)))
+        across, down = mul(sub(width, I64(1)), stride_x), mul(sub(height, I64(1)), stride_y)
+        to_line = sub(mul(stride_y, row_step), mul(across, pixel_step))
+        to_image = sub(image_step, add(mul(down, row_step), mul(across, pixel_step)))
+        back = builder.neg(across)
+        found = _walk(
+            builder,
+            [column, row, place],
+            [sub(across, left), sub(down, top)],
+            [
+                [stride_x, I64(0), mul(stride_x, pixel_step)],
+                [back, stride_y, to_line],
+                [back, builder.neg(down), to_image],
+            ],
+            sub(args[5], args[4]),
+            times,
         )
-        jump = (next_image - image) * image_step + (next_y - y) * row_step - width * stride_x * pixel_step
-        return (
-            each_choose(on_line, in_x, each_add(in_x, -width * stride_x)),
-            each_choose(on_line, sequence(y, 0, count), next_y),
-            each_choose(on_line, base, each_add(base, jump)),
-        )
-    pixels = each_minimum(sequence(pixel, 1, count), last - 1)
-    lines = each_divide(pixels, width)
-    in_x = each_add(each_multiply(each_remainder(pixels, width), stride_x), -left)
-    in_y = each_add(each_multiply(each_remainder(lines, height), stride_y), -top)
-    start = each_add(each_multiply(each_divide(lines, height), image_step), x)
-    inside = each_add(each_multiply(in_y, row_step), each_multiply(in_x, pixel_step))
-    return in_x, in_y, each_add(start, inside)
+        columns = [pack(context, builder, sig.return_type[0], list(each)) for each in zip(*found, strict=True)]
+        return pack(context, builder, sig.return_type, columns)
+
+    result = types.UniTuple(types.UniTuple(types.int64, times), 3)
+    return result(types.int64, steps, window, size, types.int64, types.int64, count), codegen

@@ -57,8 +57,6 @@ def _choose(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
 
 each_add = _each("each_add", 2, lambda builder, v: builder.add(v[0], v[1]))
 each_multiply = _each("each_multiply", 2, lambda builder, v: builder.mul(v[0], v[1]))
-each_divide = _each("each_divide", 2, lambda builder, v: builder.udiv(v[0], v[1]))
-each_remainder = _each("each_remainder", 2, lambda builder, v: builder.urem(v[0], v[1]))
 each_minimum = _each("each_minimum", 2, _minimum)
 each_and = _each("each_and", 2, lambda builder, v: builder.and_(v[0], v[1]))
 each_within = _each("each_within", 2, _within)
@@ -74,20 +72,6 @@ def sequence(typingctx: Any, first: Any, step: Any, count: Any) -> Any:
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         values = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(times)]
-        return pack(context, builder, sig.return_type, values)
-
-    return types.UniTuple(types.int64, times)(types.int64, types.int64, count), codegen
-
-
-@intrinsic(prefer_literal=True)
-def progression(typingctx: Any, first: Any, step: Any, count: Any) -> Any:
-    """progression(first, step, count): as `sequence`, each entry the one before plus step: without multiplications."""
-    times = constant_int(count)
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        values = [args[0]]
-        for _ in range(times - 1):
-            values.append(builder.add(values[-1], args[1]))
         return pack(context, builder, sig.return_type, values)
 
     return types.UniTuple(types.int64, times)(types.int64, types.int64, count), codegen
