@@ -36,10 +36,13 @@ def peak_f32(rows: int, columns: int) -> Callable[..., None]:
 
 
 def peak_int8(rows: int, columns: int) -> Callable[..., None]:
-    """As `peak_f32` for the exact product of int8 values; `depth` counts groups of an instruction."""
+    """As `peak_f32` for the exact product of int8 values; `depth` counts groups of an instruction.
+
+    Each row has values of its own: the compiler makes products of equal ones once.
+    """
 
     def kernel(begin: int, end: int, thread: int, x: int, weights: int, depth: int, sink: int):
-        places = sequence(x, 0, rows)
+        places = sequence(x, 4 * depth, rows)
         sums = repeat(load_row_i32(weights, 0, columns), rows)
         for _ in range(begin, end):
             for k in range(depth):

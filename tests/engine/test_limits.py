@@ -1,5 +1,8 @@
 """The machine's limits: measured, kept, and used by profiles."""
 
+import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +10,8 @@ import pytest
 
 import edgenet
 from edgenet.engine import limits
-from edgenet.kernels.isa import host
+from edgenet.kernels.isa import by_name, host
+from edgenet.kernels.table import kernels
 from tests.engine.networks import separable
 
 
@@ -28,6 +32,14 @@ def test_measured_limits_are_kept_and_used(monkeypatch, tmp_path):
     limits.save(found)
     assert limits.saved(host().name, 1) == found
     assert all(row["roofline"] > 0 for row in model.profile(x).rows)
+
+
+def test_the_peak_of_int8_makes_every_product():
+    pytest.importorskip("numba", reason="needs the compiler")
+    constants = kernels(by_name("avx2"))["bench_peak_int8"].constants
+    command = [sys.executable, "-m", "edgenet.kernels.build", "--assembly", "avx2", "bench_peak_int8"]
+    assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert assembly.count("vpmaddwd") >= math.prod(constants)
 
 
 SPEEDS = {"L1": 100.0, "L2": 50.0, "L3": 20.0, "memory": 10.0}
