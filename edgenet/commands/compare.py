@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html:
         writable_target(arguments.html)
     try:
-        import torch  # noqa: F401
+        import torch  # noqa: F401  # says at once that it is missing
     except ImportError:
         raise ConversionError("Comparing needs PyTorch: pip install 'edgenet[convert]'.") from None
     from edgenet.converter import compare

@@ -31,21 +31,11 @@ def _tile(height_in_rows: int, columns: int) -> Any:
 
     @njit(inline="always")
     def tile(image, window, target, w, depth, pixel, last, channel, missing, count):
-        x, image_stride, row_stride, pixel_stride, zeros, height, width = image
-        kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width = (
-            window
-        )
+        _, _, row_stride, pixel_stride, zeros, height, width = image
+        kernel_height, kernel_width, _, _, dilation_y, dilation_x, _, _, _, _ = window
         y, y_stride, residual, residual_stride, low, high, activation = target
         step = depth * columns * lane_count() * 4
-        in_x, in_y, base = window_places(
-            x,
-            (image_stride, row_stride, pixel_stride),
-            (stride_y, stride_x, top, left),
-            (out_height, out_width),
-            pixel,
-            last,
-            height_in_rows,
-        )
+        in_x, in_y, base = window_places(image, window, pixel, last, height_in_rows)
         sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
         place = w + columns * lane_count() * 4
         for tap_y in range(kernel_height):

@@ -81,15 +81,7 @@ def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any
                 places = each_add(places, row_stride)
                 tap += row_bytes
         else:
-            columns_in, rows_in, base = window_places(
-                x,
-                (image_stride, row_stride, pixel_stride),
-                (stride_y, stride_x, top, left),
-                (out_height, out_width),
-                pixel,
-                last,
-                height_in_rows,
-            )
+            columns_in, rows_in, base = window_places(image, window, pixel, last, height_in_rows)
             for tap_y in range(first_row, last_row):
                 inside_y = each_within(each_add(rows_in, tap_y * dilation_y), height)
                 for tap_x in range(kernel_width):

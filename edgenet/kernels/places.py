@@ -12,7 +12,7 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd_types import I64, constant_int, items, pack
+from edgenet.kernels.simd_types import I64, changed_where, constant_int, items, pack
 
 
 @intrinsic(prefer_literal=True)
@@ -30,16 +30,11 @@ def row_places(typingctx: Any, start: Any, stride: Any, pixel: Any, last: Any, c
             places.append(builder.add(places[-1], step))
         end = builder.add(first, builder.mul(builder.sub(last, I64(1)), step))
         cut = builder.icmp_signed(">", builder.add(pixel, I64(times)), last)
-        before = builder.block
-        with builder.if_then(cut):
-            within = [builder.select(builder.icmp_signed("<", place, end), place, end) for place in places]
-            inside = builder.block
-        found = []
-        for place, other in zip(places, within, strict=True):
-            phi = builder.phi(I64)
-            phi.add_incoming(place, before)
-            phi.add_incoming(other, inside)
-            found.append(phi)
+
+        def within(place: ir.Value) -> ir.Value:
+            return builder.select(builder.icmp_signed("<", place, end), place, end)
+
+        found = changed_where(builder, cut, places, within)
         return pack(context, builder, sig.return_type, found)
 
     return types.UniTuple(types.int64, times)(*[types.int64] * 4, count), codegen
@@ -49,7 +44,7 @@ def _walk(
     builder: ir.IRBuilder, start: list[ir.Value], ends: list[ir.Value], steps: list[list[ir.Value]], left: ir.Value,
     count: int,
 ) -> list[list[ir.Value]]:  # fmt: skip
-    """`count` positions (column, row, place) from `start` on, of which `left` are further ones or the start.
+    """`count` positions (column, row, place) from `start` on; from number `left` on they repeat the one before.
 
     `ends`: the last column of a line and the last row of an image; `steps`: what is added within a line, from a line to
     the next, and from an image to the next.
@@ -69,25 +64,26 @@ def _walk(
 
 
 @intrinsic(prefer_literal=True)
-def window_places(typingctx: Any, x: Any, steps: Any, window: Any, size: Any, pixel: Any, last: Any, count: Any) -> Any:
-    """window_places(x, steps, window, size, pixel, last, count): where the windows of `count` output pixels begin.
+def window_places(typingctx: Any, image: Any, window: Any, pixel: Any, last: Any, count: Any) -> Any:
+    """window_places(image, window, pixel, last, count): where the windows of `count` output pixels begin.
 
-    Three tuples: first input columns, first input rows, addresses. `steps`: bytes from one input image, row and pixel
-    to the next; `window`: vertical and horizontal stride, padding above and on the left; `size`: the output's height
-    and width. Pixels end before `last`.
+    Three tuples: first input columns, first input rows, addresses. `image` begins with the input's address and the
+    bytes from one image, row and pixel to the next; `window`: kernel height and width (not looked at), strides and
+    dilations (not looked at) down and across, padding above and on the left, the output's height and width. Pixels end
+    before `last`.
     """
     times = constant_int(count)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        image_step, row_step, pixel_step = items(builder, args[1], sig.args[1])
-        stride_y, stride_x, top, left = items(builder, args[2], sig.args[2])
-        height, width = items(builder, args[3], sig.args[3])
+        x, image_step, row_step, pixel_step = items(builder, args[0], sig.args[0])[:4]
+        _, _, stride_y, stride_x, _, _, top, left, height, width = items(builder, args[1], sig.args[1])
+        pixel, last = args[2:4]
         add, sub, mul = builder.add, builder.sub, builder.mul
-        line = builder.udiv(args[4], width)
+        line = builder.udiv(pixel, width)
         image = builder.udiv(line, height)
-        column = sub(mul(sub(args[4], mul(line, width)), stride_x), left)
+        column = sub(mul(sub(pixel, mul(line, width)), stride_x), left)
         row = sub(mul(sub(line, mul(image, height)), stride_y), top)
-        place = add(add(args[0], mul(image, image_step)), add(mul(row, row_step), mul(column, pixel_step)))
+        place = add(add(x, mul(image, image_step)), add(mul(row, row_step), mul(column, pixel_step)))
         across, down = mul(sub(width, I64(1)), stride_x), mul(sub(height, I64(1)), stride_y)
         to_line = sub(mul(stride_y, row_step), mul(across, pixel_step))
         to_image = sub(image_step, add(mul(down, row_step), mul(across, pixel_step)))
@@ -101,11 +97,11 @@ def window_places(typingctx: Any, x: Any, steps: Any, window: Any, size: Any, pi
                 [back, stride_y, to_line],
                 [back, builder.neg(down), to_image],
             ],
-            sub(args[5], args[4]),
+            sub(last, pixel),
             times,
         )
         columns = [pack(context, builder, sig.return_type[0], list(each)) for each in zip(*found, strict=True)]
         return pack(context, builder, sig.return_type, columns)
 
     result = types.UniTuple(types.UniTuple(types.int64, times), 3)
-    return result(types.int64, steps, window, size, types.int64, types.int64, count), codegen
+    return result(image, window, types.int64, types.int64, count), codegen

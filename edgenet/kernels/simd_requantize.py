@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
@@ -18,6 +17,7 @@ from edgenet.kernels.simd_types import (
     I32,
     I64,
     call_intrinsic,
+    changed_where,
     items,
     shuffle_mask,
     splat,
@@ -66,29 +66,12 @@ def narrowed(builder: ir.IRBuilder, vectors: list[ir.Value], limits: list[ir.Val
         return builder.select(compare(">", value, high), high, value)
 
     words = [narrow_pair(builder, vectors[i], vectors[i + 1], I16) for i in range(0, len(vectors), 2)]
-    words = _where(builder, builder.icmp_signed("!=", limits[0], I64(0)), words, moved)
+    words = changed_where(builder, builder.icmp_signed("!=", limits[0], I64(0)), words, moved)
     words += words[-1:] * (len(words) % 2)
     values = [narrow_pair(builder, words[i], words[i + 1], I8) for i in range(0, len(words), 2)]
     least, most = (I64(0), I64(255)) if unsigned else (I64(-128), I64(127))
     limited = builder.or_(builder.icmp_signed(">", limits[1], least), builder.icmp_signed("<", limits[2], most))
-    return _where(builder, limited, values, clamped)
-
-
-def _where(
-    builder: ir.IRBuilder, condition: ir.Value, values: list[ir.Value], change: Callable[[ir.Value], ir.Value]
-) -> list[ir.Value]:
-    """`change` of each value if the condition holds, which a branch decides."""
-    before = builder.block
-    with builder.if_then(condition):
-        changed = [change(value) for value in values]
-        inside = builder.block
-    found = []
-    for value, other in zip(values, changed, strict=True):
-        phi = builder.phi(value.type)
-        phi.add_incoming(value, before)
-        phi.add_incoming(other, inside)
-        found.append(phi)
-    return found
+    return changed_where(builder, limited, values, clamped)
 
 
 def cut(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:

@@ -6,6 +6,7 @@ one instruction set, chosen once by `select_target`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
@@ -139,6 +140,23 @@ def vector_suffix(kind: ir.VectorType) -> str:
     """LLVM's overload suffix of a vector type, for example "v8f32"."""
     element = "f32" if isinstance(kind.element, ir.FloatType) else f"i{kind.element.width}"
     return f"v{kind.count}{element}"
+
+
+def changed_where(
+    builder: ir.IRBuilder, condition: ir.Value, values: list[ir.Value], change: Callable[[ir.Value], ir.Value]
+) -> list[ir.Value]:
+    """`change` of each value if the condition holds, else the values; a branch decides, so that no work is in vain."""
+    before = builder.block
+    with builder.if_then(condition):
+        changed = [change(value) for value in values]
+        inside = builder.block
+    found = []
+    for value, other in zip(values, changed, strict=True):
+        phi = builder.phi(value.type)
+        phi.add_incoming(value, before)
+        phi.add_incoming(other, inside)
+        found.append(phi)
+    return found
 
 
 def items(builder: ir.IRBuilder, value: ir.Value, kind: types.Type) -> list[ir.Value]:

@@ -24,7 +24,7 @@ STEP_BYTES = 50_000
 LEAST_BYTES = 2_000_000
 """Bytes of tensors outside of the caches from which planning bands is worth the time that it takes."""
 _FILLED = 0.75
-"""Share of the caches that the tensors of a band may take."""
+"""Share of the caches that what lies in memory at a node of a band may take."""
 _LARGE = 1.0
 """Share of the caches from which a tensor is taken not to stay there until it is read."""
 _SAMPLED = 3
