@@ -11,7 +11,9 @@ import os
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,11 +121,11 @@ def _to_disk(block: bytes, name: str, target: InstructionSet) -> None:
         _warn(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
 
 
-def _build(names: list[str], target: InstructionSet, built: Callable[[str, bytes], None]) -> None:
-    """Compile kernels in one process of its own; `built` receives each block as soon as it is ready."""
+def _build(names: deque[str], target: InstructionSet, built: Callable[[str, bytes], None]) -> None:
+    """Compile kernels in one process of its own, taking names while there are any; `built` receives each block."""
     import subprocess
 
-    command = [sys.executable, "-m", "edgenet.kernels.build", target.name, *names]
+    command = [sys.executable, "-m", "edgenet.kernels.build", target.name]
     package = str(Path(__file__).parents[2])
     environment = {
         **os.environ,
@@ -131,21 +133,32 @@ def _build(names: list[str], target: InstructionSet, built: Callable[[str, bytes
     }
     for variable in ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_OPT"):
         environment.pop(variable, None)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        assert process.stdin is not None, "a pipe was asked for"
         assert process.stdout is not None, "a pipe was asked for"
         assert process.stderr is not None, "a pipe was asked for"
         errors: list[bytes] = []
         drain = threading.Thread(target=lambda: errors.append(process.stderr.read()))  # type: ignore[union-attr]  # a pipe
         drain.start()
-        for name in names:
+        while names:
+            try:
+                name = names.popleft()
+            except IndexError:
+                break
+            with suppress(BrokenPipeError):
+                process.stdin.write(f"{name}\n".encode())
+                process.stdin.flush()
             size = process.stdout.read(8)
             block = process.stdout.read(int.from_bytes(size, "little")) if len(size) == 8 else b""
             if not block:
                 drain.join()
                 last = errors[0].decode(errors="replace").strip().splitlines() or ["no message"]
                 process.kill()
+                names.clear()
                 raise EngineError(f"The kernel {name} could not be compiled for {target.name}: {last[-1]}")
             built(name, block)
+        process.stdin.close()
         drain.join()
 
 
@@ -199,6 +212,7 @@ def _compile_missing(
     from concurrent.futures import ThreadPoolExecutor
 
     from edgenet.engine.blocks import parse
+    from edgenet.kernels.table import slowest_first
 
     if progress is None and sys.stderr is not None and sys.stderr.isatty():
         progress = progress_line
@@ -220,8 +234,9 @@ def _compile_missing(
     if progress:
         progress("compiling kernels", 0, len(missing))
     workers = max(1, min(len(missing) // 2, len(os.sched_getaffinity(0)), 4))
+    names = deque(slowest_first(missing, target))
     with ThreadPoolExecutor(workers) as pool:
-        for result in [pool.submit(_build, missing[i::workers], target, built) for i in range(workers)]:
+        for result in [pool.submit(_build, names, target, built) for _ in range(workers)]:
             result.result()
 
 

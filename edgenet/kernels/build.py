@@ -1,8 +1,9 @@
-"""Compiles kernels in a process of its own: `python -m edgenet.kernels.build TARGET NAME...` writes blocks to stdout.
+"""Compiles kernels in a process of its own: `python -m edgenet.kernels.build TARGET` reads names, writes blocks.
 
-A block is the SHA-256 of what follows it (32 bytes), one line of JSON (kernel, target, fingerprint, entry offset, slot
+Each line of stdin names a kernel; its block follows on stdout behind the block's size (8 bytes, little-endian). A
+block is the SHA-256 of what follows it (32 bytes), one line of JSON (kernel, target, fingerprint, entry offset, slot
 names and kinds, size of the code) and code.
-With `--assembly` before the target, assembly is written instead, each kernel's behind a line `// kernel NAME`.
+`--assembly TARGET NAME...` writes assembly instead, each kernel's behind a line `// kernel NAME`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def build(name: str, target: InstructionSet) -> bytes:
 
 
 def main() -> None:
-    """Build the kernels named on the command line."""
+    """Build the kernels that are asked for."""
     if sys.argv[1] == "--assembly":
         from edgenet.kernels import compile as compiler
 
@@ -55,8 +56,8 @@ def main() -> None:
             print(f"// kernel {name}\n{compiler.assembly(_function(name, target), target)}", flush=True)
         return
     target = by_name(sys.argv[1])
-    for name in sys.argv[2:]:
-        block = build(name, target)
+    for line in sys.stdin:
+        block = build(line.strip(), target)
         sys.stdout.buffer.write(len(block).to_bytes(8, "little") + block)
         sys.stdout.buffer.flush()
 

@@ -19,7 +19,7 @@ if "numba" not in sys.modules:
     os.environ["NUMBA_OPT"] = "0"  # LLVM's passes run once, for the selected instruction set, in `optimise`
 
 import llvmlite.binding as llvm
-from numba.core import compiler, types
+from numba.core import compiler, ir, types
 from numba.core.registry import cpu_target
 
 from edgenet.errors import EngineError
@@ -28,6 +28,9 @@ from edgenet.kernels.object_file import link
 
 ENTRY = "edgenet_entry"
 LEADING = ("begin", "end", "thread")
+# Numba's inlining copies a function block by block, and with each block the scope of all variables, which would take
+# most of a kernel's compile time. An inlined function is made anew for every call, so its copies can share the scope.
+ir.Scope.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]  # read by copy.deepcopy
 _TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 
 

@@ -16,6 +16,7 @@ from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
+_SLOW_TO_COMPILE = ("convolution_int8", "convolution_f32", "gemm_f32", "winograd_f32", "gemm_int8")
 _IMPORTS = "from edgenet.kernels"
 _IMPORT = re.compile(r"^from edgenet\.kernels\.(\w+) import|^from edgenet\.kernels import (\w+)", re.MULTILINE)
 
@@ -81,6 +82,13 @@ def kernel(name: str, target: InstructionSet) -> Kernel:
         return kernels(target)[name]
     except KeyError:
         raise EngineError(f"There is no kernel {name} for {target.name}.") from None
+
+
+def slowest_first(names: list[str], target: InstructionSet) -> list[str]:
+    """These kernels in the order in which several processes are done soonest with compiling them."""
+    last = len(_SLOW_TO_COMPILE)
+    rank = {module: number for number, module in enumerate(_SLOW_TO_COMPILE)}
+    return sorted(names, key=lambda name: rank.get(kernel(name, target).module, last))
 
 
 @cache
