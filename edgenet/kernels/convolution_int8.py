@@ -14,7 +14,7 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_int8 import SUMS_BYTES, settle
+from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.gemm_int8 import accumulator, over_pixels, row_product, row_widener
 from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
@@ -41,7 +41,7 @@ def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any
 
     @njit(inline="always")
     def tile(job, pixel, last, height_in_rows):
-        source, target, output, place, buffer = job
+        source, target, output, place = job
         image, window = source
         x, image_stride, row_stride, pixel_stride, outside, height, width, groups = image
         kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width = (
@@ -90,9 +90,9 @@ def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any
                     sums = accumulate(sums, each_choose(inside, each_add(base, offset), outside), groups, tap)
                     tap += groups * panel_width * 4
         out = row_places(target[0], target[1], pixel, last, height_in_rows)
-        settle(sums, load_row_f32(w, panel_width, columns), out, place, output, buffer)
+        finish(sums, load_row_f32(w, panel_width, columns), out, place, output)
 
-    return over_pixels(tile, rows, second, columns)
+    return over_pixels(tile, rows, second)
 
 
 def _gatherer() -> Any:
@@ -158,7 +158,6 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
         y: int,
         y_stride: int,
         residual: int,
-        residual_stride: int,
         weights: int,
         scratch: int,
         scratch_stride: int,
@@ -194,13 +193,12 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
         window = (
             kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width,
         )  # fmt: skip
-        target = (y, y_stride, residual, residual_stride)
+        target = (y, y_stride)
         settings = (
-            low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+            y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
-        buffer = scratch + thread * scratch_bytes
-        own = buffer + SUMS_BYTES
+        own = scratch + thread * scratch_bytes
         for unit in range(begin, end):
             block, part = unit_place(unit, blocks, spans * conv_groups, by_panel)
             first = block_start(pixels, block, blocks, quantum)
@@ -216,9 +214,9 @@ def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..
                 channel = conv_group * group_channels + panel * panel_width
                 place = (weights + conv_group * packed_bytes + panel * panel_bytes, channel, missing, count)
                 if widened:
-                    job = ((own, scratch_stride, first, row_groups), target, output, place, buffer)
+                    job = ((own, scratch_stride, first, row_groups), target, output, place)
                 else:
-                    job = ((image, window), target, output, place, buffer)
+                    job = ((image, window), target, output, place)
                 if columns == 1 or count > lanes:
                     wide(job, first, last)
                 else:

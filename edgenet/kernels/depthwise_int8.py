@@ -13,7 +13,7 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_int8 import SUMS_BYTES, row_finisher, settle
+from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_depthwise_int8 import depthwise_dot, interleave_rows, part, places_dot
 from edgenet.kernels.simd_int8 import load_row_i32
@@ -57,10 +57,9 @@ def _interleaver(rows: int, group: int) -> Any:
 def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, columns: int, group: int) -> Any:
     """`columns` outputs from `first` on of each row of the band; `valid` rows of the band exist."""
     total = band * columns
-    tile_bytes = SUMS_BYTES // 2
 
     @njit(inline="always")
-    def tile(own, column_bytes, target, output, place, buffer, first, valid):
+    def tile(own, column_bytes, target, output, place, first, valid):
         y, y_row, y_stride = target
         w = place[0]
         lanes = lane_count()
@@ -71,10 +70,10 @@ def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, col
         )  # fmt: skip
         multiplier = load_row_f32(w, lanes, 1)
         out = sequence(y + first * y_stride, y_stride, columns)
-        settle(as_tile(part(sums, 0, columns)), multiplier, out, place, output, buffer)
+        finish(as_tile(part(sums, 0, columns)), multiplier, out, place, output)
         if band > 1 and valid > 1:
             out = each_add(out, y_row)
-            settle(as_tile(part(sums, columns, columns)), multiplier, out, place, output, buffer + tile_bytes)
+            finish(as_tile(part(sums, columns, columns)), multiplier, out, place, output)
 
     return tile
 
@@ -93,8 +92,6 @@ def depthwise(
     narrow = _band_tile(*constants, columns - 1, group)
     single = _band_tile(*constants, 1, group)
     less = columns - 1
-    finish_rows = row_finisher(1)
-    tile_bytes = SUMS_BYTES // 2
 
     def kernel(
         begin: int,
@@ -114,7 +111,6 @@ def depthwise(
         y: int,
         y_stride: int,
         residual: int,
-        residual_stride: int,
         weights: int,
         packed_bytes: int,
         scratch: int,
@@ -136,22 +132,16 @@ def depthwise(
         lanes = lane_count()
         bands = (out_height + band - 1) // band
         settings = (
-            low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+            y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
-        buffer = scratch + thread * (scratch_bytes + SUMS_BYTES)
-        own = buffer + SUMS_BYTES
+        own = scratch + thread * scratch_bytes
         column_bytes = groups * lanes * 4
         for unit in range(begin, end):
             out_y = (unit % bands) * band
             valid = out_height - out_y
             row = (unit // bands) * out_height + out_y
             source = x + (unit // bands) * image_stride
-            residual_row = 0
-            before = residual
-            if residual != 0:
-                residual_row = out_width * residual_stride
-                before = residual + row * residual_row
             out = y + row * out_width * y_stride
             target = (out, out_width * y_stride, y_stride)
             for channel in range(0, channels, lanes):
@@ -165,24 +155,14 @@ def depthwise(
                     left_over = out_width - first
                     done = columns
                     if left_over % columns == 0:
-                        wide(own, column_bytes, target, output, place, buffer, first, valid)
+                        wide(own, column_bytes, target, output, place, first, valid)
                     elif out_width >= less:
                         first = least(first, out_width - less)
-                        narrow(own, column_bytes, target, output, place, buffer, first, valid)
+                        narrow(own, column_bytes, target, output, place, first, valid)
                         done = less
                     else:
-                        single(own, column_bytes, target, output, place, buffer, first, valid)
+                        single(own, column_bytes, target, output, place, first, valid)
                         done = 1
-                    if plain == 0:
-                        for r in range(least(band, valid)):
-                            start = out + r * target[1] + first * y_stride
-                            source_row = before
-                            if residual != 0:
-                                source_row += r * residual_row + first * residual_stride
-                            finish_rows(
-                                buffer + r * tile_bytes, done, start, y_stride, source_row, residual_stride, place,
-                                output,
-                            )  # fmt: skip
                     first += done
 
     return kernel
@@ -191,7 +171,6 @@ def depthwise(
 def depthwise_general(columns: int, group: int) -> Callable[..., None]:
     """Depthwise convolution of any kernel, stride and dilation. Unit: one output row, all channels."""
     interleave = _interleaver(group, group)
-    finish_rows = row_finisher(1)
 
     def kernel(
         begin: int,
@@ -217,7 +196,6 @@ def depthwise_general(columns: int, group: int) -> Callable[..., None]:
         y: int,
         y_stride: int,
         residual: int,
-        residual_stride: int,
         weights: int,
         packed_bytes: int,
         scratch: int,
@@ -241,18 +219,14 @@ def depthwise_general(columns: int, group: int) -> Callable[..., None]:
         groups = (kernel_height + group - 1) // group
         column_bytes = groups * vector
         settings = (
-            low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+            y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
-        buffer = scratch + thread * (scratch_bytes + SUMS_BYTES)
-        own = buffer + SUMS_BYTES
+        own = scratch + thread * scratch_bytes
         for unit in range(begin, end):
             start_y = (unit % out_height) * stride_y - top
             source = x + (unit // out_height) * image_stride
             out_row = y + unit * out_width * y_stride
-            before_row = residual
-            if residual != 0:
-                before_row = residual + unit * out_width * residual_stride
             for channel in range(0, channels, lanes):
                 image = (source + channel, row_stride, pixel_stride, outside, height, width)
                 for g in range(groups):
@@ -273,13 +247,6 @@ def depthwise_general(columns: int, group: int) -> Callable[..., None]:
                             sums = places_dot(sums, at, tap)
                             tap += vector
                     out = each_add(each_multiply(pixels, y_stride), out_row)
-                    settle(as_tile(sums), multiplier, out, place, output, buffer)
-                    if plain == 0:
-                        before = before_row
-                        if residual != 0:
-                            before += first * residual_stride
-                        start = out_row + first * y_stride
-                        done = least(columns, out_width - first)
-                        finish_rows(buffer, done, start, y_stride, before, residual_stride, place, output)
+                    finish(as_tile(sums), multiplier, out, place, output)
 
     return kernel

@@ -13,7 +13,7 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_int8 import SUMS_BYTES, row_finisher, settle
+from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l1, repeat
@@ -81,18 +81,15 @@ def row_widener() -> Any:
     return widen_row
 
 
-def over_pixels(tile: Any, rows: int, second: int, columns: int) -> Any:
-    """Calls `tile(job, pixel, last, height)` until the pixels first..last-1 are done, and finishes what it leaves.
+def over_pixels(tile: Any, rows: int, second: int) -> Any:
+    """Calls `tile(job, pixel, last, height)` until the pixels first..last-1 are done.
 
     Heights are `rows`, `second` (half of `rows`, or one less) and 1; rows of a tile behind the last pixel repeat it.
     """
     halves = rows == 2 * second
-    finish_rows = row_finisher(columns)
 
     @njit(inline="always")
     def panel(job, first, last):
-        _, target, output, place, buffer = job
-        y, y_stride, residual, residual_stride = target
         pixel = first
         while pixel < last:
             left = last - pixel
@@ -105,11 +102,6 @@ def over_pixels(tile: Any, rows: int, second: int, columns: int) -> Any:
             else:
                 tile(job, pixel, last, 1)
                 done = 1
-            if output[0] == 0:
-                before = residual
-                if residual != 0:
-                    before += pixel * residual_stride
-                finish_rows(buffer, done, y + pixel * y_stride, y_stride, before, residual_stride, place, output)
             pixel += done
 
     return panel
@@ -121,7 +113,7 @@ def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
 
     @njit(inline="always")
     def tile(job, pixel, last, height):
-        source, target, output, place, buffer = job
+        source, target, output, place = job
         x, x_stride, base, groups = source
         w = place[0]
         width = columns * lane_count()
@@ -129,9 +121,9 @@ def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
         places = row_places(x - base * x_stride, x_stride, pixel, last, height)
         sums = accumulate(sums, places, groups, w + 8 * width)
         out = row_places(target[0], target[1], pixel, last, height)
-        settle(sums, load_row_f32(w, width, columns), out, place, output, buffer)
+        finish(sums, load_row_f32(w, width, columns), out, place, output)
 
-    return over_pixels(tile, rows, second, columns)
+    return over_pixels(tile, rows, second)
 
 
 def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
@@ -154,7 +146,6 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         y: int,
         y_stride: int,
         residual: int,
-        residual_stride: int,
         weights: int,
         scratch: int,
         scratch_stride: int,
@@ -184,13 +175,12 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         width = columns * lanes
         panels = (channels + width - 1) // width
         panel_bytes = width * (8 + groups * 4)
-        target = (y, y_stride, residual, residual_stride)
+        target = (y, y_stride)
         settings = (
-            low, high, zero, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+            y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
-        buffer = scratch + thread * scratch_bytes
-        own = buffer + SUMS_BYTES
+        own = scratch + thread * scratch_bytes
         for unit in range(begin, end):
             block, part = unit_place(unit, blocks, spans, by_panel)
             first = block_start(pixels, block, blocks, quantum)
@@ -206,7 +196,7 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
                 channel = panel * width
                 count = channels - channel
                 missing = count % lanes != 0 and count < width
-                job = (source, target, output, (w, channel, missing, count), buffer)
+                job = (source, target, output, (w, channel, missing, count))
                 if columns == 1 or count > lanes:
                     wide(job, first, last)
                 else:

@@ -11,13 +11,15 @@ from edgenet.kernels.simd import (
     load_f32,
     load_row_f32,
     maximum,
+    multiply,
     repeat,
     splat_f32,
     store_f32,
     store_tile_f32,
 )
+from edgenet.kernels.simd_convert import to_float
 from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, store_sums
-from edgenet.kernels.simd_requantize import store_requantized
+from edgenet.kernels.simd_requantize import store_rounded
 from edgenet.kernels.tuples import sequence
 
 
@@ -62,7 +64,7 @@ def peak_requantize(rows: int, columns: int) -> Callable[..., None]:
         sums = repeat(load_row_i32(weights, 0, columns), rows)
         for _ in range(begin, end):
             sums = outer_dot(sums, places, 0, load_row_groups(weights, 0, columns))
-            store_requantized(sums, multiplier, targets, 0, (0, 0, 127), 0, 0)
+            store_rounded(multiply(to_float(sums), multiplier), targets, 0, (0, 0, 127), 0, 0)
 
     return kernel
 

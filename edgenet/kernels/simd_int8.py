@@ -13,7 +13,7 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd_bytes import store_first_bytes, widen
+from edgenet.kernels.simd_bytes import widen
 from edgenet.kernels.simd_types import (
     I8,
     I16,
@@ -174,53 +174,3 @@ def load_tile_bytes(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
         return pack(context, builder, kind, out)
 
     return result(rows, types.int64, like), codegen
-
-
-def _join(builder: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
-    """One vector of the lanes of several of equal length."""
-    if len(values) == 1:
-        return values[0]
-    half = 1 << (len(values) - 1).bit_length() - 1
-    low, high = _join(builder, values[:half]), _join(builder, values[half:])
-    count, rest = low.type.count, high.type.count
-    if rest < count:
-        widened = list(range(rest)) + [0] * (count - rest)
-        high = builder.shuffle_vector(high, high, shuffle_mask(widened))
-    return builder.shuffle_vector(low, high, shuffle_mask(list(range(count + rest))))
-
-
-@intrinsic
-def store_tile_bytes(typingctx: Any, tile: Any, rows: Any, index: Any) -> Any:
-    """store_tile_bytes(tile, rows, index): the low bytes of an int32 tile, row m to byte `index` of rows[m]."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        for place, row in zip(items(builder, args[1], sig.args[1]), items(builder, args[0], sig.args[0]), strict=True):
-            value = _join(builder, items(builder, row, sig.args[0].dtype))
-            value = builder.trunc(value, ir.VectorType(I8, value.type.count))
-            store_vector(builder, value, builder.add(place, args[2]))
-        return context.get_dummy_value()
-
-    return types.void(tile, rows, types.int64), codegen
-
-
-@intrinsic
-def store_tile_bytes_partial(typingctx: Any, tile: Any, rows: Any, index: Any, count: Any) -> Any:
-    """store_tile_bytes_partial(tile, rows, index, count): the low bytes of the first `count` elements of each row.
-
-    At least one element of a row's last vector is stored, and not all of them.
-    """
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        lanes = target().lanes
-        narrow = ir.VectorType(I8, lanes)
-        for place, row in zip(items(builder, args[1], sig.args[1]), items(builder, args[0], sig.args[0]), strict=True):
-            *full, last = items(builder, row, sig.args[0].dtype)
-            start = builder.add(place, args[2])
-            for j, value in enumerate(full):
-                store_vector(builder, builder.trunc(value, narrow), start, j * lanes)
-            done = I64(len(full) * lanes)
-            left = builder.sub(args[3], done)
-            store_first_bytes(builder, builder.trunc(last, narrow), builder.add(start, done), left)
-        return context.get_dummy_value()
-
-    return types.void(tile, rows, types.int64, types.int64), codegen

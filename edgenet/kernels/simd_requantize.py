@@ -11,7 +11,6 @@ from numba.extending import intrinsic
 from edgenet.kernels.simd_bytes import store_first_bytes
 from edgenet.kernels.simd_convert import emit_round_to_int
 from edgenet.kernels.simd_types import (
-    F32,
     I8,
     I16,
     I32,
@@ -91,34 +90,29 @@ def cut_lanes(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) ->
 
 
 @intrinsic
-def store_requantized(
-    typingctx: Any, sums: Any, multiplier: Any, rows: Any, index: Any, bounds: Any, missing: Any, count: Any
-) -> Any:
-    """Stores round(float32(sums) * multiplier) + zero, clamped, as bytes; row m of the tile at rows[m] + index.
+def store_rounded(typingctx: Any, tile: Any, rows: Any, index: Any, bounds: Any, missing: Any, count: Any) -> Any:
+    """Stores a float32 tile, rounded, plus the zero point, clamped, as bytes; row m of the tile at rows[m] + index.
 
-    `bounds`: zero point, least and greatest value as they lie in memory. No product may reach 2**31. If `missing`, only
+    `bounds`: zero point, least and greatest value as they lie in memory. No value may reach 2**31. If `missing`, only
     the first `count` elements of a row are stored: all but some of its last vector.
     """
-    columns = len(sums.dtype)
+    columns = len(tile.dtype)
     per_group = 4 // columns
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         lanes = target().lanes
-        scales = items(builder, args[1], sig.args[1])
-        places = [builder.add(place, args[3]) for place in items(builder, args[2], sig.args[2])]
-        tile = [items(builder, row, sig.args[0].dtype) for row in items(builder, args[0], sig.args[0])]
-        floats = ir.VectorType(F32, lanes)
-        partial = builder.icmp_signed("!=", args[5], I64(0))
+        places = [builder.add(place, args[2]) for place in items(builder, args[1], sig.args[1])]
+        partial = builder.icmp_signed("!=", args[4], I64(0))
         vectors = [
-            emit_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)])
-            for row in tile
-            for total, scale in zip(row, scales, strict=True)
+            emit_round_to_int(builder, [value])
+            for row in items(builder, args[0], sig.args[0])
+            for value in items(builder, row, sig.args[0].dtype)
         ]
         vectors += vectors[-1:] * (len(vectors) % 2)
-        results = narrowed(builder, vectors, items(builder, args[4], sig.args[4]))
+        results = narrowed(builder, vectors, items(builder, args[3], sig.args[3]))
         with builder.if_else(partial) as (some, all_of_them):
             with some:
-                left = builder.sub(args[6], I64((columns - 1) * lanes))
+                left = builder.sub(args[5], I64((columns - 1) * lanes))
                 for m, place in enumerate(places):
                     value, start = results[m // per_group], m % per_group * columns
                     for j in range(columns - 1):
@@ -131,4 +125,4 @@ def store_requantized(
                     store_vector(builder, cut(builder, value, start, columns), place)
         return context.get_dummy_value()
 
-    return types.void(sums, multiplier, rows, types.int64, bounds, types.int64, types.int64), codegen
+    return types.void(tile, rows, types.int64, bounds, types.int64, types.int64), codegen

@@ -58,6 +58,8 @@ def _choose(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
 each_add = _each("each_add", 2, lambda builder, v: builder.add(v[0], v[1]))
 each_multiply = _each("each_multiply", 2, lambda builder, v: builder.mul(v[0], v[1]))
 each_minimum = _each("each_minimum", 2, _minimum)
+each_shift_right = _each("each_shift_right", 2, lambda builder, v: builder.ashr(v[0], v[1]))
+"""Arithmetic shift: floor(a / 2**n)."""
 each_and = _each("each_and", 2, lambda builder, v: builder.and_(v[0], v[1]))
 each_within = _each("each_within", 2, _within)
 """each_within(a, n): 1 where 0 <= a < n, else 0."""

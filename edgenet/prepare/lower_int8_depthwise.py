@@ -13,7 +13,7 @@ from edgenet.kernels.table_int8 import (
     depthwise_wide_columns,
     group_depth,
 )
-from edgenet.prepare.lower_int8_matrix import SUMS_BYTES, epilogue, folded_bias, order_groups
+from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
 
@@ -161,7 +161,7 @@ def _lanes(node: Node, lowering: Lowering, first: int) -> None:
         "outside": zero_points(lowering, node.inputs["x"], lanes),
         "weights": packed,
         "packed_bytes": packed.array.shape[1],
-        "scratch": lowering.scratch(scratch + SUMS_BYTES),
+        "scratch": lowering.scratch(scratch),
         "scratch_bytes": scratch,
         "in_columns": columns,
         "channels": channels - first,

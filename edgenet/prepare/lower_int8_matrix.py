@@ -14,8 +14,6 @@ from edgenet.prepare.plan import Value
 
 HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_int8)."""
-SUMS_BYTES = 2048
-"""Scratch for the sums of a tile (see kernels.epilogue_int8)."""
 _SCRATCH_BYTES = 128 * 1024
 """Widened pixels that a thread keeps at hand."""
 
@@ -89,7 +87,6 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
         "y": lowering.write(node.output),
         "y_stride": channels * (4 if as_float else 1),
         "residual": lowering.read(residual) if residual else 0,
-        "residual_stride": channels if residual else 0,
         "plain": int(plain),
         "smallest": lowering.stored(a["q_min"]),
         "largest": lowering.stored(a["q_max"]),
@@ -105,8 +102,8 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
 
 
 def scratch_slots(lowering: Lowering, stride: int, rows: int) -> dict[str, Value]:
-    """Slots of a thread's scratch: the sums of a tile, and `rows` widened rows of `stride` bytes."""
-    size = -(-(stride * rows + SUMS_BYTES) // 64) * 64
+    """Slots of a thread's scratch: `rows` widened rows of `stride` bytes."""
+    size = -(-stride * rows // 64) * 64
     return {"scratch": lowering.scratch(size), "scratch_stride": stride, "scratch_bytes": size}
 
 
