@@ -1,9 +1,10 @@
 """The executor: runs a table of steps on every thread of a team, and the loop in which a team's workers wait for work.
 
-Step record, in 64-bit words: kernel address, units of work, units a thread takes at once, address of the kernel's
-slots, address of the step's counters. Each thread begins with its own range of adjacent units, the same share of every
-step, and then helps the others with theirs. A step is over when all of its units are done, not when all threads have
-come by: a thread that gets no core, or wakes up late, holds up nobody and skips what others did in its place.
+Step record, in 64-bit words: kernel address, units of work, fewest units that a thread takes at once, address of the
+kernel's slots, address of the step's counters. Each thread begins with its own range of adjacent units, the same share
+of every step, and then helps the others with theirs. A step is over when all of its units are done, not when all
+threads have come by: a thread that gets no core, or wakes up late, holds up nobody and skips what others did in its
+place.
 
 Counters lie in cache lines of their own: for each thread the units taken from its range, then the units done. A counter
 holds the number of the run (the epoch) in its upper bits; a smaller number there means that nothing has been counted
@@ -24,7 +25,7 @@ from edgenet.kernels.native import (
     load_word,
     pause,
 )
-from edgenet.kernels.tuples import least
+from edgenet.kernels.tuples import greatest, least
 
 STEP_WORDS = 8
 STEP_BYTES = STEP_WORDS * 8
@@ -43,27 +44,31 @@ ASLEEP, SIGNAL = 0, 64
 
 
 @njit(inline="always")
-def _take(counter, epoch, begin, end, grain):
-    """The first of up to `grain` units of the range begin..end-1 that are this thread's now; NOTHING, or LATE."""
-    word = atomic_load(counter)
+def _take(counter, word, epoch, size, grain):
+    """Units of a range of `size` that are this thread's now: where they begin (or NOTHING, or LATE), where they end.
+
+    Half of what is left, but at least `grain`: each take from a range that others look at is a message between cores.
+    `word`: what the counter probably holds; a wrong guess costs less than a look.
+    """
     while True:
         if (word >> COUNT_BITS) > epoch:
-            return LATE
+            return LATE, 0
         taken = 0
         if (word >> COUNT_BITS) == epoch:
             taken = word & COUNT_MASK
-        if begin + taken >= end:
-            return NOTHING
-        before = compare_exchange(counter, word, (epoch << COUNT_BITS) + taken + grain)
+        if taken >= size:
+            return NOTHING, 0
+        last = least(size, taken + greatest(grain, (size - taken) >> 1))
+        before = compare_exchange(counter, word, (epoch << COUNT_BITS) + last)
         if before == word:
-            return begin + taken
+            return taken, last
         word = before
 
 
 @njit(inline="always")
 def _report(done, epoch, count, units, meeting, syscall):
-    """Count units as done; wake who waits for the last of them."""
-    word = atomic_load(done)
+    """Count units as done; wake who waits for the last of them. Returns how many are done."""
+    word = ((epoch - 1) << COUNT_BITS) + units
     while True:
         total = count
         if (word >> COUNT_BITS) == epoch:
@@ -75,6 +80,7 @@ def _report(done, epoch, count, units, meeting, syscall):
     if total == units and atomic_load(meeting + ASLEEP) != 0:
         atomic_add(meeting + SIGNAL, 1)
         futex_wake(syscall, meeting + SIGNAL)
+    return total
 
 
 @njit(inline="always")
@@ -110,19 +116,21 @@ def _share(step, thread, threads, epoch, meeting, syscall):
     for turn in range(threads):
         owner = (thread + turn) % threads
         begin = units * owner // threads
-        end = units * (owner + 1) // threads
+        size = units * (owner + 1) // threads - begin
         counter = counters + owner * LINE_BYTES
-        first = _take(counter, epoch, begin, end, grain)
+        word = ((epoch - 1) << COUNT_BITS) + size
+        if turn != 0:
+            word = atomic_load(counter)
+        first, last = _take(counter, word, epoch, size, grain)
         while first >= 0:
-            last = least(first + grain, end)
-            call_entry(kernel, slots, first, last, thread)
+            call_entry(kernel, slots, begin + first, begin + last, thread)
             finished += last - first
-            first = _take(counter, epoch, begin, end, grain)
+            first, last = _take(counter, (epoch << COUNT_BITS) + last, epoch, size, grain)
         if first == LATE:
             return False
     done = counters + threads * LINE_BYTES
-    if finished > 0:
-        _report(done, epoch, finished, units, meeting, syscall)
+    if finished > 0 and _report(done, epoch, finished, units, meeting, syscall) == units:
+        return True
     return _await(done, (epoch << COUNT_BITS) + units, meeting, syscall)
 
 
