@@ -79,7 +79,6 @@ class _Linker:
             wrong = set(step.slots) ^ set(kernel.slots)
             raise EngineError(f"{step.node}: the slots {sorted(wrong)} do not match the kernel {kernel.name}.")
         words = [0] * (-(-max(len(kernel.slots), 1) // LINE_WORDS) * LINE_WORDS)
-        scratch = self.plan.scratch_offset
         for i, (name, kind) in enumerate(kernel.slots.items()):
             value = step.slots[name]
             if kind == "float":
@@ -91,8 +90,7 @@ class _Linker:
             elif isinstance(value, Packed):
                 self.relocations.append((place + i, self.base_of[id(value.array)], 0))
             elif isinstance(value, Scratch):
-                self.relocations.append((place + i, ARENA, scratch))
-                scratch += value.bytes_per_thread * self.plan.threads
+                self.relocations.append((place + i, ARENA, self.plan.scratch_offset))
             elif isinstance(value, int | np.integer):
                 words[i] = int(value)
             else:

@@ -150,7 +150,7 @@ def layer_norm() -> Callable[..., None]:
 def local_response_norm() -> Callable[..., None]:
     """x / (k + scale * sum of squares over `size` channels, `before` of them before each) ** beta.
 
-    `scratch` holds, for each thread, `scratch_bytes` bytes: the squares of a pixel between zeros.
+    In a thread's scratch lie `squares_bytes` bytes: the squares of a pixel between zeros.
     """
 
     def kernel(
@@ -161,6 +161,7 @@ def local_response_norm() -> Callable[..., None]:
         y: int,
         scratch: int,
         scratch_bytes: int,
+        squares_bytes: int,
         channels: int,
         size: int,
         before: int,
@@ -172,7 +173,7 @@ def local_response_norm() -> Callable[..., None]:
         squares = scratch + thread * scratch_bytes
         zero = splat_f32(0.0)
         i = 0
-        while (i + lanes) * 4 <= scratch_bytes:
+        while (i + lanes) * 4 <= squares_bytes:
             store_f32(zero, squares, i)
             i += lanes
         for pixel in range(begin, end):

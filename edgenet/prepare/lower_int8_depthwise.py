@@ -124,7 +124,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
         columns = (out_width - 1) * stride_x + width
         groups = -(-((band - 1) * stride_y + height) // group)
         scratch = -(-columns * groups * group * lanes * 4 // 64) * 64
-        interleaved = {"scratch": lowering.scratch(scratch), "scratch_bytes": scratch, "in_columns": columns}
+        interleaved = {"scratch": lowering.scratch(scratch), "in_columns": columns}
     lowering.step(
         f"s8_dw{height}x{width}s{stride_y}_wide",
         units,
@@ -162,7 +162,6 @@ def _lanes(node: Node, lowering: Lowering, first: int) -> None:
         "weights": packed,
         "packed_bytes": packed.array.shape[1],
         "scratch": lowering.scratch(scratch),
-        "scratch_bytes": scratch,
         "in_columns": columns,
         "channels": channels - first,
         **epilogue(node, lowering, channels),

@@ -104,7 +104,7 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
 def scratch_slots(lowering: Lowering, stride: int, rows: int) -> dict[str, Value]:
     """Slots of a thread's scratch: `rows` widened rows of `stride` bytes."""
     size = -(-stride * rows // 64) * 64
-    return {"scratch": lowering.scratch(size), "scratch_stride": stride, "scratch_bytes": size}
+    return {"scratch": lowering.scratch(size), "scratch_stride": stride}
 
 
 def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:

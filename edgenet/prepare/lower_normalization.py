@@ -67,15 +67,15 @@ def local_response_norm(node: Node, lowering: Lowering) -> None:
     """Over channels, the last axis."""
     x, a = node.inputs["x"], node.attributes
     channels, size = lowering.shape(x)[-1], a["size"]
-    scratch_bytes = -(-(channels + size + 2 * lowering.target.lanes) * 4 // 64) * 64
+    squares_bytes = -(-(channels + size + 2 * lowering.target.lanes) * 4 // 64) * 64
     lowering.step(
         "f32_local_response_norm",
         lowering.size(x) // channels,
         max(1, UNIT_ELEMENTS // channels),
         x=lowering.read(x),
         y=lowering.write(node.output),
-        scratch=lowering.scratch(scratch_bytes),
-        scratch_bytes=scratch_bytes,
+        scratch=lowering.scratch(squares_bytes),
+        squares_bytes=squares_bytes,
         channels=channels,
         size=size,
         before=size // 2,

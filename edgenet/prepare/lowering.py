@@ -153,7 +153,7 @@ class Lowering:
         return name
 
     def scratch(self, bytes_per_thread: int) -> Scratch:
-        """Scratch memory for each thread; thread t's lies t * bytes_per_thread (a multiple of 64) behind the start."""
+        """Scratch memory for each thread, a multiple of 64 bytes. A step has one (see `edgenet.prepare.plan`)."""
         if bytes_per_thread % 64:
             raise EngineError("Scratch sizes are multiples of 64 bytes.")
         return Scratch(bytes_per_thread)

@@ -26,7 +26,11 @@ class Packed(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """The address of scratch memory: `bytes_per_thread` for each thread, one thread's behind the other's."""
+    """The address of scratch memory, of which the step needs `bytes_per_thread`.
+
+    Thread t's lies t * `scratch_bytes` behind it: a slot of the kernel that is the same in all steps of a plan, so that
+    each thread keeps its own.
+    """
 
     bytes_per_thread: int
 

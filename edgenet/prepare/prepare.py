@@ -12,7 +12,7 @@ from edgenet.kernels.isa import InstructionSet
 from edgenet.ops import OPERATIONS, infer_shapes, with_defaults
 from edgenet.ops.base import OperationError
 from edgenet.prepare import lower_conv, lower_int8, lower_memory, lower_pointwise
-from edgenet.prepare.arena import SLACK, aligned, place
+from edgenet.prepare.arena import SLACK, aligned, place, place_around_middles
 from edgenet.prepare.band_cache import bands_for_speed
 from edgenet.prepare.band_planner import bands_for_memory
 from edgenet.prepare.chains import Choice
@@ -56,7 +56,7 @@ def prepare(
 
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
         lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd)
-        return _lower(graph, lowering, segments)
+        return _lower(graph, lowering, segments, steady=memory == "fast" and threads > 1)
 
     plan = lowered([])
     segments: list[tuple[Choice, Segment]] = []
@@ -73,8 +73,8 @@ def prepare(
     return plan
 
 
-def _lower(graph: Graph, lowering: Lowering, segments: list[tuple[Choice, Segment]]) -> Plan:
-    """The plan whose nodes are computed at once, except for those of `segments`."""
+def _lower(graph: Graph, lowering: Lowering, segments: list[tuple[Choice, Segment]], steady: bool) -> Plan:
+    """The plan whose nodes are computed at once, except for those of `segments`. `steady`: see `_place`."""
     by_bands = {name for _, segment in segments for name in segment.tensors()}
     lowering.spread = {name: size for name, size in spread_pixels(lowering).items() if name not in by_bands}
     starts = {choice.first: (choice, segment) for choice, segment in segments}
@@ -97,7 +97,7 @@ def _lower(graph: Graph, lowering: Lowering, segments: list[tuple[Choice, Segmen
     )
     plan.root = _roots(lowering)
     plan.spread = lowering.spread
-    _place(plan)
+    _place(plan, steady)
     return plan
 
 
@@ -130,8 +130,11 @@ def _nbytes(plan: Plan, name: str) -> int:
     return int(np.prod(tensor.shape, dtype=np.int64)) * ELEMENT_BYTES[tensor.dtype]
 
 
-def _place(plan: Plan) -> None:
-    """Lifetimes from the steps' operands; buffers of the caller stay where they are; the others go into the arena."""
+def _place(plan: Plan, steady: bool) -> None:
+    """Lifetimes from the steps' operands; buffers of the caller stay where they are; the others go into the arena.
+
+    `steady`: each half of the arena stays with one half of the threads (see `edgenet.prepare.arena`).
+    """
     for index, step in enumerate(plan.steps):
         for operand in step.operands():
             root = plan.root[operand.tensor]
@@ -144,15 +147,20 @@ def _place(plan: Plan) -> None:
         if root not in plan.placements:
             plan.placements[root] = Placement("output", 0, _nbytes(plan, root))
     sizes = {name: _nbytes(plan, name) for name in plan.lifetimes if name not in plan.placements}
-    offsets, end = place(sizes, plan.lifetimes)
+    offsets, end = (place_around_middles if steady else place)(sizes, plan.lifetimes)
     for name, offset in offsets.items():
         plan.placements[name] = Placement("arena", offset, sizes[name])
     plan.naive_bytes = sum(aligned(size + SLACK) for size in sizes.values())
     plan.scratch_offset = aligned(end)
-    plan.arena_bytes = plan.scratch_offset + _scratch(plan.steps) * plan.threads + SLACK
+    scratch = _share_scratch(plan.steps)
+    plan.arena_bytes = plan.scratch_offset + scratch * plan.threads + SLACK
     plan.naive_bytes += plan.arena_bytes - plan.scratch_offset
 
 
-def _scratch(steps: list[Step]) -> int:
-    """Scratch bytes for one thread: the most that one step asks for (all of its slots together)."""
-    return max((sum(v.bytes_per_thread for v in s.slots.values() if isinstance(v, Scratch)) for s in steps), default=0)
+def _share_scratch(steps: list[Step]) -> int:
+    """Bytes of a thread's scratch: the most that one step asks for. Every step's kernel receives them."""
+    found = [(step, v.bytes_per_thread) for step in steps for v in step.slots.values() if isinstance(v, Scratch)]
+    most = max((size for _, size in found), default=0)
+    for step, _ in found:
+        step.slots["scratch_bytes"] = most
+    return most

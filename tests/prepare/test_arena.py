@@ -1,10 +1,11 @@
 """The arena planner and the plans: buffers alive at the same time never overlap."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenet.kernels.isa import host
-from edgenet.prepare.arena import ALIGNMENT, SLACK, place
+from edgenet.prepare.arena import ALIGNMENT, SLACK, place, place_around_middles
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
 from tests.engine.networks import separable
@@ -20,8 +21,9 @@ def assert_disjoint(places):
                 assert offset + size <= other or other + more <= offset
 
 
+@pytest.mark.parametrize("place", [place, place_around_middles])
 @given(buffers)
-def test_no_two_live_buffers_overlap(drawn):
+def test_no_two_live_buffers_overlap(place, drawn):
     sizes = {str(i): size for i, (size, _, _) in enumerate(drawn)}
     lifetimes = {str(i): (first, first + length) for i, (_, first, length) in enumerate(drawn)}
     offsets, end = place(sizes, lifetimes)
@@ -30,11 +32,24 @@ def test_no_two_live_buffers_overlap(drawn):
     assert end >= max(offsets[n] + sizes[n] for n in sizes)
 
 
+@given(st.lists(st.integers(1, 10_000), min_size=1, max_size=40))
+def test_a_chain_of_buffers_lies_around_two_middles(drawn):
+    sizes = {str(i): size for i, size in enumerate(drawn)}
+    offsets, _ = place_around_middles(sizes, {str(i): (i, i + 1) for i in range(len(drawn))})
+    middles = {name: offsets[name] + size / 2 for name, size in sizes.items()}
+    found: list[float] = []
+    for middle in sorted(middles.values()):
+        if not found or middle > found[-1] + ALIGNMENT:
+            found.append(middle)
+    assert len(found) <= 2
+
+
 def check_plan(plan: Plan):
-    """No live buffers of a plan overlap; every operand has a place."""
+    """No live buffers of a plan overlap; every operand has a place; each thread's scratch stays where it is."""
     arena = [(p.offset, p.size, *plan.lifetimes[name]) for name, p in plan.placements.items() if p.kind == "arena"]
     assert_disjoint(arena)
     assert all(offset + size <= plan.scratch_offset for offset, size, _, _ in arena)
+    assert len({step.slots["scratch_bytes"] for step in plan.steps if "scratch" in step.slots}) <= 1
     for step in plan.steps:
         for operand in step.operands():
             assert operand.tensor in plan.root
