@@ -12,7 +12,7 @@ from dataclasses import dataclass
 _LEAST_WORK = 4_000
 """Multiply-add instructions of a unit below which handing it out shows in its time (about a microsecond)."""
 _MOST_WORK = 100_000
-_UNITS_PER_THREAD = 16
+_UNITS_PER_THREAD = 32
 _OWN_ROWS = 6
 """With several threads, weights must outweigh the input so many times before each thread reads all of the input."""
 _TILES = 4
