@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .conversion import convert_all
 from .entry import Entry, Options
 from .environments import Environment
 from .job import Job
+from .placement import Placement
 from .process import PeerFailure
 
 Progress = Callable[[str, int, int], None] | None
@@ -29,13 +31,16 @@ def compare(found: Sequence[Environment], options: Options, folder: Path, progre
     """Rows for each network, thread count, peer and variant. A peer's failure is a row with its reason."""
     rows: list[dict[str, Any]] = []
     report = progress or (lambda stage, done, total: None)
+    report("where the processors are", 0, 1)
+    placement = Placement()
     for done, name in enumerate(options.networks):
         report("networks", done, len(options.networks))
         job = network.prepare(name, folder)
         entries = convert_all(found, options, job, lambda done, total, n=name: report(f"{n}: converting", done, total))
         for threads in options.threads:
             stage = f"{name}: {threads} thread{'s' if threads > 1 else ''}"
-            rows += time_all(entries, options, job, threads, lambda done, total, s=stage: report(s, done, total))
+            show = partial(report, stage)
+            rows += time_all(entries, options, job, threads, placement, show)
     report("networks", len(options.networks), len(options.networks))
     return rows
 
@@ -48,7 +53,12 @@ def cores(threads: int) -> list[int]:
 
 
 def time_all(
-    entries: Sequence[Entry], options: Options, job: Job, threads: int, report: Callable[[int, int], None]
+    entries: Sequence[Entry],
+    options: Options,
+    job: Job,
+    threads: int,
+    placement: Placement,
+    report: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
     """Start a process for each entry, check its output, and time them in rounds that begin with another one each.
 
@@ -59,14 +69,14 @@ def time_all(
     running: list[Entry] = []
     try:
         for entry in entries:
-            entry.figures, entry.rounds = {}, []
+            entry.figures, entry.rounds, entry.left_out = {}, [], 0
             if not entry.failure and attempt(entry, lambda e=entry: start(e, job, threads, reference)):
                 running.append(entry)
         with full_speed():
             for done in range(options.rounds):
                 report(done, options.rounds)
                 for entry in list(running):
-                    if not attempt(entry, lambda e=entry: run_round(e, options.seconds)):
+                    if not attempt(entry, lambda e=entry: run_round(e, options.seconds, placement)):
                         running.remove(entry)
                 running = running[1:] + running[:1]
         report(options.rounds, options.rounds)
@@ -125,13 +135,21 @@ def agreement(output: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
     }
 
 
-def run_round(entry: Entry, seconds: float) -> None:
-    """One turn of an entry, the other processes standing still."""
-    assert entry.process is not None
-    entry.process.go_on()
-    entry.rounds.append(entry.process.ask("run", seconds=seconds, timeout=120 + 10 * seconds)["times_ms"])
-    entry.process.stand_still()
-    time.sleep(0.005)
+def run_round(entry: Entry, seconds: float, placement: Placement) -> None:
+    """One turn of an entry, the other processes standing still; more of them while the host moves the processors."""
+    peer = entry.process
+    assert peer is not None
+
+    def turn() -> list[float]:
+        peer.go_on()
+        times = peer.ask("run", seconds=seconds, timeout=120 + 10 * seconds)["times_ms"]
+        peer.stand_still()
+        time.sleep(0.005)
+        return times
+
+    times, left_out = placement.settled(turn)
+    entry.rounds.append(times)
+    entry.left_out += left_out
 
 
 def finish(entry: Entry) -> None:
@@ -139,7 +157,7 @@ def finish(entry: Entry) -> None:
     assert entry.process is not None
     entry.process.go_on()
     entry.figures |= entry.process.ask("memory")
-    entry.figures |= summary(entry.rounds)
+    entry.figures |= summary(entry.rounds) | {"left_out": entry.left_out}
 
 
 def summary(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:

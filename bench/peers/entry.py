@@ -30,7 +30,10 @@ class Options:
 
 @dataclass
 class Entry:
-    """A peer's variant on one network: where its model lies, or why there is none."""
+    """A peer's variant on one network: where its model lies, or why there is none.
+
+    `left_out`: turns that do not count, because the processors were moved (see `placement`).
+    """
 
     peer: Peer
     variant: Variant
@@ -43,6 +46,7 @@ class Entry:
     process: process.Process | None = None
     figures: dict[str, Any] = field(default_factory=dict)
     rounds: list[list[float]] = field(default_factory=list)
+    left_out: int = 0
 
     def row(self, name: str, threads: int) -> dict[str, Any]:
         """The entry's row: what it is, and figures or the reason for having none."""

@@ -1,10 +1,11 @@
-"""Kernels that measure the machine: peak multiply-add rates in float32 and int8, speeds of memory. Unit: one pass."""
+"""Kernels that measure the machine: peak multiply-add rates, speeds of memory, messages between cores. Unit: a pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from edgenet.kernels.gemm_f32 import accumulator
+from edgenet.kernels.native import atomic_load, atomic_store, pause
 from edgenet.kernels.simd import (
     add,
     lane_count,
@@ -112,5 +113,17 @@ def copy_memory() -> Callable[..., None]:
             for i in range(0, count * lanes, 8 * lanes):
                 for k in range(8):
                     store_f32(load_f32(x, i + k * lanes), y, i + k * lanes)
+
+    return kernel
+
+
+def messages() -> Callable[..., None]:
+    """Pass a word at `x`, 0 at first, to and fro between two callers at the same time, whose `side` is 0 and 1."""
+
+    def kernel(begin: int, end: int, thread: int, x: int, side: int):
+        for turn in range(begin, end):
+            while atomic_load(x) != 2 * turn + side:
+                pause()
+            atomic_store(x, 2 * turn + side + 1)
 
     return kernel

@@ -55,6 +55,7 @@ def _machine(target: InstructionSet) -> list[Kernel]:
         Kernel("bench_read_memory", "machine", "read_memory", (), "bench", "any"),
         Kernel("bench_write_memory", "machine", "write_memory", (), "bench", "any"),
         Kernel("bench_copy_memory", "machine", "copy_memory", (), "bench", "any"),
+        Kernel("bench_messages", "machine", "messages", (), "bench", "any"),
     ]
 
 

@@ -13,6 +13,7 @@ from edgenet.bench.peers import comparison, conversion, environments, network, p
 from edgenet.bench.peers.__main__ import main
 from edgenet.bench.peers.entry import Options
 from edgenet.bench.peers.job import Job
+from edgenet.bench.peers.placement import Placement
 from edgenet.bench.peers.process import PeerFailure
 from edgenet.errors import InputError
 
@@ -71,7 +72,7 @@ def test_an_environment_must_be_one(tmp_path: Path) -> None:
 def test_missing_peers_are_rows_with_the_reason(job: Job) -> None:
     here = environments.Environment(sys.executable, frozenset(), {})
     entries = conversion.convert_all([here], Options(), job, lambda done, total: None)
-    rows = comparison.time_all(entries, Options(), job, 1, lambda done, total: None)
+    rows = comparison.time_all(entries, Options(), job, 1, Placement(lambda: None), lambda done, total: None)
     assert {row["peer"] for row in rows} >= {"edgenet", "onnxruntime", "openvino", "ncnn", "litert"}
     assert all(row["failure"] and "median_ms" not in row for row in rows)
 

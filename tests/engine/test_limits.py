@@ -1,6 +1,7 @@
 """The machine's limits: measured, kept, and used by profiles."""
 
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import edgenet
-from edgenet.engine import limits
+from edgenet.engine import distance, limits
 from edgenet.kernels.isa import by_name, host
 from edgenet.kernels.table import kernels
 from tests.engine.networks import separable
@@ -40,6 +41,16 @@ def test_the_peak_of_int8_makes_every_product():
     command = [sys.executable, "-m", "edgenet.kernels.build", "--assembly", "avx2", "bench_peak_int8"]
     assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert assembly.count("vpmaddwd") >= math.prod(constants)
+
+
+def test_messages_take_time_where_there_are_two_processors(monkeypatch):
+    allowed = getattr(os, "sched_getaffinity", lambda _: {0})(0)
+    found = distance.message_ns()
+    assert (found is None) == (len(allowed) < 2)
+    assert found is None or 1 < found < 1e6
+    assert getattr(os, "sched_getaffinity", lambda _: {0})(0) == allowed
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert distance.message_ns() is None
 
 
 SPEEDS = {"L1": 100.0, "L2": 50.0, "L3": 20.0, "memory": 10.0}

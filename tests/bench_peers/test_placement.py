@@ -1,0 +1,37 @@
+"""Turns of a comparison that count: those in which the host left the processors where they usually are."""
+
+from __future__ import annotations
+
+from edgenet.bench.peers.placement import Placement
+
+
+def placement(after: list[float]) -> Placement:
+    """Processors that were 40 ns apart most of the time, and the times of the messages that follow."""
+    times = iter([40.0] * 40 + [160.0] * 20 + after)
+    return Placement(lambda: next(times), pause=0)
+
+
+def turns():
+    """A turn that tells its number."""
+    numbers = iter(range(100))
+    return lambda: [float(next(numbers))]
+
+
+def test_the_usual_distance_is_the_median():
+    assert placement([]).usual_ns == 40.0
+
+
+def test_a_turn_counts_if_the_distance_was_usual_before_and_behind():
+    assert placement([42.0, 39.0]).settled(turns()) == ([0.0], 0)
+    assert placement([160.0, 40.0, 170.0, 15.0, 40.0, 36.0]).settled(turns()) == ([3.0], 3)
+
+
+def test_in_the_end_any_turn_counts():
+    times, left_out = placement([160.0] * 100).settled(turns())
+    assert times == [left_out]
+
+
+def test_one_processor_is_always_where_it_is():
+    alone = Placement(lambda: None)
+    assert alone.usual_ns is None
+    assert alone.settled(turns()) == ([0.0], 0)
