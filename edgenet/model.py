@@ -132,8 +132,9 @@ class Model:
                     if start == 0:
                         outputs[name] = np.empty((batch, *array.shape[1:]), array.dtype)
                     outputs[name][start : start + size] = array
-        results = tuple(outputs[name] for name in self._outputs)
-        return results[0] if len(results) == 1 else results
+        if len(outputs) == 1:
+            return outputs[self._outputs[0]]
+        return tuple(outputs[name] for name in self._outputs)
 
     def _execute(self, arrays: Mapping[str, np.ndarray], progress: cache.Progress | None) -> dict[str, np.ndarray]:
         prepared = self._ready({name: array.shape for name, array in arrays.items()}, progress)
@@ -259,9 +260,10 @@ class Model:
             self._packed.clear()
 
     def _arrays(self, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
+        if len(inputs) == len(self._inputs) == 1 and not isinstance(inputs[0], dict | Mapping):
+            [name] = self._inputs
+            return {name: self._array(name, inputs[0])}
         names = list(self._inputs)
-        if len(inputs) == len(names) == 1 and not isinstance(inputs[0], Mapping):
-            return {names[0]: self._array(names[0], inputs[0])}
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             given = dict(inputs[0])
             if set(given) != set(names):

@@ -115,8 +115,8 @@ def _share(step, thread, threads, epoch, meeting, syscall):
     finished = 0
     for turn in range(threads):
         owner = (thread + turn) % threads
-        begin = units * owner // threads
-        size = units * (owner + 1) // threads - begin
+        begin = units - units * (threads - owner) // threads  # the first gets what is left over, and the only unit
+        size = units - units * (threads - owner - 1) // threads - begin
         counter = counters + owner * LINE_BYTES
         word = ((epoch - 1) << COUNT_BITS) + size
         if turn != 0:
