@@ -260,7 +260,7 @@ class Model:
             self._packed.clear()
 
     def _arrays(self, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
-        if len(inputs) == len(self._inputs) == 1 and not isinstance(inputs[0], dict | Mapping):
+        if len(inputs) == len(self._inputs) == 1 and not isinstance(inputs[0], Mapping):
             [name] = self._inputs
             return {name: self._array(name, inputs[0])}
         names = list(self._inputs)

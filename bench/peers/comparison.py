@@ -39,8 +39,7 @@ def compare(found: Sequence[Environment], options: Options, folder: Path, progre
         entries = convert_all(found, options, job, lambda done, total, n=name: report(f"{n}: converting", done, total))
         for threads in options.threads:
             stage = f"{name}: {threads} thread{'s' if threads > 1 else ''}"
-            show = partial(report, stage)
-            rows += time_all(entries, options, job, threads, placement, show)
+            rows += time_all(entries, options, job, threads, placement, partial(report, stage))
     report("networks", len(options.networks), len(options.networks))
     return rows
 
@@ -69,7 +68,7 @@ def time_all(
     running: list[Entry] = []
     try:
         for entry in entries:
-            entry.figures, entry.rounds, entry.left_out = {}, [], 0
+            entry.figures, entry.rounds, entry.left_out, entry.moved = {}, [], 0, 0
             if not entry.failure and attempt(entry, lambda e=entry: start(e, job, threads, reference)):
                 running.append(entry)
         with full_speed():
@@ -147,9 +146,10 @@ def run_round(entry: Entry, seconds: float, placement: Placement) -> None:
         time.sleep(0.005)
         return times
 
-    times, left_out = placement.settled(turn)
+    times, left_out, moved = placement.settled(turn)
     entry.rounds.append(times)
     entry.left_out += left_out
+    entry.moved += moved
 
 
 def finish(entry: Entry) -> None:
@@ -157,7 +157,7 @@ def finish(entry: Entry) -> None:
     assert entry.process is not None
     entry.process.go_on()
     entry.figures |= entry.process.ask("memory")
-    entry.figures |= summary(entry.rounds) | {"left_out": entry.left_out}
+    entry.figures |= summary(entry.rounds) | {"left_out": entry.left_out, "moved": entry.moved}
 
 
 def summary(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:

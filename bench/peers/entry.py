@@ -32,7 +32,8 @@ class Options:
 class Entry:
     """A peer's variant on one network: where its model lies, or why there is none.
 
-    `left_out`: turns that do not count, because the processors were moved (see `placement`).
+    `left_out`: turns that do not count, because the processors were moved; `moved`: those that do all the same (see
+    `placement`).
     """
 
     peer: Peer
@@ -47,6 +48,7 @@ class Entry:
     figures: dict[str, Any] = field(default_factory=dict)
     rounds: list[list[float]] = field(default_factory=list)
     left_out: int = 0
+    moved: int = 0
 
     def row(self, name: str, threads: int) -> dict[str, Any]:
         """The entry's row: what it is, and figures or the reason for having none."""

@@ -17,14 +17,14 @@ from edgenet.engine.distance import message_ns
 _LOOKS, _PAUSE = 60, 0.1
 _SAME = 1.6
 """Factor between the times of a message within which the distance is the same."""
-_MOST_TURNS = 30
+_MOST_TURNS, _MOST_WAITS = 30, 200
 
 
 class Placement:
     """The usual distance of the first two processors, the median of a few seconds; `usual_ns` is None for only one."""
 
     def __init__(self, look: Callable[[], float | None] = message_ns, pause: float = _PAUSE):
-        self._look = look
+        self._look, self._pause = look, pause
         self.usual_ns = look()
         if self.usual_ns is not None:
             found = [self.usual_ns]
@@ -40,14 +40,23 @@ class Placement:
         now = self._look() or 0.0
         return self.usual_ns / _SAME < now < self.usual_ns * _SAME
 
-    def settled(self, turn: Callable[[], list[float]]) -> tuple[list[float], int]:
-        """The times of a turn during which the processors were not moved, and how many turns were not counted.
+    def settled(self, turn: Callable[[], list[float]]) -> tuple[list[float], int, bool]:
+        """The times of a turn that counts, how many did not count before it, and whether it counts although moved.
 
-        After many turns the last counts all the same.
+        A turn begins when the processors are where they usually are, and counts if they are there behind it, too.
+        Where they stay away for long, or many turns do not count, the last counts all the same.
         """
         for left_out in range(_MOST_TURNS):
-            before = self.is_usual()
+            there = self._wait()
             times = turn()
-            if before and self.is_usual():
-                return times, left_out
-        return times, _MOST_TURNS - 1
+            if not there or self.is_usual():
+                return times, left_out, not there
+        return times, _MOST_TURNS - 1, True
+
+    def _wait(self) -> bool:
+        """Wait until the processors are as far apart as usual; False where that takes too long."""
+        for _ in range(_MOST_WAITS):
+            if self.is_usual():
+                return True
+            time.sleep(self._pause)
+        return False

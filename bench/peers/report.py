@@ -120,9 +120,9 @@ def text(figures: Row) -> str:
         f"{mean['ratio']:.3f}"
         for mean in figures["geometric_means"]
     ]
-    turns = sum(row.get("left_out", 0) for row in figures["rows"])
-    if turns:
-        parts.append(f"{turns} turns do not count: the host moved the processors.")
+    left_out, moved = (sum(row.get(key, 0) for row in figures["rows"]) for key in ("left_out", "moved"))
+    if left_out or moved:
+        parts.append(f"The host moved the processors: {left_out} turns do not count, {moved} do all the same.")
     notes = {f"{row['peer']} {row['variant']}: {row['note']}" for row in figures["rows"] if row["note"]}
     parts.append("\n".join([*sorted(notes), describe(figures["machine"])]))
     return "\n\n".join(parts)

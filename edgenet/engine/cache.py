@@ -141,7 +141,7 @@ def _build(names: deque[str], target: InstructionSet, built: Callable[[str, byte
         errors: list[bytes] = []
         drain = threading.Thread(target=lambda: errors.append(process.stderr.read()))  # type: ignore[union-attr]  # a pipe
         drain.start()
-        while names:
+        while True:
             try:
                 name = names.popleft()
             except IndexError:

@@ -13,6 +13,7 @@ import time
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.loader import ENTRY_TYPE
 from edgenet.engine.memory import address_of, aligned_words
+from edgenet.engine.team import slots_of
 from edgenet.kernels.isa import host
 
 _KERNEL = "bench_messages"
@@ -33,9 +34,7 @@ def message_ns() -> float | None:
 
     def pass_on(side: int) -> None:
         os.sched_setaffinity(0, {processors[side]})  # of this thread alone
-        slots = aligned_words(8)
-        for place, name in enumerate(kernel.slots):
-            slots[place] = {"x": address_of(word), "side": side}[name]
+        slots = slots_of(kernel, x=address_of(word), side=side)
         entry(address_of(slots), 0, _WARM_UP, 0)
         started = time.perf_counter()
         entry(address_of(slots), _WARM_UP, _TURNS, 0)

@@ -21,7 +21,7 @@ from edgenet.engine.cache import folder, load_kernels
 from edgenet.engine.caches import cache_sizes
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
 from edgenet.engine.memory import address_of, aligned_words, working_memory
-from edgenet.engine.team import team
+from edgenet.engine.team import slots_of, team
 from edgenet.kernels.isa import InstructionSet, host
 from edgenet.kernels.table import kernels
 from edgenet.kernels.table_int8 import group_depth
@@ -78,13 +78,6 @@ class Limits:
         return "memory"
 
 
-def _slots(kernel: LoadedKernel, **values: int) -> np.ndarray:
-    words = aligned_words(8)
-    for i, name in enumerate(kernel.slots):
-        words[i] = values[name]
-    return words
-
-
 def _rate(calls: list[Callable[[int], None]], work: float) -> float:
     """Most work a second (in 1e9) over a few rounds of all calls at the same time, each given a number of passes."""
     passes = 1
@@ -135,7 +128,7 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
                 values |= {"x": address_of(own), "y": address_of(own)}
                 if "x" in kernel.slots and "y" in kernel.slots:
                     values["y"] += own_bytes // 2
-            slots = _slots(kernel, sink=address_of(sink), **values)
+            slots = slots_of(kernel, sink=address_of(sink), **values)
             keep += [sink, own, slots]
             address = address_of(slots)
             calls.append(lambda passes, place=address: entry(place, 0, passes, 0))
@@ -172,7 +165,7 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
 def _empty_step_ms(target: InstructionSet, threads: int, loaded: dict[str, LoadedKernel]) -> float:
     """Time of a step in which each thread does nothing once, and where there are several they meet behind it."""
     kernel = next(each for each in loaded.values() if "read_memory" in each.name)
-    slots = _slots(kernel, x=0, count=0, sink=address_of(aligned_words(64)))
+    slots = slots_of(kernel, x=0, count=0, sink=address_of(aligned_words(64)))
     counter_bytes = 64 * (threads + 1)
     counters, records = aligned_words(_EMPTY_STEPS * counter_bytes // 8), aligned_words(8 * _EMPTY_STEPS)
     table = records.reshape(-1, 8)

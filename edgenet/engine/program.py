@@ -80,11 +80,11 @@ class Context:
         self.records = memory[size - program.steps * STEP_WORDS : size]
         addresses = np.array([address_of(memory), address_of(self._arena), *linked.addresses], np.int64)
         memory[program.places] = addresses[program.bases] + program.offsets
-        self._words, self._patches = memory.data, program.patches
+        self._words = memory.data
 
     def attach(self, name: str, address: int) -> None:
         """Set the memory of an input's or output's buffer (its root tensor)."""
-        for place, offset in self._patches.get(name, ()):
+        for place, offset in self.program.patches.get(name, ()):
             self._words[place] = address + offset
 
     def outputs(self) -> dict[str, np.ndarray]:

@@ -64,7 +64,7 @@ class Team:
             mailbox = self._mailboxes.ctypes.data + number * 64
             semaphore = self._semaphores.ctypes.data + number * 64
             self._sem_init(ctypes.c_void_p(semaphore), 0, 0)
-            slots = _slots(
+            slots = slots_of(
                 self._serve,
                 mailbox=mailbox,
                 semaphore=semaphore,
@@ -82,7 +82,7 @@ class Team:
 
     def record(self, steps: int, count: int, times: int = 0) -> Record:
         """A run record for `count` steps at address `steps`; `times` receives a timespec before and after each."""
-        words = _slots(
+        words = slots_of(
             self._execute,
             steps=steps,
             count=count,
@@ -146,7 +146,8 @@ _teams: dict[str, Team] = {}
 _teams_lock = threading.Lock()
 
 
-def _slots(kernel: LoadedKernel, **values: int) -> np.ndarray:
+def slots_of(kernel: LoadedKernel, **values: int) -> np.ndarray:
+    """The words of a kernel's slots, from values by name, in whole cache lines."""
     words = aligned_words(-(-len(kernel.slots) // _LINE) * _LINE)
     for i, name in enumerate(kernel.slots):
         words[i] = values[name]

@@ -22,16 +22,18 @@ def test_the_usual_distance_is_the_median():
 
 
 def test_a_turn_counts_if_the_distance_was_usual_before_and_behind():
-    assert placement([42.0, 39.0]).settled(turns()) == ([0.0], 0)
-    assert placement([160.0, 40.0, 170.0, 15.0, 40.0, 36.0]).settled(turns()) == ([3.0], 3)
+    assert placement([42.0, 39.0]).settled(turns()) == ([0.0], 0, False)
+    assert placement([160.0, 40.0, 170.0, 15.0, 40.0, 36.0]).settled(turns()) == ([1.0], 1, False)
 
 
-def test_in_the_end_any_turn_counts():
-    times, left_out = placement([160.0] * 100).settled(turns())
+def test_where_the_processors_stay_away_the_turn_counts_as_moved():
+    assert placement([160.0] * 1000).settled(turns()) == ([0.0], 0, True)
+    times, left_out, moved = placement([40.0, 160.0] * 100).settled(turns())
     assert times == [left_out]
+    assert moved
 
 
 def test_one_processor_is_always_where_it_is():
     alone = Placement(lambda: None)
     assert alone.usual_ns is None
-    assert alone.settled(turns()) == ([0.0], 0)
+    assert alone.settled(turns()) == ([0.0], 0, False)
