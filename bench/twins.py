@@ -86,12 +86,12 @@ def measure(
 
 
 def _models(graphs: dict[str, Graph], threads: int | None) -> dict[str, Model]:
-    """A model of each side, and one more where the standard side has a plan with Winograd's algorithm."""
+    """A model of each side, direct, and one more where the standard side has a plan with Winograd's algorithm."""
     models = {"standard": load(graphs["standard"], threads=threads, winograd=False)}
     fast = load(graphs["standard"], threads=threads)
     if any("winograd" in step["kernel"] for step in fast.plan_info()["steps"]):
         models[WINOGRAD] = fast
-    models["separable"] = load(graphs["separable"], threads=threads)
+    models["separable"] = load(graphs["separable"], threads=threads, winograd=False)
     return models
 
 

@@ -370,7 +370,8 @@ def load(
 ) -> Model:
     """A Model from an .edgenet file or a Graph. `threads` None: physical cores that this process may use, at most 4.
 
-    `winograd` False runs 3x3 convolutions directly, as a comparison of algorithms needs it. `memory` "low" makes the
+    `winograd` False makes all products of convolutions directly, without Winograd's and Strassen's algorithms, as a
+    comparison of algorithms needs it. `memory` "low" makes the
     memory of activations as small as it can, computing chains of layers by bands of rows: the results are the same,
     runs take somewhat longer.
 

@@ -131,18 +131,15 @@ def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any
 
 
 @intrinsic
-def widen_bytes(typingctx: Any, source: Any, destination: Any) -> Any:
-    """widen_bytes(source, destination): a register of int16 from as many stored bytes."""
+def load_widened(typingctx: Any, source: Any) -> Any:
+    """load_widened(source): a register of int16 from as many stored bytes."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        count = target().bits // 16
-        value = load_vector(builder, args[0], ir.VectorType(I8, count))
-        wide = ir.VectorType(I16, count)
-        value = builder.zext(value, wide) if target().stored_unsigned else builder.sext(value, wide)
-        store_vector(builder, value, args[1])
-        return context.get_dummy_value()
+        value = load_vector(builder, args[0], ir.VectorType(I8, sig.return_type.lanes))
+        wide = sig.return_type.llvm
+        return builder.zext(value, wide) if target().stored_unsigned else builder.sext(value, wide)
 
-    return types.void(types.int64, types.int64), codegen
+    return Vector("i16", target().bits // 16)(types.int64), codegen
 
 
 @intrinsic
@@ -158,6 +155,42 @@ def store_sums(typingctx: Any, tile: Any, destination: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(tile, types.int64), codegen
+
+
+@intrinsic
+def load_sums(typingctx: Any, source: Any, like: Any) -> Any:
+    """load_sums(source, like): the int32 tile, shaped as `like`, that `store_sums` has written."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind, lanes, rows = sig.return_type, target().lanes, []
+        for m in range(len(kind)):
+            numbers = range(m * len(kind.dtype), (m + 1) * len(kind.dtype))
+            values = [load_vector(builder, args[0], i32v().llvm, number * lanes) for number in numbers]
+            rows.append(pack(context, builder, kind.dtype, values))
+        return pack(context, builder, kind, rows)
+
+    return like(types.int64, like), codegen
+
+
+@intrinsic
+def load_i16(typingctx: Any, address: Any, index: Any) -> Any:
+    """load_i16(address, index): a register of int16 that begins at element `index`."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return load_vector(builder, args[0], sig.return_type.llvm, args[1])
+
+    return Vector("i16", target().bits // 16)(types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_i16(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
+    """store_i16(vector, address, index): store a register of int16 at element `index`."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        store_vector(builder, args[0], args[1], args[2])
+        return context.get_dummy_value()
+
+    return types.void(value, types.int64, types.int64), codegen
 
 
 @intrinsic

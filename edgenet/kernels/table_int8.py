@@ -69,6 +69,9 @@ def rows(target: InstructionSet) -> list[Kernel]:
         Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", matrix, "conv2d", "int8"),
         Kernel("s8_dw_any", "depthwise_int8", "depthwise_general", (4, group), "conv2d", "int8"),
     ]
+    if group == 2:  # where products take int16, sums of weights and of pixels are exact operands, too
+        strassen = (height, second, vectors)
+        found.append(Kernel(f"s8_strassen_{tile}", "strassen_int8", "strassen", strassen, "conv2d", "int8"))
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))

@@ -10,7 +10,7 @@ from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table_int8 import gemm_tile, group_depth, halved
 from edgenet.prepare.lowering import Lowering, activation_bounds, aligned_bytes
 from edgenet.prepare.partition import partition
-from edgenet.prepare.plan import Value
+from edgenet.prepare.plan import Packed, Value
 
 HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_int8)."""
@@ -107,19 +107,28 @@ def scratch_slots(lowering: Lowering, stride: int, rows: int) -> dict[str, Value
     return {"scratch": lowering.scratch(size), "scratch_stride": stride}
 
 
-def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
-    """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows."""
+def packed_weights(node: Node, lowering: Lowering) -> Packed:
+    """The panels of a matrix product."""
     weight = node.inputs["weight"]
     channels, depth = lowering.shape(weight)[0], lowering.shape(weight)[-1]
     lanes, group = lowering.target.lanes, group_depth(lowering.target)
-    height, second, vectors = gemm_tile(lowering.target)
-    width = vectors * lanes
+    width = gemm_tile(lowering.target)[2] * lanes
 
     def make() -> np.ndarray:
         matrix = lowering.constant(weight).reshape(channels, depth)
         multiplier = lowering.constant(node.inputs["multiplier"])
         return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lowering.target)
 
+    return lowering.packed(("s8_panels", node.name, weight, width, lanes, group), make)
+
+
+def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
+    """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows."""
+    weight = node.inputs["weight"]
+    channels, depth = lowering.shape(weight)[0], lowering.shape(weight)[-1]
+    group = group_depth(lowering.target)
+    height, second, vectors = gemm_tile(lowering.target)
+    width = vectors * lowering.target.lanes
     panels = -(-channels // width)
     work = -(-depth // group) * height * vectors
     stride, most = 0, 1 << 30
@@ -127,14 +136,13 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         stride = -(-depth // 32) * 64 + 64
         most = _SCRATCH_BYTES // stride
     part = partition(pixels, height, second, panels, work, pixels * depth, channels * depth, lowering.threads, most)
-    key = ("s8_panels", node.name, weight, width, lanes, group)
     lowering.step(
         f"s8_pw_{height}x{width}",
         part.units,
         1,
         x=lowering.read(node.inputs["x"]),
         x_stride=depth,
-        weights=lowering.packed(key, make),
+        weights=packed_weights(node, lowering),
         **scratch_slots(lowering, stride, part.most_pixels(pixels)),
         pixels=pixels,
         depth=depth,

@@ -47,7 +47,7 @@ class View:
 
 
 class Lowering:
-    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows Winograd's algorithm.
+    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd`, `strassen` allow these algorithms.
 
     `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
     """
@@ -60,9 +60,10 @@ class Lowering:
         threads: int,
         packed: dict[Hashable, np.ndarray],
         winograd: bool = True,
+        strassen: bool = True,
     ):
         self.graph, self.tensors, self.target, self.threads = graph, tensors, target, threads
-        self.winograd = winograd
+        self.winograd, self.strassen = winograd, strassen
         self.steps: list[Step] = []
         self.root: dict[str, str] = {}
         self._packed = packed

@@ -42,7 +42,8 @@ def prepare(
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
     `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithm for 3x3
-    convolutions of stride 1; without it they run as direct implicit matrix products. `memory` "low" computes what helps
+    convolutions of stride 1 and, where memory is no matter, Strassen's for int8 pointwise ones; without it all products
+    are made directly. `memory` "low" computes what helps
     to make the arena small by bands of rows, with the same results. With `cache`, the bytes of the caches that each
     thread has of its own, "fast" computes by bands what would not stay in them. Raises InputError when a shape does not
     fit the network, EngineError when no kernel serves a node.
@@ -55,7 +56,8 @@ def prepare(
     graph = fuse(graph, tensors, target)
 
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
-        lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd)
+        strassen = winograd and memory == "fast"
+        lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd, strassen)
         return _lower(graph, lowering, segments, steady=memory == "fast" and threads > 1)
 
     plan = lowered([])

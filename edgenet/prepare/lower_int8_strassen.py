@@ -1,0 +1,69 @@
+"""Lowering of int8 pointwise convolutions by one step of Strassen's algorithm (see `kernels.strassen_int8`)."""
+
+from __future__ import annotations
+
+from edgenet.graph import Node
+from edgenet.kernels.table_int8 import gemm_tile, group_depth
+from edgenet.prepare.lower_int8_matrix import epilogue, packed_weights
+from edgenet.prepare.lowering import Lowering
+
+_LEAST_DEPTH = _LEAST_CHANNELS = 256
+"""With less, the sums of weights and pixels cost what they save in products."""
+_LEAST_PIXELS = 48
+"""Likewise, for each thread: the sums of weights serve so many pixels."""
+_BLOCK_BYTES = 256 * 1024
+"""Widened pixels and their sums that a thread keeps at hand."""
+_UNITS_PER_THREAD = 4
+_APART = 320
+"""Bytes between the four sums of weights, so that they do not share sets of the first-level cache."""
+
+
+def suits_strassen(node: Node, lowering: Lowering, pixels: int) -> bool:
+    """Whether the products saved outweigh the sums, for a pointwise convolution of so many pixels."""
+    weight = lowering.shape(node.inputs["weight"])
+    return (
+        lowering.strassen
+        and group_depth(lowering.target) == 2
+        and weight[-1] % 8 == 0
+        and weight[-1] >= _LEAST_DEPTH
+        and weight[0] >= _LEAST_CHANNELS
+        and pixels >= _LEAST_PIXELS * lowering.threads
+    )
+
+
+def strassen(node: Node, lowering: Lowering, pixels: int) -> None:
+    """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows.
+
+    Each thread has the same number of blocks of pixels; where these are few, the pairs of panels are divided, too.
+    """
+    channels, depth = lowering.shape(node.inputs["weight"])[0], lowering.shape(node.inputs["weight"])[-1]
+    rows, _, vectors = gemm_tile(lowering.target)
+    width, threads = vectors * lowering.target.lanes, lowering.threads
+    squares, pairs = pixels // (2 * rows), -(-channels // (2 * width))
+    stride, sums_stride = -(-depth // 32) * 64 + 64, -(-depth // 64) * 64 + 64
+    pixel_bytes = stride + 2 * sums_stride
+    blocks = threads * -(-squares * 2 * rows * pixel_bytes // (threads * _BLOCK_BYTES))
+    span = -(-pairs // (min(pairs, -(-_UNITS_PER_THREAD * threads // blocks)) if threads > 1 else 1))
+    largest = min(pixels, -(-pixels // blocks) + rows - 1)
+    tile_bytes, weight_sums_stride = rows * width * 4, depth // 4 * width * 4 + _APART
+    scratch = 4 * weight_sums_stride + largest // (2 * rows) * 3 * tile_bytes + largest * pixel_bytes
+    lowering.step(
+        f"s8_strassen_{rows}x{width}",
+        blocks * -(-pairs // span),
+        1,
+        x=lowering.read(node.inputs["x"]),
+        x_stride=depth,
+        weights=packed_weights(node, lowering),
+        scratch=lowering.scratch(-(-scratch // 64) * 64),
+        scratch_stride=stride,
+        sums_stride=sums_stride,
+        weight_sums_stride=weight_sums_stride,
+        pixels=pixels,
+        depth=depth,
+        channels=channels,
+        blocks=blocks,
+        spans=-(-pairs // span),
+        span=span,
+        quantum=rows,
+        **epilogue(node, lowering, channels),
+    )
