@@ -46,7 +46,7 @@ class Stage:
         target, rng = host(), np.random.default_rng(0)
         shapes = {name: graph.tensors[name].concrete(1) for name in graph.inputs}
         plan = prepare(graph, shapes, target, threads, winograd=winograd)
-        self._context = Context(link(plan, load_kernels({step.kernel for step in plan.steps}, target)))
+        self._context = Context(link(plan, load_kernels(plan.kernels(), target)))
         self._inputs = {}
         for name, shape in shapes.items():
             values = random_values(rng, shape, graph.tensors[name].dtype)

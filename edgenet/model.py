@@ -198,7 +198,10 @@ class Model:
         return images.top(first[0], self.graph.metadata.labels, top)
 
     def profile(self, *inputs: Any, repeats: int = 10) -> Profile:
-        """Median time of each step over `repeats` runs; without inputs, on random ones of the declared shape."""
+        """Median time of each layer over `repeats` runs; without inputs, on random ones of the declared shape.
+
+        A chain of layers that several threads compute by parts has one row.
+        """
         from edgenet.engine.profile import measure
 
         arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
@@ -344,7 +347,7 @@ class Model:
 
         self._check_sizes(shapes)
         plan = self._prepare(shapes, self.memory)
-        names = dict.fromkeys((*(step.kernel for step in plan.steps), *ENGINE_KERNELS))
+        names = dict.fromkeys((*sorted(plan.kernels()), *ENGINE_KERNELS))
         kernels = cache.load_kernels(names, self.target, progress)
         linked = link(plan, kernels)
         if self._key and shapes == self._declared():

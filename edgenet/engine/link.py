@@ -10,7 +10,7 @@ from edgenet.engine.loader import LoadedKernel
 from edgenet.engine.memory import address_of
 from edgenet.engine.program import ARENA, LINE_WORDS, OTHERS, OWN, STEP_WORDS, Linked, Port, Program
 from edgenet.errors import EngineError
-from edgenet.prepare.plan import Operand, Packed, Plan, Scratch, Step
+from edgenet.prepare.plan import PARTS_KERNEL, Operand, Packed, Plan, Scratch, Step
 
 _MOST_UNITS = 1 << 30
 
@@ -32,36 +32,41 @@ class _Linker:
         packed = (v.array for step in plan.steps for v in step.slots.values() if isinstance(v, Packed))
         self.constants = list({id(array): array for array in packed}.values())
         self.base_of = {id(array): OTHERS + i for i, array in enumerate(self.constants)}
-        self.used = list(dict.fromkeys(step.kernel for step in plan.steps))
+        self.used = sorted(plan.kernels())
         self.kernel_base = {name: OTHERS + len(self.constants) + i for i, name in enumerate(self.used)}
 
     def linked(self) -> Linked:
         plan, tensors = self.plan, self.plan.tensors
         slots: list[int] = []
         places = []
-        for step in plan.steps:
+        turns = [[plan.steps[index] for index in turn] for turn in plan.turns()]
+        for turn in turns:
             places.append(len(slots))
-            slots += self._slots(step, len(slots))
+            slots += self._slots(turn[0], len(slots)) if turn[0].chain is None else self._parts(turn, len(slots))
         records: list[int] = []
-        first, end = len(slots), len(slots) + STEP_WORDS * len(plan.steps)
+        first, end = len(slots), len(slots) + STEP_WORDS * len(turns)
         counters = LINE_WORDS * (plan.threads + 1)
-        for index, (step, place) in enumerate(zip(plan.steps, places, strict=True)):
-            if step.units + step.grain > _MOST_UNITS:
-                raise EngineError(f"{step.node}: {step.units} units of work are too many.")
+        for index, (turn, place) in enumerate(zip(turns, places, strict=True)):
+            step = turn[0]
+            kernel, units, grain = step.kernel, step.units, step.grain
+            if step.chain is not None:
+                kernel, units, grain = PARTS_KERNEL, turn[-1].part + 1, 1
+            if units + grain > _MOST_UNITS:
+                raise EngineError(f"{step.node}: {units} units of work are too many.")
             here = first + len(records)
             self.relocations += [
-                (here, self.kernel_base[step.kernel], 0),
+                (here, self.kernel_base[kernel], 0),
                 (here + 3, OWN, place * 8),
                 (here + 4, OWN, (end + index * counters) * 8),
             ]
-            records += [0, step.units, step.grain, *[0] * (STEP_WORDS - 3)]
+            records += [0, units, grain, *[0] * (STEP_WORDS - 3)]
         table = np.array(self.relocations, np.int64).reshape(-1, 3)
         program = Program(
             threads=plan.threads,
-            steps=len(plan.steps),
+            steps=len(turns),
             arena_bytes=plan.arena_bytes,
             words=np.array(slots + records, np.int64),
-            counters=counters * max(len(plan.steps), 1),
+            counters=counters * max(len(turns), 1),
             places=table[:, 0].copy(),
             bases=table[:, 1].copy(),
             offsets=table[:, 2].copy(),
@@ -71,6 +76,24 @@ class _Linker:
         kernels = [self.kernels[name] for name in self.used]
         addresses = [*map(address_of, self.constants), *(kernel.address for kernel in kernels)]
         return Linked(program, addresses, (self.constants, kernels))
+
+    def _parts(self, steps: list[Step], place: int) -> list[int]:
+        """The words of a chain from `place` on: the slot of `run_parts`, its table, the records, and their slots."""
+        count = steps[-1].part + 1
+        words = [0] * LINE_WORDS
+        table, records = place + len(words), place + len(words) + 2 * count
+        self.relocations.append((place, OWN, table * 8))
+        words += [0] * (2 * count + 3 * len(steps))
+        words += [0] * (-len(words) % LINE_WORDS)
+        for number, step in enumerate(steps):
+            entry, here = LINE_WORDS + 2 * step.part, records + 3 * number
+            if words[entry + 1] == 0:
+                self.relocations.append((place + entry, OWN, here * 8))
+            words[entry + 1] += 1
+            self.relocations += [(here, self.kernel_base[step.kernel], 0), (here + 2, OWN, (place + len(words)) * 8)]
+            words[here - place + 1] = step.units
+            words += self._slots(step, place + len(words))
+        return words
 
     def _slots(self, step: Step, place: int) -> list[int]:
         """The words of a step's slots, which begin at `place`, in whole cache lines."""

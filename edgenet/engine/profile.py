@@ -11,14 +11,15 @@ import numpy as np
 from edgenet.engine.limits import Limits, saved
 from edgenet.engine.program import Context
 from edgenet.engine.team import Team
-from edgenet.prepare.plan import Plan, Step
+from edgenet.prepare.plan import PARTS_KERNEL, Plan, Step
 
 
 @dataclass
 class Profile:
-    """One row per step: name, operation, kernel, shape, flops, ms, gflops (GFLOP/s), share of the total time, roofline.
+    """One row per layer: name, operation, kernel, shape, flops, ms, gflops (GFLOP/s), share of all time, roofline.
 
-    A step that runs once for each band of rows has one row, of all its `bands`.
+    A layer that is computed by bands of rows has one row, of all its `bands`. Several threads compute chains of layers
+    by parts without meeting in between: such a chain has one row.
 
     `roofline` is the least time that the machine's limits allow (see `edgenet.engine.limits`) / the time taken; None
     where the limits have not been measured (`edgenet bench machine`).
@@ -46,26 +47,32 @@ class Profile:
 
 def measure(context: Context, plan: Plan, team: Team, repeats: int) -> Profile:
     """Medians over `repeats` runs of a context of a plan, whose inputs and outputs are attached."""
-    stamps = np.zeros((len(plan.steps) + 1, 2), np.int64)
+    turns = plan.turns()
+    stamps = np.zeros((len(turns) + 1, 2), np.int64)
     durations = []
     for _ in range(repeats + 1):
         context.run(team, stamps.ctypes.data)
         durations.append(np.diff(stamps[:, 0] * 1e9 + stamps[:, 1]) / 1e6)
-    layers = plan.layers()
-    medians = [float(np.median(np.sum([run[layer] for run in durations[1:]], axis=1))) for layer in layers]
+    rowed: dict[object, list[int]] = {}
+    for number, turn in enumerate(turns):
+        step = plan.steps[turn[0]]
+        rowed.setdefault(step.layer if step.chain is None else (step.chain[0],), []).append(number)
+    medians = [float(np.median(np.sum([run[row] for run in durations[1:]], axis=1))) for row in rowed.values()]
     total = sum(medians)
     limits = saved(plan.target.name, plan.threads)
     rows = []
-    for layer, ms in zip(layers, medians, strict=True):
-        steps = [plan.steps[index] for index in layer]
+    for row, ms in zip(rowed.values(), medians, strict=True):
+        steps = [plan.steps[index] for number in row for index in turns[number]]
         flops = sum(step.flops for step in steps)
+        chain = steps[0].chain is not None
+        names = [step.node or step.operation for step in steps]
         rows.append(
             {
-                "name": steps[0].node or steps[0].operation,
-                "operation": steps[0].operation,
-                "kernel": steps[0].kernel,
-                "shape": list(plan.tensors[steps[0].output].shape),
-                "bands": len(steps),
+                "name": f"{names[0]} to {names[-1]}" if chain else names[0],
+                "operation": "chain" if chain else steps[0].operation,
+                "kernel": PARTS_KERNEL if chain else steps[0].kernel,
+                "shape": list(plan.tensors[steps[-1].output].shape),
+                "bands": len([step for step in steps if step.layer == steps[0].layer]),
                 "flops": flops,
                 "ms": ms,
                 "gflops": flops / ms / 1e6 if ms > 0 else 0.0,

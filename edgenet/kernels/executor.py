@@ -30,6 +30,7 @@ from edgenet.kernels.tuples import greatest, least
 STEP_WORDS = 8
 STEP_BYTES = STEP_WORDS * 8
 LINE_BYTES = 64
+PART_BYTES, RECORD_BYTES = 16, 24
 IDLE, SLEEPING, QUIT = 0, 1, 2
 """States of a worker's mailbox; any other value is the address of the run record to execute."""
 BUSY = 8
@@ -208,6 +209,29 @@ def serve(
             if compare_exchange(mailbox, job, IDLE) == job:
                 call_entry(executor, job, job, 0, thread)
             atomic_exchange(mailbox + BUSY, 0)
+
+
+def run_parts(
+    begin: int,
+    end: int,
+    thread: int,
+    parts: int,
+):
+    """Run the steps of the parts begin..end-1 of a chain, all of them on this thread.
+
+    `parts`: for each part the address of its records and their number; a record is a kernel's address, its units, and
+    the address of its slots.
+    """
+    for part in range(begin, end):
+        record = load_word(parts + part * PART_BYTES)
+        for _ in range(load_word(parts + part * PART_BYTES + 8)):
+            call_entry(load_word(record), load_word(record + 16), 0, load_word(record + 8), thread)
+            record += RECORD_BYTES
+
+
+def parts_entry():
+    """Parts of chains, as a kernel whose unit is a part."""
+    return run_parts
 
 
 def execute_entry():

@@ -39,6 +39,7 @@ class Kernel(NamedTuple):
 def _engine() -> list[Kernel]:
     return [
         Kernel("execute", "executor", "execute_entry", operation="engine", dtype="any"),
+        Kernel("run_parts", "executor", "parts_entry", operation="engine", dtype="any"),
         Kernel("serve", "executor", "serve_entry", operation="engine", dtype="any"),
     ]
 

@@ -3,6 +3,9 @@
 A tensor that the caches do not hold costs the time of writing it out and of reading it back; a band more costs the time
 of starting its steps, and of moving the rows kept for the next band. Both are counted in bytes moved; dynamic
 programming over the cuts of the graph finds the least sum.
+
+Several threads take a chain in as many parts: each computes its own rows by bands that fit its own caches, without
+meeting the others before the end. Rows that two parts need are computed twice, which is counted as well.
 """
 
 from __future__ import annotations
@@ -20,34 +23,41 @@ from edgenet.prepare.segment import Segment
 LONGEST = 6
 """Most nodes of a segment."""
 STEP_BYTES = 50_000
-"""A step more costs as much time as moving so many bytes to a slower cache and back; with several threads, each."""
+"""A step more costs as much time as moving so many bytes to a slower cache and back."""
 LEAST_BYTES = 2_000_000
 """Bytes of tensors outside of the caches from which planning bands is worth the time that it takes."""
+FLOPS_A_BYTE = 5
+"""Floating-point operations that take as long as moving a byte to a slower cache and back."""
+_UNEVEN = 0.05
+"""Share of its time that a thread waits at the end of a chain for the one that has the longest part."""
 _FILLED = 0.75
 """Share of the caches that what lies in memory at a node of a band may take."""
-_LARGE = 1.0
-"""Share of the caches from which a tensor is taken not to stay there until it is read."""
+_SMALL = 0.5
+"""Share of a team's caches up to which a tensor is taken to stay there until it is read."""
 _SAMPLED = 3
 
 
 class _Costs:
     """What chains cost an image, in bytes moved. `whole`: of each node computed at once."""
 
-    def __init__(self, chains: Chains, whole: list[int], threads: int, cache: int):
-        self.chains, self.whole = chains, whole
-        self.step, self.cache = STEP_BYTES * threads, cache
+    def __init__(self, chains: Chains, whole: list[int], flops: list[float], cache: int):
+        self.chains, self.whole, self.flops, self.cache = chains, whole, flops, cache
 
     def best(self, first: int, last: int) -> tuple[float, Choice] | None:
         """The cost of a chain in the coarsest bands that fit, and these; None where they save nothing."""
         whole = sum(self.whole[first : last + 1])
         saved = sum(self.whole[k] for k in range(first, last) if self.chains.last_reader[k] <= last)
-        step = (last - first + 1) * self.step
+        step = (last - first + 1) * STEP_BYTES
+        parts = self.chains.parts
+        if parts > 1 and any(self.chains.last_reader[k] > last for k in range(first, last)):
+            return None
         for rows in reversed(self.chains.sizes(last)) if saved > step else ():
             choice = Choice(first, last, rows)
             segment = self.chains.segment(choice)
             if segment.bands == 1:
                 continue
-            cost = (segment.bands - 1 / self.chains.images) * step + (segment.bands - 1) * self._kept(segment)
+            bands, images = segment.bands * parts, self.chains.images
+            cost = (bands - 1 / images) * step + (bands - parts) * self._kept(segment) + self._again(segment, first)
             if cost >= saved:
                 return None
             if self._fits(segment):
@@ -56,15 +66,23 @@ class _Costs:
 
     def _kept(self, segment: Segment) -> int:
         """Bytes of the rows that a band leaves to the next."""
-        band = next(islice(segment.schedule(), 1, None))
+        band = next(islice(segment.schedule(segment.parts - 1), 1, None))
         return sum(
             (rows.first - rows.base) * row_bytes(self.chains.tensors[each.node.output])
             for rows, each in zip(band, segment.nodes, strict=True)
         )
 
+    def _again(self, segment: Segment, first: int) -> float:
+        """What it costs that parts make some rows each for itself, and that no thread helps another with its part."""
+        if segment.parts == 1:
+            return 0.0
+        flops = self.flops[first : first + len(segment.nodes)]
+        again = zip(segment.made_again(), segment.nodes, flops, strict=True)
+        return sum((rows / each.height + _UNEVEN) * flops for rows, each, flops in again) / FLOPS_A_BYTE
+
     def _fits(self, segment: Segment) -> bool:
         """Whether what lies in memory at any node of a band fits the caches."""
-        for band in islice(segment.schedule(), _SAMPLED):
+        for band in islice(segment.schedule(segment.parts - 1), _SAMPLED):
             kept, used = 0, [0] * len(segment.nodes)
             for k, (rows, each) in enumerate(zip(band, segment.nodes, strict=True)):
                 row = row_bytes(self.chains.tensors[each.node.output])
@@ -85,6 +103,17 @@ def _image_bytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape[1:]) * ELEMENT_BYTES[tensor.dtype]
 
 
+def _outside(size: int, caches: int, threads: int) -> int:
+    """Bytes of a tensor that come from a slower cache when it is read, or from that of another thread.
+
+    Of one thread's tensor all or nothing does; of a team's the more, the larger it is.
+    """
+    share = size / caches
+    if threads == 1 or share >= 1:
+        return size if share > 1 else 0
+    return int(size * max(0.0, (share - _SMALL) / (1 - _SMALL)))
+
+
 def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, Segment]]:
     """The segments of `graph` to compute by bands, in order, given the plan that computes every node at once.
 
@@ -92,11 +121,14 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
     """
     together = cache * plan.threads
     sizes = [_image_bytes(plan.tensors[node.output]) for node in graph.nodes]
-    whole = [size if size > _LARGE * together else 0 for size in sizes]
+    whole = [_outside(size, together, plan.threads) for size in sizes]
     if sum(whole) < LEAST_BYTES:
         return []
-    chains, count = Chains(graph, plan), len(graph.nodes)
-    costs = _Costs(chains, whole, plan.threads, together)
+    chains, count = Chains(graph, plan, plan.threads), len(graph.nodes)
+    flops = [0.0] * count
+    for step in plan.steps:
+        flops[step.layer[0]] += step.flops / chains.images
+    costs = _Costs(chains, whole, flops, cache)
     least = [0.0] * (count + 1)
     back: list[Choice | None] = [None] * (count + 1)
     for last in range(count):

@@ -12,7 +12,7 @@ from edgenet.prepare.rows import RowInput, height_of, row_inputs
 from edgenet.prepare.segment import RowNode, Segment
 
 MOST_BANDS, MOST_BANDS_OF_A_TEAM = 16, 8
-"""Most bands of a segment on one thread, and on several, which wait for each other after every step of every band."""
+"""Most bands of a segment on one thread (or of all its parts), and on several that meet after every step of each."""
 LEAST_ROWS = 2
 """Least rows of a band: kernels work on pairs of rows."""
 _UNKNOWN = {"": RowInput()}
@@ -28,13 +28,14 @@ class Choice:
 
 
 class Chains:
-    """The nodes of a graph, told by the plan that computes each at once."""
+    """The nodes of a graph, told by the plan that computes each at once; chains of them are divided in `parts`."""
 
-    def __init__(self, graph: Graph, plan: Plan):
+    def __init__(self, graph: Graph, plan: Plan, parts: int = 1):
+        self.parts = parts
         self.graph, self.tensors = graph, plan.tensors
         self.nodes = [with_defaults(node) if node.operation in OPERATIONS else node for node in graph.nodes]
         self.images = max((tensor.shape[0] for tensor in map(plan.tensors.get, plan.inputs) if tensor), default=1)
-        self._most_bands = MOST_BANDS if plan.threads == 1 else MOST_BANDS_OF_A_TEAM
+        self._most_bands = MOST_BANDS_OF_A_TEAM if parts < plan.threads else max(2, MOST_BANDS // parts)
         self._winograd = {step.layer[0] for step in plan.steps if "winograd" in step.kernel}
         self._inputs: list[Mapping[str, RowInput] | None] = [_UNKNOWN] * len(self.nodes)
         self.last_reader = self._readers()
@@ -61,11 +62,11 @@ class Chains:
             assert ways is not None, "a choice consists of nodes that are computed by rows"
             inputs = tuple((role, node.inputs[role], how) for role, how in ways.items())
             found.append(RowNode(node, inputs, height_of(self.tensors[node.output]), self.last_reader[k] > choice.last))
-        return Segment(found, self.tensors, choice.rows)
+        return Segment(found, self.tensors, choice.rows, self.parts)
 
     def sizes(self, last: int) -> list[int]:
         """Numbers of rows for bands that end with node `last`, least first."""
-        height = height_of(self.tensors[self.nodes[last].output])
+        height = -(-height_of(self.tensors[self.nodes[last].output]) // self.parts)
         rows = {-(-height // (bands * LEAST_ROWS)) * LEAST_ROWS for bands in range(1, self._most_bands + 1)}
         return sorted({min(each, height) for each in rows})
 

@@ -1,7 +1,7 @@
 """Lowering of a segment: for each image and each band the steps of its nodes, on views of rows.
 
 A tensor inside the segment lives in the segment's workspace for the part of a band in which it is used; between bands
-only the rows that are needed again exist, in a buffer of their own.
+only the rows that are needed again exist, in a buffer of their own. Each part of a segment has its share of both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from edgenet.graph import Node, Tensor
-from edgenet.prepare.arena import place
+from edgenet.prepare.arena import aligned, place
 from edgenet.prepare.lower_movement import strided_copy
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering, View
 from edgenet.prepare.rows import RowInput, height_of, row_bytes, row_padding
@@ -40,7 +40,7 @@ class Layout:
 
 def layout(segment: Segment, tensors: Mapping[str, Tensor]) -> Layout:
     """Places what lives for a part of a band, from the node that makes it to the last that reads it."""
-    bands = list(segment.schedule())
+    bands = [band for part in range(segment.parts) for band in segment.schedule(part)]
     rows = {k: max(band[k].count for band in bands) for k, each in enumerate(segment.nodes) if not each.exit}
     row = {k: row_bytes(tensors[segment.nodes[k].node.output]) for k in rows}
     sizes = {str(k): rows[k] * row[k] for k in rows}
@@ -54,17 +54,24 @@ class _Bands:
 
     def __init__(self, segment: Segment, first: int, lowering: Lowering, lower: Callable[[Node], None]):
         self.segment, self.first, self.lowering, self.lower = segment, first, lowering, lower
-        self.bands = list(segment.schedule())
         found = layout(segment, lowering.tensors)
-        self.inside = found.inside
-        self.workspace = lowering.temporary(found.workspace) if found.workspace else ""
-        self.kept = {k: lowering.temporary(each.kept * each.row) for k, each in self.inside.items() if each.kept}
+        self.inside, self.part, parts = found.inside, 0, segment.parts
+        self.workspace_share = aligned(found.workspace)
+        self.workspace = lowering.temporary(parts * self.workspace_share) if found.workspace else ""
+        self.kept_share = {k: aligned(each.kept * each.row) for k, each in self.inside.items() if each.kept}
+        self.kept = {k: lowering.temporary(parts * size) for k, size in self.kept_share.items()}
 
     def emit(self, images: int) -> None:
+        lowering = self.lowering
         for image in range(images):
-            for band in self.bands:
-                for k in range(len(self.segment.nodes)):
-                    self._node(k, band, image)
+            for part in range(self.segment.parts):
+                self.part, before = part, len(lowering.steps)
+                for band in self.segment.schedule(part):
+                    for k in range(len(self.segment.nodes)):
+                        with lowering.lasting(f"{self.first + k}.{part}" if self.segment.parts > 1 else ""):
+                            self._node(k, band, image)
+                for step in lowering.steps[before:] if self.segment.parts > 1 else ():
+                    step.chain, step.part = (self.first, image), part
 
     def _node(self, k: int, band: list[Rows], image: int) -> None:
         rows, segment = band[k], self.segment
@@ -89,8 +96,8 @@ class _Bands:
         if count == 0:
             return
         lowering, size, node = self.lowering, self.inside[k].row, self.segment.nodes[k].node
-        at = self.inside[k].offset + row * size
-        source, target = (self.kept[k], 0), (self.workspace, at)
+        at = self.part * self.workspace_share + self.inside[k].offset + row * size
+        source, target = (self.kept[k], self.part * self.kept_share[k]), (self.workspace, at)
         if not restore:
             source, target = target, source
         before = len(lowering.steps)
@@ -127,7 +134,8 @@ class _Bands:
         tensor, row = self.lowering.tensors[name], row_bytes(self.lowering.tensors[name])
         k = self.segment.place.get(name, -1)
         if k in self.inside:
-            view = View(self.workspace, self.inside[k].offset + (first - band[k].base) * row)
+            start = self.part * self.workspace_share + self.inside[k].offset
+            view = View(self.workspace, start + (first - band[k].base) * row)
         else:
             view = View(name, (image * tensor.shape[1] + first) * row)
         shape = (1, end - first, *tensor.shape[2:])

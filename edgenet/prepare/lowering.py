@@ -8,7 +8,8 @@ bounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +72,7 @@ class Lowering:
         self.spread: dict[str, int] = {}
         self.node: Node | None = None
         self._temporaries = 0
+        self._lasting: tuple[str, int] | None = None
 
     def run(self, node: Node) -> None:
         """Add the steps of a node (whose attributes are complete). Raises EngineError when no kernel serves it."""
@@ -147,11 +149,26 @@ class Lowering:
         self.root[output] = source
 
     def temporary(self, size: int) -> str:
-        """Name of a new buffer of `size` bytes, alive from its first to its last use."""
-        self._temporaries += 1
-        name = f"temporary.{self._temporaries}"
+        """Name of a buffer of `size` bytes, alive from its first to its last use; a new one, but see `lasting`."""
+        if self._lasting is None:
+            self._temporaries += 1
+            name = f"temporary.{self._temporaries}"
+        else:
+            prefix, number = self._lasting
+            self._lasting = prefix, number + 1
+            name = f"temporary.{prefix}.{number}"
+            size = max([size, *self.tensors[name].shape] if name in self.tensors else [size])
         self.tensors[name] = Tensor(name, (size,), "int8")
         return name
+
+    @contextmanager
+    def lasting(self, prefix: str) -> Iterator[None]:
+        """Each time with the same prefix (if it is not ""), temporaries are the same buffers, in their order."""
+        self._lasting = (prefix, 0) if prefix else None
+        try:
+            yield
+        finally:
+            self._lasting = None
 
     def scratch(self, bytes_per_thread: int) -> Scratch:
         """Scratch memory for each thread, a multiple of 64 bytes. A step has one (see `edgenet.prepare.plan`)."""

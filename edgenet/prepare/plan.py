@@ -10,6 +10,9 @@ import numpy as np
 from edgenet.graph import Tensor
 from edgenet.kernels.isa import InstructionSet
 
+PARTS_KERNEL = "run_parts"
+"""The kernel whose unit is a part of a chain: it runs the part's steps one after the other."""
+
 
 class Operand(NamedTuple):
     """The address of a tensor, plus `offset` bytes."""
@@ -42,7 +45,8 @@ Value = int | float | Operand | Packed | Scratch
 class Step:
     """One kernel call: `units` of work, handed out `grain` at a time, with the values of the kernel's slots by name.
 
-    `layer`: the node's place in the graph and the step's place in the node; bands of one layer share it.
+    `layer`: the node's place in the graph and the step's place in the node; bands of one layer share it. `chain`: the
+    chain and image that the step belongs to if parts of these are shared out to threads; `part`: which of them.
     """
 
     kernel: str
@@ -56,6 +60,8 @@ class Step:
     bytes_moved: int = 0
     vector: bool = True
     layer: tuple[int, int] = (0, 0)
+    chain: tuple[int, int] | None = None
+    part: int = 0
 
     def operands(self) -> list[Operand]:
         """The tensors the step touches."""
@@ -93,6 +99,21 @@ class Plan:
     weights_bytes: int = 0
     scratch_offset: int = 0
     spread: dict[str, int] = field(default_factory=dict)
+
+    def turns(self) -> list[list[int]]:
+        """What threads do between two meetings, as indices of steps: one step, or all steps of a chain's parts."""
+        found: list[list[int]] = []
+        for index, step in enumerate(self.steps):
+            if step.chain is not None and found and self.steps[found[-1][0]].chain == step.chain:
+                found[-1].append(index)
+            else:
+                found.append([index])
+        return found
+
+    def kernels(self) -> set[str]:
+        """Names of the kernels that running the plan takes, besides the executor."""
+        found = {step.kernel for step in self.steps}
+        return found | {PARTS_KERNEL} if any(step.chain for step in self.steps) else found
 
     def layers(self) -> list[list[int]]:
         """The plan's steps by layer, as indices: one for a layer that is computed at once, else one for each band."""

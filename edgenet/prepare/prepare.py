@@ -42,11 +42,11 @@ def prepare(
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
     `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithm for 3x3
-    convolutions of stride 1 and, where memory is no matter, Strassen's for int8 pointwise ones; without it all products
-    are made directly. `memory` "low" computes what helps
-    to make the arena small by bands of rows, with the same results. With `cache`, the bytes of the caches that each
-    thread has of its own, "fast" computes by bands what would not stay in them. Raises InputError when a shape does not
-    fit the network, EngineError when no kernel serves a node.
+    convolutions of stride 1 and, with `memory` "fast", Strassen's for int8 pointwise ones; without it all products are
+    made directly. `memory` "low" computes what helps to make the arena small by bands of rows, with the same results.
+    With `cache`, the bytes of the caches that each thread has of its own, "fast" computes by bands what would not stay
+    in them; of such chains several threads take a part each. Raises InputError when a shape does not fit the network,
+    EngineError when no kernel serves a node.
     """
     packed = {} if packed is None else packed
     try:
@@ -137,11 +137,11 @@ def _place(plan: Plan, steady: bool) -> None:
 
     `steady`: each half of the arena stays with one half of the threads (see `edgenet.prepare.arena`).
     """
-    for index, step in enumerate(plan.steps):
-        for operand in step.operands():
+    for turn in plan.turns():
+        for operand in (operand for index in turn for operand in plan.steps[index].operands()):
             root = plan.root[operand.tensor]
-            first = plan.lifetimes.get(root, (index, index))[0]
-            plan.lifetimes[root] = (first, index)
+            first = plan.lifetimes.get(root, (turn[0], 0))[0]
+            plan.lifetimes[root] = (first, turn[-1])
     for name in plan.inputs:
         plan.placements[name] = Placement("input", 0, _nbytes(plan, name))
     for name in plan.outputs:

@@ -3,6 +3,9 @@
 The band's rows are those of the last node's output. Every node makes, in each band, the rows that the nodes behind it
 newly need, none twice. A tensor that only the segment's nodes read exists as a band of rows; the last of them, which
 the next band needs again, are kept. Every other tensor is whole.
+
+The rows may be divided in parts, which do not depend on each other: a row of a tensor between that two parts need is
+made by both.
 """
 
 from __future__ import annotations
@@ -43,10 +46,13 @@ class Rows:
 
 
 class Segment:
-    """The nodes first..last of a graph, `rows` output rows of the last at a time."""
+    """The nodes first..last of a graph, `rows` output rows of the last at a time, in `parts`.
 
-    def __init__(self, nodes: Sequence[RowNode], tensors: Mapping[str, Tensor], rows: int):
-        self.nodes, self.rows = list(nodes), rows
+    With several parts, only the last node's output stays whole.
+    """
+
+    def __init__(self, nodes: Sequence[RowNode], tensors: Mapping[str, Tensor], rows: int, parts: int = 1):
+        self.nodes, self.rows, self.parts = list(nodes), rows, parts
         self.place = {each.node.output: k for k, each in enumerate(self.nodes)}
         self._heights = {
             name: height_of(tensors[name], how.planes) for each in self.nodes for _, name, how in each.inputs
@@ -63,8 +69,14 @@ class Segment:
 
     @property
     def bands(self) -> int:
-        """Number of bands."""
-        return -(-self.nodes[-1].height // self.rows)
+        """Number of bands, of the part that has most."""
+        return max(-(-(end - begin) // self.rows) for begin, end in map(self._span, range(self.parts)))
+
+    def _span(self, part: int) -> tuple[int, int]:
+        """The rows of the last node's output that a part makes."""
+        height, pair = self.nodes[-1].height, 2 if self.parts > 1 else 1
+        begin, end = (height * number // self.parts // pair * pair for number in (part, part + 1))
+        return begin, end if part + 1 < self.parts else height
 
     def connected(self) -> bool:
         """Whether the last node needs, directly or not, every other, and no tensor of the segment is read whole."""
@@ -72,12 +84,22 @@ class Segment:
             how.whole for readers in self.readers for _, how in readers
         )
 
-    def schedule(self) -> Iterator[list[Rows]]:
-        """For each band the rows of each node."""
-        done = [0] * len(self.nodes)
-        base = [0] * len(self.nodes)
-        height = self.nodes[-1].height
-        for end in range(self.rows, height + self.rows, self.rows):
+    def made_again(self) -> list[int]:
+        """The rows of each node that more than one part makes, counted once for each part but the first."""
+        made = [-each.height for each in self.nodes]
+        for part in range(self.parts):
+            begin, end = self._span(part)
+            start = self._start(begin)
+            for k, last in enumerate(self._goal(start, end, part + 1 == self.parts)):
+                made[k] += last - start[k]
+        return [max(rows, 0) for rows in made]
+
+    def schedule(self, part: int = 0) -> Iterator[list[Rows]]:
+        """For each band of a part the rows of each node."""
+        begin, height = self._span(part)
+        done = self._start(begin)
+        base = list(done)
+        for end in range(begin + self.rows, height + self.rows, self.rows):
             final = end >= height
             goal = self._goal(done, min(end, height), final)
             found = []
@@ -88,12 +110,22 @@ class Segment:
             done = goal
             yield found
 
+    def _start(self, begin: int) -> list[int]:
+        """The first row of each node that the last node's rows from `begin` on need."""
+        start = [each.height for each in self.nodes[:-1]] + [begin]
+        for k in range(len(self.nodes) - 1, -1, -1):
+            for _, name, how in self.nodes[k].inputs:
+                source = self.place.get(name)
+                if source is not None:
+                    start[source] = min(start[source], how.first(start[k]))
+        return start
+
     def _goal(self, done: list[int], end: int, final: bool) -> list[int]:
         goal = list(done)
         goal[-1] = end
         for k in range(len(self.nodes) - 1, -1, -1):
             each = self.nodes[k]
-            if final and each.exit:
+            if final and each.exit and self.parts == 1:
                 goal[k] = each.height
             if goal[k] > done[k]:
                 for _, name, how in each.inputs:

@@ -14,8 +14,8 @@ python=${PYTHON:-python3}
 folder=${EDGENET_AARCH64:-${XDG_CACHE_HOME:-$HOME/.cache}/edgenet-aarch64}
 if [ $# = 0 ]; then
   # Linking object files is left to the machine that has the compiler.
-  set -- tests/kernels tests/engine/test_model.py tests/engine/test_team.py tests/engine/test_limits.py \
-    tests/engine/test_program_cache.py tests/aarch64/test_digests.py --ignore tests/kernels/test_object_file.py
+  set -- tests/kernels tests/engine/test_model.py tests/engine/test_team.py tests/engine/test_parts.py \
+    tests/engine/test_limits.py tests/engine/test_program_cache.py tests/aarch64/test_digests.py --ignore tests/kernels/test_object_file.py
   every=(-p tests.aarch64.every_kernel)
 fi
 

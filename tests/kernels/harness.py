@@ -29,7 +29,7 @@ def execute(
     int8 arrays are as the graph defines them.
     """
     plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads, memory=memory)
-    context = Context(link(plan, load_kernels({step.kernel for step in plan.steps}, target)))
+    context = Context(link(plan, load_kernels(plan.kernels(), target)))
     context._arena[:] = 0x7F
     inputs, outputs = {}, {}
     for name in graph.inputs:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgenet.graph import Node, Tensor
-from edgenet.prepare.lower_bands import layout
+from edgenet.prepare.lower_bands import Layout, layout
 from edgenet.prepare.rows import RowInput
-from edgenet.prepare.segment import RowNode, Segment
+from edgenet.prepare.segment import RowNode, Rows, Segment
 from tests.prepare.test_arena import assert_disjoint
 
 
@@ -38,7 +38,7 @@ chains = st.integers(1, 6).flatmap(
 )
 
 
-def build(drawn: Drawn) -> tuple[Segment, dict[str, Tensor]]:
+def build(drawn: Drawn, parts: int = 1) -> tuple[Segment, dict[str, Tensor]]:
     tensors, nodes, heights = {"x": Tensor("x", (1, drawn.height, 3, 2))}, [], [drawn.height]
     names = ["x"]
     for i, ((extent, stride, before), skip, leaves) in enumerate(
@@ -58,7 +58,7 @@ def build(drawn: Drawn) -> tuple[Segment, dict[str, Tensor]]:
         heights.append(height)
     if nodes:
         nodes[-1] = RowNode(nodes[-1].node, nodes[-1].inputs, nodes[-1].height, True)
-    return Segment(nodes, tensors, drawn.rows), tensors
+    return Segment(nodes, tensors, drawn.rows, parts), tensors
 
 
 @settings(deadline=None)
@@ -68,9 +68,38 @@ def test_rows_are_made_once_and_are_there_when_read(drawn: Drawn):
     if not segment.nodes:
         return
     places = layout(segment, tensors)
-    made = [0] * len(segment.nodes)
     bands = list(segment.schedule())
     assert len(bands) == segment.bands
+    made = check(segment, places, bands)
+    assert all(made[k] == each.height for k, each in enumerate(segment.nodes) if each.exit)
+    assert_disjoint([(each.offset, each.rows * each.row, k, segment.lasts(k)) for k, each in places.inside.items()])
+
+
+@settings(deadline=None)
+@given(chains, st.integers(2, 4))
+def test_parts_make_all_that_they_read_and_together_every_row(drawn: Drawn, parts: int):
+    segment, tensors = build(replace(drawn, exits=(False,) * len(drawn.exits)), parts)
+    if not segment.nodes or not segment.connected():
+        return
+    places = layout(segment, tensors)
+    end, rows = 0, [0] * len(segment.nodes)
+    for part in range(parts):
+        bands = list(segment.schedule(part))
+        assert len(bands) <= segment.bands
+        if bands:
+            assert bands[0][-1].first == end
+            made = check(segment, places, bands)
+            end = made[-1]
+            rows = [count + last - each.first for count, last, each in zip(rows, made, bands[0], strict=True)]
+    assert end == segment.nodes[-1].height
+    assert segment.made_again() == [
+        max(count - each.height, 0) for count, each in zip(rows, segment.nodes, strict=True)
+    ]
+
+
+def check(segment: Segment, places: Layout, bands: list[list[Rows]]) -> list[int]:
+    """Assert that rows are made in order, and are there when they are read; up to which row each node made them."""
+    made = [rows.first for rows in bands[0]]
     for band in bands:
         for k, (each, rows) in enumerate(zip(segment.nodes, band, strict=True)):
             assert rows.first == made[k]
@@ -85,5 +114,4 @@ def test_rows_are_made_once_and_are_there_when_read(drawn: Drawn):
                     needed = how.first(rows.first), how.end(rows.last, segment.nodes[source].height)
                     assert needed[1] <= made[source]
                     assert segment.nodes[source].exit or band[source].base <= needed[0]
-    assert all(made[k] == each.height for k, each in enumerate(segment.nodes) if each.exit)
-    assert_disjoint([(each.offset, each.rows * each.row, k, segment.lasts(k)) for k, each in places.inside.items()])
+    return made
