@@ -1,4 +1,4 @@
-"""Profile: the measured time of each step of a plan."""
+"""Profile: the measured time of each layer of a plan, and of each chain that threads compute by parts."""
 
 from __future__ import annotations
 

@@ -33,7 +33,9 @@ class Port(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A plan as words without addresses: the slots of every step, then the step records.
+    """A plan as words without addresses: what each step's kernel reads, then the step records.
+
+    A step is one of the plan's, or a chain of them, whose units are its parts (see kernels.executor.run_parts).
 
     To the words at `places` belong the addresses of `bases` (see OWN), plus `offsets`. `patches` are the words that
     hold the addresses of the caller's buffers: root tensor -> (place, offset). Counters follow the words.

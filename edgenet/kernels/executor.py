@@ -4,7 +4,7 @@ Step record, in 64-bit words: kernel address, units of work, fewest units that a
 kernel's slots, address of the step's counters. Each thread begins with its own range of adjacent units, the same share
 of every step, and then helps the others with theirs. A step is over when all of its units are done, not when all
 threads have come by: a thread that gets no core, or wakes up late, holds up nobody and skips what others did in its
-place.
+place. A chain of layers that threads compute by parts is a step as well (see `run_parts`).
 
 Counters lie in cache lines of their own: for each thread the units taken from its range, then the units done. A counter
 holds the number of the run (the epoch) in its upper bits; a smaller number there means that nothing has been counted

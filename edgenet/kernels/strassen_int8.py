@@ -80,7 +80,10 @@ def _sum_weights(one, two, quarter, sums, spread):
 
 
 def _accumulator(columns: int) -> Any:
-    """tile += x @ weights over an even number of `groups` of depth, two a turn (see `gemm_int8.accumulator`)."""
+    """tile += x @ weights over an even number of `groups` of depth, two a turn.
+
+    As `gemm_int8.accumulator`, without asking for weights ahead: here they are in the first-level cache after a tile.
+    """
 
     @njit(inline="always")
     def accumulate(tile, rows, groups, weights):

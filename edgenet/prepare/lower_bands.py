@@ -62,16 +62,17 @@ class _Bands:
         self.kept = {k: lowering.temporary(parts * size) for k, size in self.kept_share.items()}
 
     def emit(self, images: int) -> None:
-        lowering = self.lowering
+        lowering, divided = self.lowering, self.segment.parts > 1
         for image in range(images):
             for part in range(self.segment.parts):
                 self.part, before = part, len(lowering.steps)
                 for band in self.segment.schedule(part):
                     for k in range(len(self.segment.nodes)):
-                        with lowering.lasting(f"{self.first + k}.{part}" if self.segment.parts > 1 else ""):
+                        with lowering.lasting(f"{self.first + k}.{part}" if divided else ""):
                             self._node(k, band, image)
-                for step in lowering.steps[before:] if self.segment.parts > 1 else ():
-                    step.chain, step.part = (self.first, image), part
+                if divided:
+                    for step in lowering.steps[before:]:
+                        step.chain, step.part = (self.first, image), part
 
     def _node(self, k: int, band: list[Rows], image: int) -> None:
         rows, segment = band[k], self.segment
