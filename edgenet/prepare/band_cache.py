@@ -35,6 +35,9 @@ _FILLED = 0.75
 _SMALL = 0.5
 """Share of a team's caches up to which a tensor is taken to stay there until it is read."""
 _SAMPLED = 3
+MOST_CACHE = 1 << 20
+"""Bytes of a cache that are counted on. A tensor that nearly fills a larger one does not stay there while it is made,
+since what it is made from takes its place; and what lies behind large caches is slow."""
 
 
 class _Costs:
@@ -119,6 +122,7 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
 
     `cache`: bytes of the caches that each thread has of its own.
     """
+    cache = min(cache, MOST_CACHE)
     together = cache * plan.threads
     sizes = [_image_bytes(plan.tensors[node.output]) for node in graph.nodes]
     whole = [_outside(size, together, plan.threads) for size in sizes]

@@ -50,6 +50,13 @@ def test_what_the_caches_hold_is_computed_at_once():
     assert chosen(40, 1 << 20) == []
 
 
+def test_a_larger_cache_is_planned_for_like_the_largest_that_counts():
+    """The largest of these caches holds two of the tensors of 3.2 MB at once."""
+    plans = [[choice for choice, _ in chosen(112, size)] for size in (band_cache.MOST_CACHE, 2 << 20, 8 << 20)]
+    assert plans[0]
+    assert plans[0] == plans[1] == plans[2]
+
+
 def test_bands_fit_the_caches_of_a_thread():
     row, cache = {"project": 112 * 32 * 4, "expand": 112 * 64 * 4, "depthwise": 112 * 64 * 4}, 1 << 20
     for threads in (1, 2):
