@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from contextlib import suppress
 
 import numpy as np
 
 _HUGE_PAGE = 2 << 20
-_LEAST_HUGE = 256 << 10
-_MADV_HUGEPAGE = 14
+_LEAST_HUGE = 512 << 10
 
 
 def aligned_words(count: int) -> np.ndarray:
@@ -31,14 +31,16 @@ def working_memory(size: int) -> np.ndarray:
     """`size` bytes of undefined content that begin at a cache line, in huge pages where the system offers them.
 
     A depthwise tile reads as many pages as pixels: in small pages, looking these up takes as long as the arithmetic.
+    What fills little of a huge page lies in small ones. A forked process has its own copy.
     """
-    if size < _LEAST_HUGE:
+    huge = (size + _HUGE_PAGE - _LEAST_HUGE) // _HUGE_PAGE * _HUGE_PAGE
+    if huge == 0:
         return aligned_words(-(-size // 8)).view(np.uint8)[:size]
-    pages = -(-size // _HUGE_PAGE) * _HUGE_PAGE
-    memory = np.frombuffer(mmap.mmap(-1, pages + _HUGE_PAGE), np.uint8)
+    # Private, because systems give shared memory small pages only.
+    area = mmap.mmap(-1, max(size, huge) + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = np.frombuffer(area, np.uint8)
     start = -address_of(memory) % _HUGE_PAGE
-    # A refusal leaves small pages, which are as good but for speed.
-    ctypes.CDLL(None).madvise(
-        ctypes.c_void_p(address_of(memory) + start), ctypes.c_size_t(pages), ctypes.c_int(_MADV_HUGEPAGE)
-    )
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # small pages are as good but for speed
+            area.madvise(mmap.MADV_HUGEPAGE, start, huge)
     return memory[start : start + size]
