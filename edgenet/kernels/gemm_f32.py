@@ -4,7 +4,8 @@ The tile: `rows` pixels times `columns` vectors of output channels, kept in regi
 Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is
 only as many vectors wide as it needs (see `edgenet.prepare.packing`). The epilogue adds the residual and applies the
 activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels; a
-last single pixel is a tile of its own. While a tile is summed, its share of the next panel is brought near.
+last single pixel is a tile of its own. While a tile is summed, its share of the next panel is brought near; a single
+pixel, which may be all there is, asks for the weights a little behind those that it reads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
 from edgenet.kernels.tuples import least
 
 LINE_BYTES = 64
+_BEHIND = 4096
+"""Bytes from the weights that a single pixel reads to those that it asks for: one page, where hardware starts anew."""
 
 
 def accumulator(columns: int) -> Any:
@@ -68,9 +71,9 @@ def _accumulator_ahead(columns: int, lines: int) -> Any:
 
 
 def _tile(height: int, columns: int) -> Any:
-    """A tile of `height` pixels. It brings a share of the panel that follows near, a single pixel all of it."""
-    lines = lines_of(columns) if height == 1 else 1
-    shares = lines_of(columns) // lines
+    """A tile of `height` pixels."""
+    shares = lines_of(columns)
+    lines = shares if height == 1 else 1
     accumulate = _accumulator_ahead(columns, lines)
 
     @njit(inline="always")
@@ -79,7 +82,7 @@ def _tile(height: int, columns: int) -> Any:
         low, high, activation = epilogue
         sums = repeat(load_row_f32(w, 0, columns), height)
         rows = row_places(x, x_stride, pixel, last, height)
-        ahead = following + pixel // height % shares * depth * LINE_BYTES
+        ahead = w + _BEHIND if height == 1 else following + pixel // height % shares * depth * LINE_BYTES
         sums = accumulate(sums, rows, depth, w + columns * lane_count() * 4, ahead)
         out = row_places(y, y_stride, pixel, last, height)
         before = row_places(residual, residual_stride, pixel, last, height)
