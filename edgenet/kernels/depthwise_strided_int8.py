@@ -1,4 +1,5 @@
-"""int8 depthwise convolution of whole blocks of channels with a horizontal stride, for layers that only requantize.
+"""int8 depthwise convolution of whole blocks of channels with a horizontal stride, for layers that only
+requantize, at most with a hardswish.
 
 As `depthwise_wide_int8`, but few outputs share an input column, so that it is interleaved in registers, where it is
 used. Weights are packed as there.
@@ -16,7 +17,7 @@ from edgenet.kernels.simd_depthwise_wide import depthwise_strided
 from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_within, least, sequence
 
 
-def _tile(kernel_width: int, step_x: int, columns: int, group: int) -> Any:
+def _tile(kernel_width: int, step_x: int, columns: int, group: int, hardswish: int) -> Any:
     """Outputs first..first+columns-1 of a row."""
     span = (columns - 1) * step_x + kernel_width
 
@@ -24,32 +25,36 @@ def _tile(kernel_width: int, step_x: int, columns: int, group: int) -> Any:
     def tile(bases, steps, window, block, target, first):
         left, width, outside = window
         head, taps = block
-        y, y_stride, bounds = target
+        y, y_stride, bounds, output_multiplier = target
         column = first * step_x - left
         out = y + first * y_stride
         inner = (column, width, outside)
         if column >= 0 and column + span <= width:
             depthwise_strided(
-                bases, steps, inner, head, taps, out, y_stride, bounds, columns, kernel_width, step_x, group, 0
-            )
+                bases, steps, inner, head, taps, out, y_stride, bounds, output_multiplier, columns, kernel_width,
+                step_x, group, hardswish, 0,
+            )  # fmt: skip
         else:
             depthwise_strided(
-                bases, steps, inner, head, taps, out, y_stride, bounds, columns, kernel_width, step_x, group, 1
-            )
+                bases, steps, inner, head, taps, out, y_stride, bounds, output_multiplier, columns, kernel_width,
+                step_x, group, hardswish, 1,
+            )  # fmt: skip
 
     return tile
 
 
 def depthwise_strided_rows(
-    kernel_height: int, kernel_width: int, step_y: int, step_x: int, columns: int, group: int
+    kernel_height: int, kernel_width: int, step_y: int, step_x: int, columns: int, group: int, hardswish: int
 ) -> Callable[..., None]:
     """Depthwise convolution of these kernel sizes and strides, at least `columns` - 1 outputs wide.
+
+    `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
 
     Unit: one output row of one block of channels.
     """
     less = columns - 1
-    wide = _tile(kernel_width, step_x, columns, group)
-    narrow = _tile(kernel_width, step_x, less, group)
+    wide = _tile(kernel_width, step_x, columns, group, hardswish)
+    narrow = _tile(kernel_width, step_x, less, group, hardswish)
 
     def kernel(
         begin: int,
@@ -75,6 +80,7 @@ def depthwise_strided_rows(
         zero: int,
         smallest: int,
         largest: int,
+        output_multiplier: float,
     ):
         block_channels = lane_count() * group
         window = (left, width, outside)
@@ -89,7 +95,7 @@ def depthwise_strided_rows(
             steps = each_multiply(inside, pixel_stride)
             head = weights + (unit % blocks) * packed_bytes
             block = (head, head + 2 * group * lane_count() * 4)
-            target = (y + row * out_width * y_stride + channel, y_stride, (zero, smallest, largest))
+            target = (y + row * out_width * y_stride + channel, y_stride, (zero, smallest, largest), output_multiplier)
             first = 0
             while first < out_width:
                 if (out_width - first) % columns == 0:

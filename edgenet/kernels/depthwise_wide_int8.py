@@ -1,4 +1,4 @@
-"""int8 depthwise convolution of whole blocks of channels, for layers that only requantize and clamp.
+"""int8 depthwise convolution of whole blocks of channels, for layers that only requantize, at most with a hardswish.
 
 As `depthwise_int8`, but a block is as many vectors of channels as a group has values: loads and stores are wide, and
 interleaving takes few shuffles. The last block is moved back to end with the last channel. Weights are packed
@@ -17,9 +17,11 @@ from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_wi
 
 
 def depthwise_wide(
-    kernel_height: int, kernel_width: int, step_y: int, step_x: int, band: int, columns: int, group: int
+    kernel_height: int, kernel_width: int, step_y: int, step_x: int, band: int, columns: int, group: int, hardswish: int
 ) -> Callable[..., None]:
     """Depthwise convolution of these kernel sizes and strides, at least `columns` - 1 outputs wide.
+
+    `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
 
     Unit: `band` output rows of one block of channels.
     """
@@ -72,6 +74,7 @@ def depthwise_wide(
         zero: int,
         smallest: int,
         largest: int,
+        output_multiplier: float,
     ):
         vector = lane_count() * 4
         block_channels = lane_count() * group
@@ -94,14 +97,14 @@ def depthwise_wide(
                     if (out_width - first) % columns == 0:
                         depthwise_pixels(
                             own + first * step_x * column_bytes, head, taps, out + first * y_stride, y_stride, bounds,
-                            columns, groups, kernel_width, step_x, group,
+                            output_multiplier, columns, groups, kernel_width, step_x, group, hardswish,
                         )  # fmt: skip
                         first += columns
                     else:
                         first = least(first, out_width - less)
                         depthwise_pixels(
                             own + first * step_x * column_bytes, head, taps, out + first * y_stride, y_stride, bounds,
-                            less, groups, kernel_width, step_x, group,
+                            output_multiplier, less, groups, kernel_width, step_x, group, hardswish,
                         )  # fmt: skip
                         first += less
 

@@ -282,11 +282,12 @@ absolute = elementwise("absolute", 1, _absolute)
 square_root = elementwise("square_root", 1, _square_root)
 
 
-def _clamp(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+def emit_clamp(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    """The first of the vectors in `v` between the second and the third."""
     return _extreme("<", "minimum")(builder, [v[2], _extreme(">", "maximum")(builder, [v[1], v[0]])])
 
 
-clamp = elementwise("clamp", 3, _clamp)
+clamp = elementwise("clamp", 3, emit_clamp)
 """clamp(x, low, high); NaN stays NaN."""
 
 

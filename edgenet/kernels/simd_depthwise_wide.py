@@ -12,6 +12,7 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from edgenet.kernels.simd import emit_clamp
 from edgenet.kernels.simd_convert import emit_round_to_int
 from edgenet.kernels.simd_int8 import dot, group_vector
 from edgenet.kernels.simd_requantize import cut_lanes, narrowed
@@ -25,6 +26,7 @@ from edgenet.kernels.simd_types import (
     items,
     load_vector,
     shuffle_mask,
+    splat,
     store_vector,
     target,
 )
@@ -72,6 +74,18 @@ def interleave_block(typingctx: Any, places: Any, destination: Any, group: Any) 
     return types.void(places, types.int64, group), codegen
 
 
+def _requantized(
+    builder: ir.IRBuilder, total: ir.Value, scale: ir.Value, output_multiplier: ir.Value, hardswish: int
+) -> ir.Value:
+    """int32 of a vector of sums, computed as in `edgenet.kernels.epilogue_int8`: scaled, hardswish if 1, rounded."""
+    value = builder.fmul(builder.sitofp(total, scale.type), scale)
+    if hardswish:
+        three, zero, six = (ir.Constant(scale.type, [number] * scale.type.count) for number in (3.0, 0.0, 6.0))
+        gate = emit_clamp(builder, [builder.fadd(value, three), zero, six])
+        value = builder.fmul(builder.fmul(value, gate), splat(builder, output_multiplier, scale.type.count))
+    return emit_round_to_int(builder, [value])
+
+
 def _store_pixels(
     builder: ir.IRBuilder, pixels: list[list[ir.Value]], y: ir.Value, stride: ir.Value, limits: list[ir.Value]
 ) -> None:
@@ -94,16 +108,18 @@ def _store_pixels(
 
 @intrinsic(prefer_literal=True)
 def depthwise_pixels(
-    typingctx: Any, x: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any, columns: Any, groups: Any,
-    wide: Any, along: Any, group: Any,
+    typingctx: Any, x: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any, output_multiplier: Any,
+    columns: Any, groups: Any, wide: Any, along: Any, group: Any, hardswish: Any,
 ) -> Any:  # fmt: skip
     """Computes and stores `columns` adjacent output pixels of one block of channels.
 
     x: interleaved columns, `groups` groups of rows each; head: the block's bias and multiplier; taps: its weights
     [vector][groups of rows][kernel column]; y: address of the first pixel, the next `stride` bytes on; bounds: zero
-    point, least and greatest value as they lie in memory. Constants: kernel width `wide`, horizontal stride `along`.
+    point, least and greatest value as they lie in memory. Constants: kernel width `wide`, horizontal stride `along`,
+    whether the layer has a `hardswish`, with its `output_multiplier`.
     """
     count, row_groups, width, step, size = (constant_int(value) for value in (columns, groups, wide, along, group))
+    through_hardswish = constant_int(hardswish)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         vector, lanes = group_vector().llvm, target().lanes
@@ -128,18 +144,18 @@ def depthwise_pixels(
                         if remainder == 0 and 0 <= output < count:
                             totals[output] = dot(builder, totals[output], value, filters[g][t])
             for pixel, total in zip(pixels, totals, strict=True):
-                pixel.append(emit_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
+                pixel.append(_requantized(builder, total, scale, args[6], through_hardswish))
         _store_pixels(builder, pixels, args[3], args[4], items(builder, args[5], sig.args[5]))
         return context.get_dummy_value()
 
-    given = [types.int64] * 5
-    return types.void(*given, bounds, columns, groups, wide, along, group), codegen
+    given = [*[types.int64] * 5, bounds, types.float32]
+    return types.void(*given, columns, groups, wide, along, group, hardswish), codegen
 
 
 @intrinsic(prefer_literal=True)
 def depthwise_strided(
     typingctx: Any, bases: Any, steps: Any, window: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any,
-    columns: Any, wide: Any, along: Any, group: Any, clipped: Any,
+    output_multiplier: Any, columns: Any, wide: Any, along: Any, group: Any, hardswish: Any, clipped: Any,
 ) -> Any:  # fmt: skip
     """As `depthwise_pixels`, from input that is not interleaved yet: each column serves its outputs and is gone.
 
@@ -147,6 +163,7 @@ def depthwise_strided(
     columns of the input, address of what a column outside holds (looked at only if `clipped`).
     """
     count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
+    through_hardswish = constant_int(hardswish)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         vector, lanes = group_vector().llvm, target().lanes
@@ -175,9 +192,9 @@ def depthwise_strided(
         for k, sums in enumerate(totals):
             scale = load_vector(builder, args[3], floats, (size + k) * lanes)
             for pixel, total in zip(pixels, sums, strict=True):
-                pixel.append(emit_round_to_int(builder, [builder.fmul(builder.sitofp(total, floats), scale)]))
+                pixel.append(_requantized(builder, total, scale, args[8], through_hardswish))
         _store_pixels(builder, pixels, args[5], args[6], items(builder, args[7], sig.args[7]))
         return context.get_dummy_value()
 
-    given = [types.int64] * 4
-    return types.void(bases, steps, window, *given, bounds, columns, wide, along, group, clipped), codegen
+    given = [*[types.int64] * 4, bounds, types.float32]
+    return types.void(bases, steps, window, *given, columns, wide, along, group, hardswish, clipped), codegen

@@ -75,12 +75,13 @@ def rows(target: InstructionSet) -> list[Kernel]:
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))
-        name = f"s8_dw{high}x{wide}s{step_y}_wide"
-        if (high, wide, step_y, step_x) in STRIDED:
-            module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
-            constants = (high, wide, step_y, step_x, depthwise_strided_columns(target), group)
-        else:
-            module, factory = "depthwise_wide_int8", "depthwise_wide"
-            constants = (high, wide, step_y, step_x, band, depthwise_wide_columns(target), group)
-        found.append(Kernel(name, module, factory, constants, "conv2d", "int8"))
+        for suffix, hardswish in (("", 0), ("_hardswish", 1)):
+            name = f"s8_dw{high}x{wide}s{step_y}_wide{suffix}"
+            if (high, wide, step_y, step_x) in STRIDED:
+                module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
+                constants = (high, wide, step_y, step_x, depthwise_strided_columns(target), group, hardswish)
+            else:
+                module, factory = "depthwise_wide_int8", "depthwise_wide"
+                constants = (high, wide, step_y, step_x, band, depthwise_wide_columns(target), group, hardswish)
+            found.append(Kernel(name, module, factory, constants, "conv2d", "int8"))
     return found

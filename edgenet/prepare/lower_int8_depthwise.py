@@ -13,7 +13,7 @@ from edgenet.kernels.table_int8 import (
     depthwise_wide_columns,
     group_depth,
 )
-from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, order_groups
+from edgenet.prepare.lower_int8_matrix import HARDSWISH, epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
 
@@ -72,16 +72,28 @@ def depthwise(node: Node, lowering: Lowering) -> None:
     a, target = node.attributes, lowering.target
     channels, height, width, _ = lowering.shape(node.inputs["weight"])
     size = (height, width, a["stride"][0], a["stride"][1])
-    first = 0
-    if size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1]:
-        columns = depthwise_wide_columns(target)
-        if lowering.shape(node.output)[2] >= columns - 1 and epilogue(node, lowering, channels)["plain"]:
-            blocks = depthwise_whole_blocks(target, channels, size)
-            first = min(blocks * target.lanes * group_depth(target), channels)
+    first, kind = 0, _wide(node, lowering, channels)
+    known = size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1] and kind is not None
+    if known and lowering.shape(node.output)[2] >= depthwise_wide_columns(target) - 1:
+        blocks = depthwise_whole_blocks(target, channels, size)
+        first = min(blocks * target.lanes * group_depth(target), channels)
     if first:
-        _blocks(node, lowering, first)
+        _blocks(node, lowering, first, f"_wide{kind}")
     if first < channels:
         _lanes(node, lowering, first)
+
+
+def _wide(node: Node, lowering: Lowering, channels: int) -> str | None:
+    """How the wide kernels that have this layer's epilogue are called; None where there are none.
+
+    They convert to int32 before they clamp, so that no value may reach 2**31.
+    """
+    slots = epilogue(node, lowering, channels)
+    if slots["plain"]:
+        return ""
+    alone = slots["activation"] == HARDSWISH and not (slots["as_float"] or "residual" in node.inputs)
+    most = float(np.abs(lowering.constant(node.inputs["multiplier"])).max(initial=0.0))
+    return "_hardswish" if alone and 6 * most * node.attributes["output_multiplier"] < 0.999 else None
 
 
 def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,8 +103,8 @@ def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[n
     return weight[first:last], bias[first:last], lowering.constant(node.inputs["multiplier"])[first:last]
 
 
-def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
-    """Step for the first `channels` channels, in whole blocks, of a layer that only requantizes."""
+def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
+    """Step for the first `channels` channels, in whole blocks, by the wide kernels called `kind`."""
     target, lanes, group = lowering.target, lowering.target.lanes, group_depth(lowering.target)
     all_channels, height, width, _ = lowering.shape(node.inputs["weight"])
     stride_y, stride_x = node.attributes["stride"]
@@ -126,10 +138,10 @@ def _blocks(node: Node, lowering: Lowering, channels: int) -> None:
         scratch = -(-columns * groups * group * lanes * 4 // 64) * 64
         interleaved = {"scratch": lowering.scratch(scratch), "in_columns": columns}
     lowering.step(
-        f"s8_dw{height}x{width}s{stride_y}_wide",
+        f"s8_dw{height}x{width}s{stride_y}{kind}",
         units,
         max(1, min(1_500 // max(1, work), -(-units // (4 * lowering.threads)))),
-        **{name: slots[name] for name in (*names, "y", "y_stride", "zero", "smallest", "largest")},
+        **{name: slots[name] for name in (*names, "y", "y_stride", "zero", "smallest", "largest", "output_multiplier")},
         outside=zero_points(lowering, node.inputs["x"], lanes * group),
         weights=packed,
         packed_bytes=packed.array.shape[1],

@@ -81,6 +81,33 @@ def test_blocks_of_channels(target, channels, kernel, stride, pad, width):
 
 
 @each_target
+@pytest.mark.parametrize("channels", [64, 112, 144])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+@pytest.mark.parametrize("width", [14, 29])
+def test_hardswish_of_blocks(target, channels, kernel, stride, width):
+    attributes = {"groups": channels, "stride": [stride, stride], "padding": [kernel // 2] * 4, **HARDSWISH}
+    steps = run(
+        target, (2, 7, width, channels), (channels, kernel, kernel, 1), "conv2d", x_zero=30, q_min=-100, q_max=77,
+        threads=2, **attributes,
+    ).steps  # fmt: skip
+    assert steps[0].kernel == f"s8_dw{kernel}x{kernel}s{stride}_wide_hardswish"
+
+
+@each_target
+def test_a_hardswish_that_may_leave_int32_is_clamped_before_it_is_rounded(target):
+    """The wide kernels clamp afterwards."""
+    plan = run(
+        target, (1, 9, 9, 64), (64, 3, 3, 1), "conv2d", groups=64, padding=[1] * 4, activation={"kind": "hardswish"},
+        output_multiplier=1e8,
+    )  # fmt: skip
+    assert {step.kernel for step in plan.steps} == {"s8_dw3x3s1"}
+
+
+@each_target
+@pytest.mark.parametrize("activation", [{}, HARDSWISH])
 @pytest.mark.parametrize(("x", "weight"), [(-128, -127), (127, 127), (127, -127), (-128, 127)])
-def test_extreme_values_in_blocks(target, x, weight):
-    run(target, (1, 9, 9, 64), (64, 5, 5, 1), "conv2d", groups=64, padding=[2] * 4, fill=(x, weight), x_zero=-128)
+def test_extreme_values_in_blocks(target, x, weight, activation):
+    run(
+        target, (1, 9, 9, 64), (64, 5, 5, 1), "conv2d", groups=64, padding=[2] * 4, fill=(x, weight), x_zero=-128,
+        **activation,
+    )  # fmt: skip
