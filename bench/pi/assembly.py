@@ -100,61 +100,52 @@ def loops(blocks: dict[str, Block]) -> list[str]:
     return [label for label, block in blocks.items() if label in block.successors]
 
 
-def way_around(blocks: dict[str, Block], start: str, stored: int) -> tuple[str, ...]:
+def scalings(instruction: str) -> int:
+    """1 for a multiplication of float32 vectors."""
+    return int(instruction.startswith("fmul ") and ".4s" in instruction)
+
+
+def way_around(blocks: dict[str, Block], start: str, stored: int, scaled: int = 0) -> tuple[str, ...]:
     """Instructions of the shortest way from the end of block `start` back to its beginning.
 
-    Block and way together store `stored` bytes, what a tile has: that tells a tile's usual way from those that put its
-    sums aside or store a part. Each block on the way runs once. Raises EngineError when there is no such way.
+    Block and way together store `stored` bytes, what a tile has: that tells a tile's usual way from those that store a
+    part; and they have at least `scaled` multiplications of float32 vectors, which a layer's epilogue needs. Each block
+    on the way runs once. Raises EngineError when there is no such way.
     """
-    begin = (start, _total(blocks[start], _stored))
+    begin = (start, _total(blocks[start], _stored), min(scaled, _total(blocks[start], scalings)))
     best = {begin: 0}
-    queue: list[tuple[int, tuple[str, int], tuple[str, ...]]] = [(0, begin, ())]
+    queue: list[tuple[int, tuple[str, int, int], tuple[str, ...]]] = [(0, begin, ())]
     while queue:
-        cost, (label, done), path = heapq.heappop(queue)
+        cost, (label, done, multiplied), path = heapq.heappop(queue)
         for successor in blocks[label].successors:
             if successor == start:
-                if done == stored and path:
+                if (done, multiplied) == (stored, scaled) and path:
                     return tuple(line for name in path for line in blocks[name].instructions)
                 continue
             block = blocks[successor]
-            place = (successor, done + _total(block, _stored))
+            multiplications = min(scaled, multiplied + _total(block, scalings))
+            place = (successor, done + _total(block, _stored), multiplications)
             reached = cost + len(block.instructions)
             if place[1] <= stored and reached < best.get(place, 1 << 30):
                 best[place] = reached
                 heapq.heappush(queue, (reached, place, (*path, successor)))
-    raise EngineError(f"The kernel's code has no way around {start} that stores {stored} bytes.")
+    raise EngineError(
+        f"The kernel's code has no way around {start} that stores {stored} bytes and scales {scaled} vectors."
+    )
 
 
-def multiplying_round(blocks: dict[str, Block], stored: int) -> Round:
-    """The round that stores `stored` bytes, of the block with the most products. Raises EngineError without one."""
+def multiplying_round(blocks: dict[str, Block], stored: int, scaled: int = 0) -> Round:
+    """The round of the block with the most products, with a way as for `way_around`. Raises EngineError without one."""
     multiplying = [name for name in blocks if _total(blocks[name], products)]
     for label in sorted(multiplying, key=lambda n: (-_total(blocks[n], products), len(blocks[n].instructions))):
         try:
-            around, body = way_around(blocks, label, stored), tuple(blocks[label].instructions)
+            around, body = way_around(blocks, label, stored, scaled), tuple(blocks[label].instructions)
         except EngineError:
             continue
         return Round(body, around) if label in blocks[label].successors else Round((), body + around)
-    raise EngineError(f"The kernel's code has no round with products that stores {stored} bytes.")
-
-
-def storing_cycle(blocks: dict[str, Block], stored: int) -> tuple[str, ...]:
-    """Instructions of the shortest way around that stores `stored` bytes, all in one of its blocks, without products.
-
-    Raises EngineError when there is none.
-    """
-    found = []
-    for label, block in blocks.items():
-        if _total(block, _stored) != stored:
-            continue
-        try:
-            cycle = (*block.instructions, *way_around(blocks, label, stored))
-        except EngineError:
-            continue
-        if not any(map(products, cycle)):
-            found.append(cycle)
-    if not found:
-        raise EngineError(f"The kernel's code has no loop that stores {stored} bytes.")
-    return min(found, key=len)
+    raise EngineError(
+        f"The kernel's code has no round with products that stores {stored} bytes and scales {scaled} vectors."
+    )
 
 
 def remainder_loop(blocks: dict[str, Block], products_a_turn: int) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from math import ceil, prod
 
 from edgenet.errors import EngineError
 from edgenet.kernels.table import kernel
+from edgenet.prepare.lower_int8_matrix import HARDSWISH
 from edgenet.prepare.plan import Operand, Packed, Plan, Step
 
 from . import assembly, mca
@@ -108,29 +109,32 @@ def tile_of(step: Step, plan: Plan) -> Tile:
     return Tile(rows, 1, 4 if not int8 or step.slots["as_float"] else 1)
 
 
-def _rounds(blocks: dict[str, assembly.Block], tile: Tile, plain: bool, board: Board) -> tuple[tuple[str, ...], float]:
+def _scalings(step: Step) -> int:
+    """Multiplications by which an int8 layer's epilogue makes a result of a sum; 0: not looked at."""
+    slots = step.slots
+    if not step.kernel.startswith("s8"):
+        return 0
+    hardswish = slots.get("activation") == HARDSWISH or step.kernel.endswith("_hardswish")
+    return 1 + (slots.get("residual", 0) != 0) + 2 * hardswish
+
+
+def _rounds(
+    blocks: dict[str, assembly.Block], tile: Tile, scalings: int, board: Board
+) -> tuple[tuple[str, ...], float]:
     """The loop of a kernel's widest tile, and the cycles of the way around it beyond the loop's own.
 
-    The ends of the loop overlap with the way in the simulation. An int8 layer that is not `plain` puts its sums aside
-    and takes them up again row by row: the way of one row, and the loop over the others.
+    The ends of the loop overlap with the way in the simulation. `scalings`: see `_scalings`.
     """
-    row = tile.vectors * LANES * tile.element
-    stored = tile.rows * row if plain else tile.rows * tile.vectors * LANES * 4 + row
-    found = assembly.multiplying_round(blocks, stored)
+    vectors = tile.rows * tile.vectors
+    found = assembly.multiplying_round(blocks, vectors * LANES * tile.element, vectors * scalings)
     turn = mca.cycles(board.model, found.loop)
     way = mca.cycles(board.model, found.loop * 2 + found.way, 20) - 2 * turn
-    if not plain:
-        way += (tile.rows - 1) * mca.cycles(board.model, assembly.storing_cycle(blocks, row))
     return found.loop, max(0.0, way) + board.mispredicted
-
-
-def _plain(step: Step) -> bool:
-    return step.slots.get("plain", 1) == 1
 
 
 def _matrix(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board) -> float:
     tile = tile_of(step, plan)
-    loop, around = _rounds(blocks, tile, _plain(step), board)
+    loop, around = _rounds(blocks, tile, _scalings(step), board)
     per_turn = sum(assembly.products(line) for line in loop)
     rest = assembly.remainder_loop(blocks, per_turn // LANES)
     outputs, calls, depth = _depths(step)
@@ -141,7 +145,7 @@ def _matrix(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Bo
 
 def _depthwise(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board, stored: int) -> float:
     tile = tile_of(step, plan)
-    loop, around = _rounds(blocks, tile, _plain(step), board)
+    loop, around = _rounds(blocks, tile, _scalings(step), board)
     turns = _number(step, "kernel_height") if loop else 0
     if _paired(step, plan):
         turns -= _number(step, "stride_y")

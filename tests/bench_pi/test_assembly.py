@@ -62,6 +62,18 @@ def test_a_round_is_the_loop_and_the_way_that_stores_a_tile():
         assembly.multiplying_round(blocks, 48)
 
 
+def test_a_way_may_have_to_scale_vectors():
+    """The epilogue of a layer that multiplies more than another's is the longer of two ways."""
+    scaling = "	tbz	w6, #1, .LBB0_5\n	fmul	v3.4s, v3.4s, v0.4s\n	fmul	v4.4s, v4.4s, v0.4s\n"
+    blocks = assembly.parse(TEXT.replace("	b	.LBB0_5\n", scaling + "	b	.LBB0_5\n"))
+    names = [[line.split()[0] for line in assembly.multiplying_round(blocks, 32, least).way] for least in (0, 1, 2)]
+    assert "fmul" not in names[0]
+    assert names[1] == names[2]
+    assert names[2].count("fmul") == 2
+    with pytest.raises(EngineError, match="scales 3 vectors"):
+        assembly.multiplying_round(blocks, 32, 3)
+
+
 def test_an_unrolled_tile_is_its_own_way_around():
     blocks = assembly.parse(TEXT.replace("	b.ne	.LBB0_2\n", ""))
     whole = assembly.multiplying_round(blocks, 32)

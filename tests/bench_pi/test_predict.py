@@ -3,9 +3,11 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from edgenet.bench.cases import build_case, read_cases
 from edgenet.bench.pi import assembly, mca, predict, study
 from edgenet.bench.pi.boards import BOARDS, PUBLISHED
 from edgenet.errors import InputError
@@ -100,6 +102,31 @@ def test_inner_loops_keep_the_multipliers_busy(matrix_kernels):
         multiplies = sum(assembly.products(line) > 0 for line in loop)
         least = multiplies / (2 if board is PI5 else 1)
         assert least / mca.cycles(board.model, loop) > 0.9, name
+
+
+@needs_tool
+@pytest.mark.parametrize("weight", [(256, 1, 1, 256), (128, 3, 3, 1)])
+def test_an_int8_layer_that_does_more_than_requantize_takes_longer(matrix_kernels, weight):
+    board, blocks = matrix_kernels
+    case = next(
+        case
+        for case in read_cases()
+        if case.precision == "int8" and case.constants.get("weight") == weight and "stride" not in case.attributes
+    )
+    hardswish = {"activation": {"kind": "hardswish"}, "output_multiplier": 0.002}
+    residual = {**case.inputs, "residual": case.inputs["x"]}
+    layers = (
+        case,
+        replace(case, attributes={**case.attributes, **hardswish}),
+        replace(case, attributes={**case.attributes, "residual_multiplier": 0.5}, inputs=residual),
+    )
+    milliseconds = []
+    for layer in layers:
+        plan = study.plan_for(build_case(layer), board, 1)
+        names = sorted({step.kernel for step in plan.steps} - set(blocks))
+        blocks |= predict.listings(board.cpu, names) if names else {}
+        milliseconds.append(sum(step.pipeline_ms for step in predict.predict(plan, blocks, board)))
+    assert milliseconds[0] < min(milliseconds[1:])
 
 
 @needs_tool
