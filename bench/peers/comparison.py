@@ -32,14 +32,15 @@ def compare(found: Sequence[Environment], options: Options, folder: Path, progre
     rows: list[dict[str, Any]] = []
     report = progress or (lambda stage, done, total: None)
     report("where the processors are", 0, 1)
-    placement = Placement()
+    placement, anywhere = Placement(), Placement(lambda: None)
     for done, name in enumerate(options.networks):
         report("networks", done, len(options.networks))
         job = network.prepare(name, folder)
         entries = convert_all(found, options, job, lambda done, total, n=name: report(f"{n}: converting", done, total))
         for threads in options.threads:
             stage = f"{name}: {threads} thread{'s' if threads > 1 else ''}"
-            rows += time_all(entries, options, job, threads, placement, partial(report, stage))
+            where = placement if threads > 1 else anywhere  # one thread does not care where the other processor is
+            rows += time_all(entries, options, job, threads, where, partial(report, stage))
     report("networks", len(options.networks), len(options.networks))
     return rows
 
