@@ -31,15 +31,17 @@ def compare(found: Sequence[Environment], options: Options, folder: Path, progre
     """Rows for each network, thread count, peer and variant. A peer's failure is a row with its reason."""
     rows: list[dict[str, Any]] = []
     report = progress or (lambda stage, done, total: None)
-    report("where the processors are", 0, 1)
-    placement, anywhere = Placement(), Placement(lambda: None)
+    anywhere = placement = Placement(lambda: None)  # for one thread, which does not care where the other processor is
+    if max(options.threads, default=1) > 1:
+        report("where the processors are", 0, 1)
+        placement = Placement()
     for done, name in enumerate(options.networks):
         report("networks", done, len(options.networks))
         job = network.prepare(name, folder)
         entries = convert_all(found, options, job, lambda done, total, n=name: report(f"{n}: converting", done, total))
         for threads in options.threads:
             stage = f"{name}: {threads} thread{'s' if threads > 1 else ''}"
-            where = placement if threads > 1 else anywhere  # one thread does not care where the other processor is
+            where = placement if threads > 1 else anywhere
             rows += time_all(entries, options, job, threads, where, partial(report, stage))
     report("networks", len(options.networks), len(options.networks))
     return rows

@@ -2,7 +2,8 @@
 
 Two threads of the same program take half of one's time on neighbouring cores, nearly all of it on the two threads of
 one core, and something between on cores without a common cache. Medians of a few rounds would tell how often the host
-moved them during whose turn; so a turn counts only if they were as far apart as usual before and behind it.
+moved them during whose turn; so a turn of several threads counts only if they were as far apart as usual before and
+behind it.
 """
 
 from __future__ import annotations

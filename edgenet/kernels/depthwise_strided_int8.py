@@ -1,8 +1,7 @@
-"""int8 depthwise convolution of whole blocks of channels with a horizontal stride, for layers that only
-requantize, at most with a hardswish.
+"""int8 depthwise convolution of whole blocks of channels with a horizontal stride.
 
-As `depthwise_wide_int8`, but few outputs share an input column, so that it is interleaved in registers, where it is
-used. Weights are packed as there.
+As `depthwise_wide_int8`, for the same layers, but few outputs share an input column, so that it is interleaved in
+registers, where it is used. Weights are packed as there.
 """
 
 from __future__ import annotations

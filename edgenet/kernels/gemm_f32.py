@@ -5,7 +5,7 @@ Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows
 only as many vectors wide as it needs (see `edgenet.prepare.packing`). The epilogue adds the residual and applies the
 activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels; a
 last single pixel is a tile of its own. While a tile is summed, its share of the next panel is brought near; a single
-pixel, which may be all there is, asks for the weights a little behind those that it reads.
+pixel, which may be all there is, asks for weights of its own panel shortly before it reads them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
 from edgenet.kernels.tuples import least
 
 LINE_BYTES = 64
-_BEHIND = 4096
+_AHEAD = 4096
 """Bytes from the weights that a single pixel reads to those that it asks for: one page, where hardware starts anew."""
 
 
@@ -82,7 +82,7 @@ def _tile(height: int, columns: int) -> Any:
         low, high, activation = epilogue
         sums = repeat(load_row_f32(w, 0, columns), height)
         rows = row_places(x, x_stride, pixel, last, height)
-        ahead = w + _BEHIND if height == 1 else following + pixel // height % shares * depth * LINE_BYTES
+        ahead = w + _AHEAD if height == 1 else following + pixel // height % shares * depth * LINE_BYTES
         sums = accumulate(sums, rows, depth, w + columns * lane_count() * 4, ahead)
         out = row_places(y, y_stride, pixel, last, height)
         before = row_places(residual, residual_stride, pixel, last, height)
