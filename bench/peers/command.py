@@ -18,7 +18,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--json", type=Path, metavar="FILE", help="write the figures to this file")
     add("--models", type=Path, metavar="FOLDER", help="keep conversions here and use them again")
-    add("--venv", nargs="+", type=Path, default=[], metavar="PATH", help="virtual environments that hold peers")
+    add(
+        "--venv",
+        action="extend",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="virtual environments that hold peers; may be given several times",
+    )
 
 
 def perform(run: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:

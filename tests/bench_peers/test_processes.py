@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgenet.bench.peers import comparison, conversion, environments, network, process
-from edgenet.bench.peers.__main__ import main
+from edgenet.bench.peers.__main__ import arguments_parser, main
 from edgenet.bench.peers.entry import Options
 from edgenet.bench.peers.job import Job
 from edgenet.bench.peers.placement import Placement
@@ -67,6 +67,12 @@ def test_a_conversion_has_a_time_limit(job: Job) -> None:
 def test_an_environment_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a virtual environment"):
         environments.environments([tmp_path])
+
+
+def test_environments_may_be_named_together_or_one_by_one() -> None:
+    given = arguments_parser().parse_args(["--venv", "a", "b", "--venv", "c"]).venv
+    assert given == [Path("a"), Path("b"), Path("c")]
+    assert arguments_parser().parse_args([]).venv == []
 
 
 def test_missing_peers_are_rows_with_the_reason(job: Job) -> None:
