@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from edgenet.engine.blocks import Block
 
 Progress = Callable[[str, int, int], None]
+OLDEST_NUMBA = (0, 62)
+"""The first numba whose LLVM takes the code that kernels are made of."""
 _loaded: dict[tuple[str, str], LoadedKernel] = {}
 _lock = threading.Lock()
 _warned = False
@@ -45,10 +47,14 @@ def folder() -> Path:
 
 
 def has_compiler() -> bool:
-    """Whether kernels can be compiled here."""
+    """Whether kernels can be compiled here: numba is installed and not older than `OLDEST_NUMBA`."""
     from importlib.util import find_spec
 
-    return find_spec("numba") is not None
+    if find_spec("numba") is None:
+        return False
+    parts = [name.split("-")[1].split(".")[:2] for name in compiler_versions().split(", ") if name.startswith("numba-")]
+    versions = [tuple(map(int, each)) for each in parts if all(map(str.isdigit, each))]
+    return not versions or max(versions) >= OLDEST_NUMBA
 
 
 @cache
@@ -204,8 +210,9 @@ def _compile_missing(
     if not has_compiler():
         stale = [each.describe_stale() for each in bundle.bundles() if each.stale]
         cause = stale[0] if stale else f"The kernels for {target.name} are not compiled"
+        oldest = ".".join(map(str, OLDEST_NUMBA))
         raise EngineError(
-            f"{cause}, and numba is not installed: install numba, or "
+            f"{cause}, and numba {oldest} or newer is not installed: pip install 'numba>={oldest}', or "
             f"make a kernel bundle on another machine with `edgenet warmup --target {target.name} -o kernels.bundle`, "
             "copy it here and name it with --kernels or EDGENET_KERNELS."
         )

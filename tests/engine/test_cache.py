@@ -6,6 +6,7 @@ import stat
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,3 +213,29 @@ def test_compiling_shows_a_line_on_a_terminal(builds, tmp_path, monkeypatch):
     assert lines[1] == "edgenet: compiling kernels 0/1"
     assert lines[-1] == ""
     assert lines[-2].strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("installed", "usable"),
+    [
+        ("llvmlite-0.44.0.dist-info, numba-0.61.2.dist-info", False),
+        ("llvmlite-0.45.0.dist-info, numba-0.62.0.dist-info", True),
+        ("numba-0.61.2.egg-info, numba-0.68.1.dist-info", True),
+        ("numba-1.0.dist-info", True),
+        ("", True),
+    ],
+)
+def test_a_numba_that_is_too_old_is_no_compiler(installed, usable, monkeypatch, tmp_path):
+    """Where metadata tells no version, numba counts as new enough; of two, the newer one counts."""
+    monkeypatch.setattr(cache, "compiler_versions", lambda: installed)
+    assert cache.has_compiler() is usable
+    if not usable:
+        monkeypatch.setenv("EDGENET_CACHE", str(tmp_path))
+        oldest = ".".join(map(str, cache.OLDEST_NUMBA))
+        with pytest.raises(EngineError, match=f"pip install 'numba>={oldest}'"):
+            cache.blocks([NAME], host())
+
+
+def test_the_oldest_numba_is_the_one_that_is_required():
+    required = Path(__file__).parents[2].joinpath("pyproject.toml").read_text()
+    assert f'"numba>={".".join(map(str, cache.OLDEST_NUMBA))}"' in required
