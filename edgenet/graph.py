@@ -98,7 +98,7 @@ class Graph:
     def add_constant(self, name: str, array: np.ndarray, quantization: Quantization | None = None) -> str:
         """Add a constant under `name` (made unique if taken) and return the name used."""
         name = self.unique_name(name)
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         self.constants[name] = array
         self.tensors[name] = Tensor(name, tuple(array.shape), array.dtype.name, quantization)
         return name

@@ -179,7 +179,7 @@ class Lowering:
     def packed(self, key: Hashable, make: Callable[[], np.ndarray]) -> Packed:
         """Constant data made once for all plans of a model; `key` must tell everything that `make` depends on."""
         if key not in self._packed:
-            array = make()
+            array = np.asarray(make())  # arithmetic on an array of no dimensions gives a scalar
             self._packed[key] = array if _is_aligned(array) else _aligned_copy(array)
         return Packed(self._packed[key])
 

@@ -76,7 +76,7 @@ def many_int8_graph() -> Graph:
     for operation, attributes in INT8_BRANCHES:
         inputs = {"x": "q"}
         if operation in ("add", "sub", "mul"):
-            constant = rng.integers(-128, 128, 4).astype(np.int8)
+            constant = np.asarray(rng.integers(-128, 128, () if operation == "sub" else 4), np.int8)
             inputs = {"a": "q", "b": graph.add_constant(f"{operation}.b", constant, Quantization((0.5,), -2))}
         if operation == "linear":
             weight = graph.add_constant("linear.weight", rng.integers(-127, 128, (3, 4)).astype(np.int8))
