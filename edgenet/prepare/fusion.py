@@ -65,10 +65,11 @@ def _read_planes(graph: Graph, tensors: dict[str, Tensor]) -> None:
 
 
 def _takes_planes(node: Node, name: str, tensors: dict[str, Tensor]) -> bool:
+    if node.operation != "conv2d":
+        return False
     attributes = complete_attributes(node)
     return (
-        node.operation == "conv2d"
-        and node.inputs["x"] == name
+        node.inputs["x"] == name
         and node.inputs.get("residual") != name
         and tensors[name].dtype == "float32"
         and tensors[name].shape[3] <= _IMAGE_CHANNELS
