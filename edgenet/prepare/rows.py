@@ -79,7 +79,7 @@ def _same_row(graph: Graph, node: Node, tensors: Mapping[str, Tensor]) -> dict[s
     for role, name in node.inputs.items():
         shape = tensors[name].shape
         if name in graph.constants:
-            if len(shape) == len(out) and shape[1] != 1:
+            if shape[-3:-2] not in ((), (1,)):
                 return None
         elif len(shape) != len(out) or shape[0] != out[0] or shape[1] not in (1, out[1]):
             return None

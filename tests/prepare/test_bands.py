@@ -14,12 +14,15 @@ from edgenet.converter import zoo
 from edgenet.converter.importer import import_module
 from edgenet.converter.passes import optimize
 from edgenet.converter.quantize import quantize
+from edgenet.engine import caches
 from edgenet.errors import InputError
 from edgenet.graph import Graph
 from edgenet.kernels.isa import available, host
+from edgenet.prepare import band_cache
 from edgenet.prepare.prepare import prepare
 from tests.engine.networks import separable
 from tests.kernels.harness import TARGETS, execute
+from tests.passes.builder import Builder
 from tests.prepare.test_arena import check_plan
 
 SIZE = 33
@@ -77,6 +80,33 @@ def test_mobilenet_v2_int8_at_224_pixels_fits_700_kilobytes(target, threads: int
     plan = prepare(graph, {graph.inputs[0]: (1, 3, 224, 224)}, target, threads, memory="low")
     check_plan(plan)
     assert plan.arena_bytes <= 700_000
+
+
+@pytest.mark.parametrize("memory", ["fast", "low"])
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (8,), (1, 1), (20, 8), (24, 1, 1), (1, 20, 8), (24, 20, 8), (1, 24, 1, 8), (1, 1, 20, 1)]
+)
+@pytest.mark.parametrize("operation", ["add", "mul"])
+def test_constants_of_every_shape(operation: str, shape: tuple[int, ...], memory: str, monkeypatch: pytest.MonkeyPatch):
+    """Those that differ from row to row stay out of bands, whatever number of dimensions they have."""
+    monkeypatch.setattr(band_cache, "STEP_BYTES", 100)
+    monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
+    monkeypatch.setattr(caches, "own_cache", lambda: 50_000)
+    builder = Builder(24, 20, 8)
+    y = builder.conv("first", "x", 8, 3, padding=[1, 1, 1, 1])
+    for number in range(3):
+        y = builder.node(operation, f"{operation}{number}", {"a": y, "b": builder.constant(f"c{number}", *shape)})
+        y = builder.conv(f"expand{number}", y, 32)
+        y = builder.conv(f"depthwise{number}", y, 32, 3, groups=32, padding=[1, 1, 1, 1])
+        y = builder.conv(f"project{number}", y, 8)
+    graph = builder.finish(y)
+    x = np.random.default_rng(0).standard_normal((2, 24, 20, 8), dtype=np.float32)
+    expected = reference.run(graph, {"x": x})[y]
+    model = edgenet.load(graph, 1, memory=memory)
+    found = model.run(x)
+    plan = model.plan(x)
+    assert len(plan.layers()) < len(plan.steps)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_nothing_changes_where_bands_do_not_help():
