@@ -54,6 +54,18 @@ class Branches(nn.Module):
         return torch.cat([self.first(x), self.second(x)], 1)
 
 
+class Scaled(nn.Module):
+    """x times a constant that differs along one axis."""
+
+    def __init__(self, axis: int):
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size = x.shape[self.axis]
+        return x * torch.linspace(0.5, 1.5, size).reshape(size, *[1] * (3 - self.axis))
+
+
 class Excite(nn.Module):
     """Squeeze and excitation."""
 
@@ -78,7 +90,7 @@ class Drawn:
         blocks: tuple[Callable[[], nn.Module], ...] = (
             self.convolution, self.depthwise, self.depthwise, self.pointwise, self.pointwise, self.separable,
             self.inverted, self.residual, self.branches, self.grouped, self.transposed, self.pooling, self.upsampling,
-            lambda: Excite(self.channels),
+            lambda: Excite(self.channels), lambda: Scaled(self.pick(1, 2, 3)),
         )  # fmt: skip
         layers = [self.pick(*blocks)() for _ in range(self.random.randint(1, 6))]
         if self.pick(True, False):
