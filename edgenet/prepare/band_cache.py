@@ -69,7 +69,7 @@ class _Costs:
 
     def _kept(self, segment: Segment) -> int:
         """Bytes of the rows that a band leaves to the next."""
-        band = next(islice(segment.schedule(segment.parts - 1), 1, None))
+        band = next(islice(segment.schedule(segment.largest_part), 1, None))
         return sum(
             (rows.first - rows.base) * row_bytes(self.chains.tensors[each.node.output])
             for rows, each in zip(band, segment.nodes, strict=True)
@@ -85,7 +85,7 @@ class _Costs:
 
     def _fits(self, segment: Segment) -> bool:
         """Whether what lies in memory at any node of a band fits the caches."""
-        for band in islice(segment.schedule(segment.parts - 1), _SAMPLED):
+        for band in islice(segment.schedule(segment.largest_part), _SAMPLED):
             kept, used = 0, [0] * len(segment.nodes)
             for k, (rows, each) in enumerate(zip(band, segment.nodes, strict=True)):
                 row = row_bytes(self.chains.tensors[each.node.output])

@@ -70,7 +70,14 @@ class Segment:
     @property
     def bands(self) -> int:
         """Number of bands, of the part that has most."""
-        return max(-(-(end - begin) // self.rows) for begin, end in map(self._span, range(self.parts)))
+        begin, end = self._span(self.largest_part)
+        return -(-(end - begin) // self.rows)
+
+    @property
+    def largest_part(self) -> int:
+        """The last of the parts that make most rows of the last node's output."""
+        spans = map(self._span, range(self.parts))
+        return max((end - begin, part) for part, (begin, end) in enumerate(spans))[1]
 
     def _span(self, part: int) -> tuple[int, int]:
         """The rows of the last node's output that a part makes."""

@@ -40,6 +40,26 @@ def test_the_results_are_the_same(monkeypatch, name: str, precision: str):
         assert plan.naive_bytes == whole.plan(x).naive_bytes
 
 
+@pytest.mark.parametrize("threads", [2, 3, 4])
+@pytest.mark.parametrize("size", [21, 23, 27, 30])
+def test_parts_of_any_number_of_rows(monkeypatch, size: int, threads: int):
+    """The last part may be smaller than those before it, and be a single band where they take two."""
+    monkeypatch.setattr(band_cache, "STEP_BYTES", 1)
+    monkeypatch.setattr(band_cache, "FLOPS_A_BYTE", 1e9)
+    monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
+    graph = separable(channels=32, depth=2, size=size)
+    x = np.random.default_rng(size).standard_normal((1, size, size, 32), dtype=np.float32)
+    monkeypatch.setattr(caches, "own_cache", lambda: 0)
+    expected = edgenet.load(graph, 1).run(x)
+    in_bands = 0
+    for cache in (50_000, 64_000, 96_000):
+        monkeypatch.setattr(caches, "own_cache", lambda cache=cache: cache)
+        model = edgenet.load(graph, threads)
+        np.testing.assert_array_equal(model.run(x), expected)
+        in_bands += len(model.plan(x).layers()) < len(model.plan(x).steps)
+    assert in_bands > 0
+
+
 def chosen(size: int, cache: int, threads: int = 1):
     graph = separable(channels=32, depth=2, size=size)
     plan = prepare(graph, {"x": (1, size, size, 32)}, host(), threads)
