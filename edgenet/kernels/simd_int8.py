@@ -61,10 +61,33 @@ def dot(builder: ir.IRBuilder, total: ir.Value, x: Groups, w: ir.Value) -> ir.Va
         )
         # Two products fit in int16, as weights are -127 at least.
         return builder.add(total, call_intrinsic(builder, "llvm.aarch64.neon.saddlp.v4i32.v8i16", total.type, [both]))
+    return builder.add(total, _pair_products(builder, x, w))
+
+
+def _pair_products(builder: ir.IRBuilder, x: ir.Value, w: ir.Value) -> ir.Value:
+    """The sums of two products of int16 in each lane."""
+    lanes = target().lanes
     pairs = ir.VectorType(I16, 2 * lanes)
     name = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[lanes]
     products = [builder.bitcast(x, pairs), builder.bitcast(w, pairs)]
-    return builder.add(total, call_intrinsic(builder, f"llvm.x86.{name}", total.type, products))
+    return call_intrinsic(builder, f"llvm.x86.{name}", ir.VectorType(I32, lanes), products)
+
+
+def _dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
+    """`dot` of x with each of the weights.
+
+    Where product and sum are two instructions, all products come before the first sum: sums between them would take
+    the multipliers' pipelines. An assembler statement without instructions keeps LLVM from sorting them otherwise.
+    """
+    if len(weights) == 1 or target().dot not in ("madd16", "generic"):
+        return [dot(builder, total, x, w) for total, w in zip(totals, weights, strict=True)]
+    products, count = [_pair_products(builder, x, w) for w in weights], len(weights)
+    kinds = [product.type for product in products]
+    register = "v" if target().lanes == 16 else "x"
+    places = ",".join([f"={register}"] * count + [str(i) for i in range(count)])
+    signature = ir.FunctionType(ir.LiteralStructType(kinds), kinds)
+    made = builder.asm(signature, "", places, products, True)
+    return [builder.add(total, builder.extract_value(made, i)) for i, total in enumerate(totals)]
 
 
 def _halves(builder: ir.IRBuilder, groups: ir.Value) -> list[ir.Value]:
@@ -122,8 +145,7 @@ def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any
             x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), target().lanes)
             if target().dot == "smull":
                 x = spread_lane(builder, x, 0)
-            values = items(builder, sums, tile_kind.dtype)
-            values = [dot(builder, total, x, w) for w, total in zip(weights, values, strict=True)]
+            values = _dots(builder, items(builder, sums, tile_kind.dtype), x, weights)
             out.append(pack(context, builder, tile_kind.dtype, values))
         return pack(context, builder, tile_kind, out)
 
