@@ -1,4 +1,4 @@
-"""Operators that move or select elements: reshapes, permutes, slices, concatenation, padding, pixel shuffle."""
+"""Operators that move or select elements: reshapes, permutes, slices, concatenation, pixel shuffle."""
 
 from __future__ import annotations
 
@@ -131,9 +131,8 @@ def cat(importer: Importer, a: Mapping[str, Any]) -> Value:
     return join(importer, a["tensors"], a["dim"])
 
 
-@handles("stack")
-def stack(importer: Importer, a: Mapping[str, Any]) -> Value:
-    values, dim = a["tensors"], a["dim"]
+def stacked(importer: Importer, values: Sequence[Any], dim: int) -> Value:
+    """Concatenate along a new torch axis."""
     if not all(isinstance(v, Value) for v in values):
         raise Unsupported("a constant is stacked with activations; add it to the input instead")
     dim %= values[0].rank + 1
@@ -143,20 +142,9 @@ def stack(importer: Importer, a: Mapping[str, Any]) -> Value:
     return join(importer, [regroup(importer, v, (*shape[:dim], 1, *shape[dim:])) for v in values], dim)
 
 
-@handles("pad", "constant_pad_nd")
-def pad(importer: Importer, a: Mapping[str, Any]) -> Value:
-    x, pads = a["self"], list(a["pad"])
-    if a.get("mode", "constant") != "constant":
-        raise Unsupported(f"padding mode {a['mode']!r}; use zeros or a constant")
-    if any(not isinstance(p, int) or p < 0 for p in pads):
-        raise Unsupported("negative or computed padding; slice instead")
-    if not any(pads):
-        return x
-    widths = [0] * (2 * x.rank)
-    for i in range(len(pads) // 2):
-        place = x.axes.index(x.rank - 1 - i)
-        widths[2 * place : 2 * place + 2] = pads[2 * i : 2 * i + 2]
-    return Value(importer.emit("pad", {"x": x.name}, {"pads": widths, "value": float(a["value"] or 0)}), x.axes)
+@handles("stack")
+def stack(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return stacked(importer, a["tensors"], a["dim"])
 
 
 @handles("pixel_shuffle")

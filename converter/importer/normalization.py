@@ -1,7 +1,8 @@
-"""batch_norm (as a depthwise 1x1 convolution), layer_norm, softmax."""
+"""Normalizations and softmax. Known statistics become a depthwise 1x1 convolution, computed ones a layer_norm."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,14 +10,27 @@ import numpy as np
 
 from .context import Importer, array, parameter
 from .registry import Unsupported, handles
+from .regroup import regroup
 from .values import Constant, Value
 
 
-@handles("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm")
-def batch_norm(importer: Importer, a: Mapping[str, Any]) -> Any:
+def _per_channel(importer: Importer, x: Value, scale: np.ndarray, shift: np.ndarray) -> Value:
+    """x * scale + shift along torch axis 1."""
+    base, count = importer.node_name(), len(scale)
+    weight = importer.graph.add_constant(f"{base}.scale", scale.astype(np.float32).reshape(-1, 1, 1, 1))
+    bias = importer.graph.add_constant(f"{base}.shift", shift.astype(np.float32))
+    if x.rank == 2:
+        value = Value(importer.emit("reshape", {"x": x.name}, {"shape": [0, 1, 1, count]}, "lift"), (0, 2, 3, 1))
+    else:
+        value = importer.images(x) if x.rank == 4 else importer.lift(x)
+    name = importer.emit("conv2d", {"x": value.name, "weight": weight, "bias": bias}, {"groups": count})
+    if x.rank == 2:
+        return Value(importer.emit("flatten", {"x": name}, {"start_axis": 1}, "lower"), (0, 1))
+    return Value(name, value.axes) if x.rank == 4 else importer.lower(name)
+
+
+def _by_statistics(importer: Importer, a: Mapping[str, Any]) -> Value:
     """y = x * scale + shift with scale = weight / sqrt(variance + eps), shift = bias - mean * scale."""
-    if a.get("training") or a["running_mean"] is None:
-        raise Unsupported("batch norm without running statistics; export the module in eval mode")
     x = a["input"]
     if not isinstance(x, Value) or x.rank not in (2, 3, 4):
         raise Unsupported("batch norm needs an input of rank 2, 3 or 4")
@@ -28,20 +42,48 @@ def batch_norm(importer: Importer, a: Mapping[str, Any]) -> Any:
     shift = -mean * scale
     if a["bias"] is not None:
         shift = shift + array(parameter(a["bias"], "bias"))
-    base, count = importer.node_name(), len(scale)
-    weight = importer.graph.add_constant(f"{base}.scale", scale.astype(np.float32).reshape(-1, 1, 1, 1))
-    bias = importer.graph.add_constant(f"{base}.shift", shift.astype(np.float32))
-    if x.rank == 2:
-        value = Value(importer.emit("reshape", {"x": x.name}, {"shape": [0, 1, 1, count]}, "lift"), (0, 2, 3, 1))
-    else:
-        value = importer.images(x) if x.rank == 4 else importer.lift(x)
-    name = importer.emit("conv2d", {"x": value.name, "weight": weight, "bias": bias}, {"groups": count})
-    if x.rank == 2:
-        result = Value(importer.emit("flatten", {"x": name}, {"start_axis": 1}, "lower"), (0, 1))
-    else:
-        result = Value(name, value.axes) if x.rank == 4 else importer.lower(name)
+    return _per_channel(importer, x, scale, shift)
+
+
+@handles("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm")
+def batch_norm(importer: Importer, a: Mapping[str, Any]) -> Any:
+    if a.get("training") or a["running_mean"] is None:
+        raise Unsupported("batch norm without running statistics; export the module in eval mode")
+    result = _by_statistics(importer, a)
     assert importer.current is not None, "set by the walk over the program"
     return result if "batch_norm.default" in str(importer.current.target) and not _native(importer) else [result]
+
+
+def _by_groups(importer: Importer, a: Mapping[str, Any], groups: int) -> Value:
+    """Each of `groups` groups of adjacent channels normalized by its own mean and variance, then weight and bias."""
+    x = a["input"]
+    if not isinstance(x, Value) or x.rank not in (2, 3, 4):
+        raise Unsupported("it needs an input of rank 2, 3 or 4")
+    shape = importer.shape(x)
+    flat = importer.last(regroup(importer, x, (shape[0], groups, math.prod(shape[1:]) // groups)), 2)
+    name = importer.emit("layer_norm", {"x": flat.name}, {"epsilon": float(a["eps"])})
+    y = regroup(importer, Value(name, flat.axes), shape)
+    if a["weight"] is None and a["bias"] is None:
+        return y
+    scale = np.ones(shape[1]) if a["weight"] is None else array(parameter(a["weight"], "weight"))
+    shift = np.zeros(shape[1]) if a["bias"] is None else array(parameter(a["bias"], "bias"))
+    return _per_channel(importer, y, scale, shift)
+
+
+@handles("group_norm", "native_group_norm")
+def group_norm(importer: Importer, a: Mapping[str, Any]) -> Any:
+    result = _by_groups(importer, a, a["num_groups"] if "num_groups" in a else a["group"])
+    return [result] if _native(importer) else result
+
+
+@handles("instance_norm")
+def instance_norm(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """A group for each channel, or, with running statistics, a batch norm."""
+    if not a["use_input_stats"]:
+        return _by_statistics(importer, a)
+    if not isinstance(a["input"], Value) or a["input"].rank < 3:
+        raise Unsupported("it needs an input with samples, channels and at least one more axis")
+    return _by_groups(importer, a, importer.shape(a["input"])[1])
 
 
 def _native(importer: Importer) -> bool:
@@ -52,16 +94,22 @@ def _native(importer: Importer) -> bool:
 
 @handles("layer_norm", "native_layer_norm")
 def layer_norm(importer: Importer, a: Mapping[str, Any]) -> Any:
-    x, shape = a["input"], list(a["normalized_shape"])
-    if not isinstance(x, Value) or len(shape) != 1:
-        raise Unsupported("only a layer norm over the last axis is converted; normalise one axis")
+    """Over the last axis; several axes are flattened for it."""
+    x, count = a["input"], len(a["normalized_shape"])
+    if not isinstance(x, Value):
+        raise Unsupported("its input is a constant")
+    shape = importer.shape(x)
+    if count > 1:
+        x = regroup(importer, x, (*shape[:-count], math.prod(shape[-count:])))
     x = importer.last(x, -1)
     roles = {"x": x.name}
     for role in ("weight", "bias"):
         if a[role] is not None:
             constant: Constant = parameter(a[role], role)
-            roles[role] = importer.constant(constant, array(constant), role)
+            roles[role] = importer.constant(constant, array(constant).reshape(-1), role)
     result = Value(importer.emit("layer_norm", roles, {"epsilon": float(a["eps"])}), x.axes)
+    if count > 1:
+        result = regroup(importer, result, shape)
     return [result] if _native(importer) else result
 
 

@@ -90,7 +90,7 @@ def adaptive_max_pool2d(importer: Importer, a: Mapping[str, Any]) -> list[Value]
     return [Value(name, x.axes)]
 
 
-def _axes(a: Mapping[str, Any]) -> list[int]:
+def reduced_axes(a: Mapping[str, Any]) -> list[int]:
     """The torch axes to reduce; Unsupported for all of them."""
     dims = a.get("dim")
     if isinstance(dims, int):
@@ -100,21 +100,26 @@ def _axes(a: Mapping[str, Any]) -> list[int]:
     return list(dims)
 
 
+def kept_axes(x: Value, reduced: set[int]) -> tuple[int, ...]:
+    """The stored axes of `x` without the reduced torch axes, numbered anew."""
+    left = [axis for axis in x.axes if axis not in reduced]
+    return tuple(sorted(left).index(axis) for axis in left)
+
+
 @handles("sum")
 def total(importer: Importer, a: Mapping[str, Any]) -> Value:
     """The mean times the number of values."""
     shape = importer.shape(a["self"])
-    return binary(importer, "mul", mean(importer, a), math.prod(shape[d] for d in _axes(a)))
+    return binary(importer, "mul", mean(importer, a), math.prod(shape[d] for d in reduced_axes(a)))
 
 
 @handles("mean")
 def mean(importer: Importer, a: Mapping[str, Any]) -> Value:
     x = a["self"]
-    torch_axes = {d % x.rank for d in _axes(a)}
+    torch_axes = {d % x.rank for d in reduced_axes(a)}
     stored = sorted(importer.axis(x, d) for d in torch_axes)
     keep = bool(a.get("keepdim", False))
     name = importer.emit("mean", {"x": x.name}, {"axes": stored, "keepdims": keep})
     if keep:
         return Value(name, x.axes)
-    left = [axis for axis in x.axes if axis not in torch_axes]
-    return Value(name, tuple(sorted(left).index(axis) for axis in left))
+    return Value(name, kept_axes(x, torch_axes))

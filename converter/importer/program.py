@@ -14,7 +14,19 @@ from edgenet.dtypes import BATCH
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph, Tensor
 
-from . import activation, arithmetic, convolution, layout, normalization, passthrough, pooling, quantized, resizing  # noqa: F401
+from . import (  # noqa: F401  # their handlers register themselves
+    activation,
+    arithmetic,
+    convolution,
+    extremes,
+    layout,
+    normalization,
+    padding,
+    passthrough,
+    pooling,
+    quantized,
+    resizing,
+)
 from .context import Importer, module_path, source_line
 from .local_response import LocalResponse, match
 from .registry import HANDLERS, Unsupported, operator_name

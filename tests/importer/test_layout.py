@@ -54,6 +54,12 @@ FUNCTIONS = {
     "constant padding": lambda x: F.pad(x, (1, 1), value=0.5),
     "channel padding": lambda x: F.pad(x, (0, 0, 0, 0, 2, 1)),
     "padding nothing": lambda x: F.pad(x, (0, 0)) + 1,
+    "negative padding": lambda x: F.pad(x, (-1, 2, 1, -2)),
+    "negative padding alone": lambda x: F.pad(x, (-1, -2)),
+    "reflected padding": lambda x: F.pad(x, (2, 1, 0, 3), mode="reflect"),
+    "replicated padding": lambda x: F.pad(x, (2, 1, 0, 3), mode="replicate"),
+    "circular padding": lambda x: F.pad(x, (2, 1, 0, 3), mode="circular"),
+    "reflected and cropped": lambda x: F.pad(x, (2, -1, -1, 1), mode="reflect"),
     "pixel shuffle": lambda x: F.pixel_shuffle(x, 2),
     "repeat": lambda x: x.repeat(1, 2, 1, 3),
     "tile": lambda x: x.tile(2, 1),
@@ -72,14 +78,24 @@ def test_functions(name):
     assert agreement(optimize(graph), module, (torch.randn(2, 8, 6, 5),)) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["zero", "constant", "reflect"])
+PADDING = {
+    "zero": nn.ZeroPad2d((1, 0, 2, 1)),
+    "constant": nn.ConstantPad2d(1, 0.3),
+    "reflection": nn.ReflectionPad2d(2),
+    "replication": nn.ReplicationPad2d((3, 0, 1, 2)),
+    "circular": nn.CircularPad2d(1),
+    "reflecting convolution": nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+}
+
+
+@pytest.mark.parametrize("name", PADDING)
 def test_padding_layers(name):
-    layer = {"zero": nn.ZeroPad2d((1, 0, 2, 1)), "constant": nn.ConstantPad2d(1, 0.3), "reflect": nn.ReflectionPad2d(1)}
-    if name == "reflect":
-        with pytest.raises(Exception, match="reflect"):
-            check(layer[name], (3, 5, 5))
-    else:
-        check(layer[name], (3, 5, 5))
+    check(PADDING[name], (3, 5, 5))
+
+
+def test_padding_layers_of_sequences():
+    check(nn.ReflectionPad1d((2, 1)), (3, 5))
+    check(nn.ReplicationPad1d((0, 3)), (3, 5))
 
 
 def test_sequence_layouts():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -46,6 +48,48 @@ def test_batch_norm_of_a_program_exported_with_decompositions():
 def test_layer_norm_over_features(affine):
     check(nn.LayerNorm(6, elementwise_affine=affine), (4, 6))
     check(nn.LayerNorm(6, eps=1e-3), (6,))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_layer_norm_over_several_axes(affine, axes):
+    norm = nn.LayerNorm((4, 5, 6)[-axes:], elementwise_affine=affine)
+    if affine:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    check(norm, (4, 5, 6))
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 7), (6, 7, 5), (6, 1, 1)])
+@pytest.mark.parametrize("groups", [1, 2, 6])
+@pytest.mark.parametrize("affine", [True, False])
+def test_group_norm(shape, groups, affine):
+    norm = nn.GroupNorm(groups, 6, eps=1e-3, affine=affine)
+    if affine:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    if math.prod(shape) > groups:  # a group of one value has no variance
+        check(norm, shape)
+
+
+@pytest.mark.parametrize("settings", [{}, {"affine": True}, {"track_running_stats": True}, {"eps": 0.1}])
+def test_instance_norm(settings):
+    for norm, shape in ((nn.InstanceNorm1d(6, **settings), (6, 7)), (nn.InstanceNorm2d(6, **settings), (6, 7, 5))):
+        if norm.affine:
+            nn.init.normal_(norm.weight)
+        if norm.track_running_stats:
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+            nn.init.normal_(norm.running_mean)
+        check(norm, shape)
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.LayerNorm((4, 6, 6))])
+def test_norms_of_a_program_exported_with_decompositions(norm):
+    from edgenet.converter.importer import import_module
+
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), norm).eval()
+    program = torch.export.export(module, (torch.randn(1, 3, 8, 8),)).run_decompositions()
+    assert agreement(import_module(program), module, (torch.randn(1, 3, 8, 8),)) < 1e-5
 
 
 def test_layer_norm_over_channels_as_in_convnext():

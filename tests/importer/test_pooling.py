@@ -142,3 +142,30 @@ def test_global_pool_flatten_needs_no_permute():
 def test_function_variants():
     check(One(lambda x: F.max_pool2d(x, 3) + F.avg_pool2d(x, 3) + F.adaptive_avg_pool2d(x, (3, 3))), (3, 9, 9))
     check(One(lambda x: torch.nn.functional.max_pool2d(x, [2, 2], [2, 2])), (3, 9, 9))
+
+
+EXTREMES = {
+    "greatest of the pixels": lambda x: x.amax((2, 3)),
+    "greatest of the pixels, axes kept": lambda x: x - x.amax((2, 3), keepdim=True),
+    "greatest of the channels": lambda x: x.amax(1, keepdim=True) * x,
+    "greatest of rows and channels": lambda x: x.amax((1, 2)),
+    "greatest of channels and columns": lambda x: x.amax((1, 3), keepdim=True) + x,
+    "greatest of everything": lambda x: x.amax((1, 2, 3), keepdim=True) * x,
+    "least of the channels": lambda x: x.amin(1),
+    "values of a maximum": lambda x: x.max(1, keepdim=True)[0] + x,
+    "values of a minimum": lambda x: x.min(dim=3).values,
+    "maximum of two": lambda x: torch.maximum(x, x.transpose(2, 3)),
+    "minimum of two": lambda x: torch.min(x[:, :2], x[:, 2:]),
+    "maxout": lambda x: torch.max(*x.chunk(2, 1)),
+    "attention over pixels": lambda x: torch.cat([x.max(1)[0].unsqueeze(1), x.mean(1).unsqueeze(1)], 1),
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_extremes(name):
+    check(One(EXTREMES[name]), (4, 5, 5), tolerance=1e-6)
+
+
+def test_extremes_of_features():
+    check(One(lambda x: x.amax(1, keepdim=True)), (7,))
+    check(One(lambda x: x.max(2)[0]), (3, 7))

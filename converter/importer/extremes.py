@@ -1,0 +1,69 @@
+"""Greatest and least values, over axes or of two tensors, by windows of max_pool2d."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .activation import activate
+from .context import Importer
+from .layout import stacked
+from .pooling import kept_axes, reduced_axes
+from .registry import Unsupported, handles
+from .values import Value
+
+
+def _over_axes(importer: Importer, x: Value, dims: Sequence[int], keep: bool) -> Value:
+    """The greatest values over the torch axes `dims`, which are stored as the third of four axes for that."""
+    torch_axes = {d % x.rank for d in dims}
+    stored = sorted(importer.axis(x, d) for d in torch_axes)
+    if stored != list(range(stored[0], stored[-1] + 1)):
+        left = [axis for axis in x.axes if axis not in torch_axes]
+        x = importer.arrange(x, (*left, *(axis for axis in x.axes if axis in torch_axes)))
+        stored = list(range(len(left), x.rank))
+    sizes = importer.graph.tensors[x.name].shape
+    window = math.prod(sizes[i] for i in stored)
+    before, behind = math.prod(sizes[1 : stored[0]]), math.prod(sizes[stored[-1] + 1 :])
+    name = importer.emit("reshape", {"x": x.name}, {"shape": [0, before, window, behind]}, "view")
+    name = importer.emit("max_pool2d", {"x": name}, {"kernel": [1, window], "stride": [1, window]})
+    result = [1 if i in stored else n for i, n in enumerate(sizes) if keep or i not in stored]
+    name = importer.emit("reshape", {"x": name}, {"shape": [0, *result[1:]]}, "shape")
+    return Value(name, x.axes if keep else kept_axes(x, torch_axes))
+
+
+def _reduce(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
+    x = a["self"]
+    dims = reduced_axes(a)
+    if not least:
+        return _over_axes(importer, x, dims, bool(a["keepdim"]))
+    return activate(importer, _over_axes(importer, activate(importer, x, "neg"), dims, bool(a["keepdim"])), "neg")
+
+
+def _of_two(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
+    values = [a["self"], a["other"]]
+    if not all(isinstance(v, Value) for v in values) or importer.shape(values[0]) != importer.shape(values[1]):
+        raise Unsupported("it compares with a constant or another shape; use clamp for a number, or two equal shapes")
+    if least:
+        values = [activate(importer, v, "neg") for v in values]
+    result = _over_axes(importer, stacked(importer, values, 1), [1], keep=False)
+    return activate(importer, result, "neg") if least else result
+
+
+def _register(reduction: str, whole: str, elementwise: str, least: bool) -> None:
+    @handles(reduction)
+    def over_axes(importer: Importer, a: Mapping[str, Any]) -> Value:
+        return _reduce(importer, a, least)
+
+    @handles(elementwise)
+    def of_two(importer: Importer, a: Mapping[str, Any]) -> Value:
+        return _of_two(importer, a, least)
+
+    @handles(whole)
+    def either(importer: Importer, a: Mapping[str, Any]) -> Any:
+        """Of two tensors, or over one axis, where the places of the values are not converted."""
+        return _of_two(importer, a, least) if "other" in a else [_reduce(importer, a, least)]
+
+
+_register("amax", "max", "maximum", False)
+_register("amin", "min", "minimum", True)
