@@ -9,7 +9,7 @@ from typing import Any
 from .activation import activate
 from .context import Importer
 from .layout import stacked
-from .pooling import kept_axes, reduced_axes
+from .reductions import kept_axes, reduced_axes
 from .registry import Unsupported, handles
 from .values import Value
 

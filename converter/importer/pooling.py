@@ -1,12 +1,10 @@
-"""Pooling and means."""
+"""Pooling."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from .arithmetic import binary
 from .context import Importer
 from .convolution import spatial
 from .registry import Unsupported, handles
@@ -88,38 +86,3 @@ def adaptive_max_pool2d(importer: Importer, a: Mapping[str, Any]) -> list[Value]
     kernel = [n // m for n, m in zip(size, out, strict=True)]
     name = importer.emit("max_pool2d", {"x": x.name}, {"kernel": kernel, "stride": kernel})
     return [Value(name, x.axes)]
-
-
-def reduced_axes(a: Mapping[str, Any]) -> list[int]:
-    """The torch axes to reduce; Unsupported for all of them."""
-    dims = a.get("dim")
-    if isinstance(dims, int):
-        return [dims]
-    if not dims:
-        raise Unsupported("reducing everything mixes samples; give the axes")
-    return list(dims)
-
-
-def kept_axes(x: Value, reduced: set[int]) -> tuple[int, ...]:
-    """The stored axes of `x` without the reduced torch axes, numbered anew."""
-    left = [axis for axis in x.axes if axis not in reduced]
-    return tuple(sorted(left).index(axis) for axis in left)
-
-
-@handles("sum")
-def total(importer: Importer, a: Mapping[str, Any]) -> Value:
-    """The mean times the number of values."""
-    shape = importer.shape(a["self"])
-    return binary(importer, "mul", mean(importer, a), math.prod(shape[d] for d in reduced_axes(a)))
-
-
-@handles("mean")
-def mean(importer: Importer, a: Mapping[str, Any]) -> Value:
-    x = a["self"]
-    torch_axes = {d % x.rank for d in reduced_axes(a)}
-    stored = sorted(importer.axis(x, d) for d in torch_axes)
-    keep = bool(a.get("keepdim", False))
-    name = importer.emit("mean", {"x": x.name}, {"axes": stored, "keepdims": keep})
-    if keep:
-        return Value(name, x.axes)
-    return Value(name, kept_axes(x, torch_axes))

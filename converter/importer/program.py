@@ -25,6 +25,7 @@ from . import (  # noqa: F401  # their handlers register themselves
     passthrough,
     pooling,
     quantized,
+    reductions,
     resizing,
 )
 from .context import Importer, module_path, source_line

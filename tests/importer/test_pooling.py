@@ -169,3 +169,25 @@ def test_extremes(name):
 def test_extremes_of_features():
     check(One(lambda x: x.amax(1, keepdim=True)), (7,))
     check(One(lambda x: x.max(2)[0]), (3, 7))
+
+
+STATISTICS = {
+    "variance": lambda x: x.var(1, keepdim=True) + x,
+    "variance of the pixels": lambda x: x.var((2, 3)),
+    "variance of a population": lambda x: x.var((1, 2, 3), correction=0, keepdim=True) + x,
+    "deviation": lambda x: x / x.std(dim=3, unbiased=False, keepdim=True),
+    "length": lambda x: x.norm(dim=1),
+    "length by linalg": lambda x: torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True) + x,
+    "sum of magnitudes": lambda x: x.norm(p=1, dim=(1, 2), keepdim=True) + x,
+    "unit length": lambda x: F.normalize(x, dim=1),
+    "unit sum": lambda x: F.normalize(x, p=1, dim=3),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_statistics(name):
+    check(One(STATISTICS[name]), (4, 5, 6))
+
+
+def test_embeddings_of_unit_length():
+    check(nn.Sequential(nn.Linear(7, 5), One(F.normalize)), (7,))

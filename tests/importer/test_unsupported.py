@@ -58,6 +58,9 @@ ARGUMENTS = {
     "places of the greatest": (lambda x: x.max(1)[1].float(), "only the first result"),
     "greatest of everything": (lambda x: x * x.amax(), "give the axes"),
     "greatest over samples": (lambda x: x.amax(0, keepdim=True) * x, "keep samples independent"),
+    "norm of another order": (lambda x: x.norm(p=3, dim=1), "only norms of order 1 and 2"),
+    "variance of one value": (lambda x: x[:, :1].var(1), "has no value"),
+    "variance of everything": (lambda x: x / x.var(), "give the axes"),
     "maximum with a constant": (lambda x: torch.maximum(x, torch.ones(5)), "use clamp for a number"),
     "constant in a concatenation": (
         lambda x: torch.cat([x, torch.zeros(1, 1, 5, 5).expand(x.shape[0], -1, -1, -1)], 1),
