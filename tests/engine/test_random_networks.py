@@ -68,6 +68,18 @@ class Excite(nn.Module):
         return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))))
 
 
+class Gate(nn.Module):
+    """Attention over pixels (CBAM, arXiv 1807.06521): a convolution of the channels' greatest values and means."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(2, 1, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
+        return x * torch.sigmoid(self.convolution(both))
+
+
 class Drawn:
     """A network that grows by drawn blocks; `channels` are those of its output so far."""
 
@@ -78,7 +90,8 @@ class Drawn:
         blocks: tuple[Callable[[], nn.Module], ...] = (
             self.convolution, self.depthwise, self.depthwise, self.pointwise, self.pointwise, self.separable,
             self.inverted, self.residual, self.branches, self.grouped, self.transposed, self.pooling, self.upsampling,
-            lambda: Excite(self.channels), lambda: Scaled(self.pick(1, 2, 3)),
+            lambda: Excite(self.channels), lambda: Scaled(self.pick(1, 2, 3)), Gate, self.padding,
+            lambda: nn.GroupNorm(self.pick(1, self.channels), self.channels),
         )  # fmt: skip
         layers = [self.pick(*blocks)() for _ in range(self.random.randint(1, 6))]
         if self.pick(True, False):
@@ -150,6 +163,9 @@ class Drawn:
 
     def pooling(self) -> nn.Module:
         return self.pick(nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), nn.AvgPool2d(3, 1, 1))
+
+    def padding(self) -> nn.Module:
+        return self.pick(nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.ZeroPad2d)((1, 2, 0, 1))
 
     def upsampling(self) -> nn.Module:
         return nn.Upsample(scale_factor=2, mode=self.pick("nearest", "bilinear"))
