@@ -8,8 +8,9 @@ import numpy as np
 
 from edgenet import reference
 from edgenet.dtypes import BATCH
+from edgenet.errors import ModelFormatError
 from edgenet.graph import Graph
-from edgenet.ops import OperationError, infer_shapes
+from edgenet.validate import at_sizes
 
 SIZES = (32, 48, 64, 96, 128)
 """Heights and widths tried, smallest first, for pictures larger than that: the pair must not swell the file."""
@@ -25,10 +26,10 @@ def golden_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
             for name, shape in declared.items()
         }
         try:
-            types = infer_shapes(graph, smaller)
-        except OperationError:
+            tensors = at_sizes(graph, smaller).tensors
+        except ModelFormatError:
             continue
-        if all(types[name].shape == shape for name, shape in outputs.items()):
+        if all(tensors[name].shape == shape for name, shape in outputs.items()):
             return smaller
     return declared
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from edgenet.dtypes import BATCH
+
 from .context import Importer, array
 from .registry import Unsupported, handles
 from .values import Constant, Value, channels_last
@@ -42,10 +44,9 @@ def binary(importer: Importer, operation: str, a: Any, b: Any) -> Value:
     axes = next((v.axes for v in values if v.axes == channels_last(rank)), values[0].axes)
     roles = {"a": _operand(importer, a, axes), "b": _operand(importer, b, axes)}
     result = Value(importer.emit(operation, roles), axes)
-    pending = [v.expanded for v in values if v.expanded is not None]
-    if pending and any(target[1:] != importer.shape(result)[1:] for target in pending):
-        raise Unsupported("an expanded tensor meets no operand of its full shape; drop the expand")
-    return result
+    stored = importer.shape(result)[1:]
+    full = torch.broadcast_shapes(stored, *(v.expanded[1:] for v in values if v.expanded is not None))
+    return result if full == stored else Value(result.name, axes, (BATCH, *full))
 
 
 def _scaled(importer: Importer, value: Any, alpha: Any) -> Any:

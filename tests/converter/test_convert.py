@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import edgenet
 from edgenet import reference
@@ -71,6 +72,26 @@ def test_golden_pictures_are_small_where_the_outputs_stay_the_same():
     assert golden_shapes(convert(module)) == {"x": (1, 3, 32, 32)}
     fully_convolutional = convert(nn.Conv2d(3, 4, 1), (torch.randn(1, 3, 70, 60),))
     assert golden_shapes(fully_convolutional) == {"input": (1, 3, 70, 60)}
+
+
+class Fusion(nn.Module):
+    """Adds a branch of fixed size to one that has the size of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coarse, self.fine = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        coarse = F.interpolate(F.avg_pool2d(x, 4), (64, 64))
+        return F.adaptive_avg_pool2d(self.coarse(coarse) + self.fine(x), 1)
+
+
+def test_golden_pictures_have_a_size_that_every_node_takes():
+    example = torch.randn(1, 3, 64, 64)
+    graph = convert(Fusion(), (example,))
+    assert any("residual" in node.inputs for node in graph.nodes)
+    assert golden_shapes(graph) == {"x": (1, 3, 64, 64)}
+    validate(graph)
 
 
 def test_progress_is_reported_in_order():

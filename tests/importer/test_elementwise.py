@@ -125,6 +125,16 @@ def test_squeeze_and_excitation():
     assert operations(graph).count("permute") == 2
 
 
+def test_arithmetic_before_an_expanded_tensor_meets_its_shape():
+    def forward(m, x):
+        w = torch.sigmoid(x.mean(1, keepdim=True)).expand(-1, 3, -1, -1)
+        return x * (1 - 0.5 * w) + x
+
+    check(Apply(forward), (3, 5, 4))
+    check(One(lambda x: x * (x.mean((1, 2), keepdim=True).expand(-1, 3, -1, -1) + x[:, :, :, :1])), (3, 5, 4))
+    check(One(lambda x: (x[:, :1, :1, :1].expand(-1, 3, -1, -1) * x).relu()), (3, 5, 4))
+
+
 def test_squeeze_and_excitation_with_linear_layers_and_expand():
     def forward(m, x):
         n, c = x.shape[:2]
