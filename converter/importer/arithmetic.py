@@ -87,6 +87,25 @@ def div(importer: Importer, a: Mapping[str, Any]) -> Value:
     return binary(importer, "div", a["self"], a["other"])
 
 
+def _combined(importer: Importer, a: Mapping[str, Any], operation: str) -> Value:
+    """self + value * tensor1 (operation) tensor2."""
+    one, two = a["tensor1"], a["tensor2"]
+    if isinstance(one, Constant) and isinstance(two, Constant):
+        made = one.tensor * two.tensor if operation == "mul" else one.tensor / two.tensor
+        return binary(importer, "add", a["self"], Constant(made * a["value"], f"{one.name}.combined"))
+    return binary(importer, "add", a["self"], _scaled(importer, binary(importer, operation, one, two), a["value"]))
+
+
+@handles("addcmul")
+def addcmul(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return _combined(importer, a, "mul")
+
+
+@handles("addcdiv")
+def addcdiv(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return _combined(importer, a, "div")
+
+
 @handles("expand", "expand_as")
 def expand(importer: Importer, a: Mapping[str, Any]) -> Value:
     """A pending broadcast: the arithmetic that follows broadcasts by itself."""

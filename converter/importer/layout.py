@@ -147,6 +147,23 @@ def stack(importer: Importer, a: Mapping[str, Any]) -> Value:
     return stacked(importer, a["tensors"], a["dim"])
 
 
+@handles("slice_scatter")
+def slice_scatter(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """What writing into a slice becomes: what lies before it, the new values, what lies behind."""
+    x, source, dim = a["self"], a["src"], a["dim"] % a["self"].rank
+    if a["step"] != 1 or not isinstance(source, Value):
+        raise Unsupported("it writes constants, or every other element, into a slice; concatenate instead")
+    if dim == 0 and not a["start"] and (a["end"] is None or a["end"] >= 2**31):
+        return source
+    if dim == 0:
+        raise Unsupported("it writes into some samples; keep samples independent")
+    size = importer.shape(x)[dim]
+    start, stop, _ = slice(a["start"], a["end"]).indices(size)
+    before = [cut(importer, x, dim, 0, start)] if start > 0 else []
+    behind = [cut(importer, x, dim, stop, None)] if stop < size else []
+    return join(importer, [*before, source, *behind], dim) if before or behind else source
+
+
 @handles("pixel_shuffle")
 def pixel_shuffle(importer: Importer, a: Mapping[str, Any]) -> Value:
     x = importer.images(a["self"])

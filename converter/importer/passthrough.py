@@ -17,6 +17,15 @@ def same(importer: Importer, a: Mapping[str, Any]) -> Any:
     return a["self"]
 
 
+@handles("copy")
+def copy(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """What assigning to a whole slice becomes."""
+    x, source = a["self"], a["src"]
+    if not isinstance(source, Value) or importer.shape(source) != importer.shape(x):
+        raise Unsupported("it assigns a constant, or values of another shape, to a slice; concatenate instead")
+    return source
+
+
 @handles("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
 def dropout(importer: Importer, a: Mapping[str, Any]) -> Any:
     if a["train"]:

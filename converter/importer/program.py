@@ -36,7 +36,7 @@ from .values import Constant, Value, channels_last, plain
 IGNORED = {"sym_size", "sym_numel", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_for_size"}
 PENDING = {"add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide", "clone", "contiguous"}
 """Operators that accept a pending broadcast."""
-CONSTANT_FIRST = {*PENDING, "addmm"}
+CONSTANT_FIRST = {*PENDING, "addmm", "addcmul", "addcdiv"}
 """Operators whose first argument may be a constant."""
 NOTHING = object()
 """Result of a node that could not be converted."""

@@ -125,6 +125,15 @@ def test_squeeze_and_excitation():
     assert operations(graph).count("permute") == 2
 
 
+def test_sums_of_products_and_quotients():
+    def forward(m, x):
+        y = torch.addcmul(m.bias, m.weight, x * x.mean(1, keepdim=True), value=0.5)
+        return torch.addcdiv(y, x, m.weight) + torch.addcmul(x, m.bias, m.weight)
+
+    parameters = {name: nn.Parameter(torch.rand(1, 3, 1, 1) + 0.5) for name in ("weight", "bias")}
+    check(Apply(forward, **parameters), (3, 5, 4))
+
+
 def test_arithmetic_before_an_expanded_tensor_meets_its_shape():
     def forward(m, x):
         w = torch.sigmoid(x.mean(1, keepdim=True)).expand(-1, 3, -1, -1)

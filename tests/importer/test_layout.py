@@ -78,6 +78,22 @@ def test_functions(name):
     assert agreement(optimize(graph), module, (torch.randn(2, 8, 6, 5),)) < 1e-5
 
 
+def test_writing_into_a_slice():
+    def inside(m, x):
+        y = x * 2
+        y[:, 1:3] += x[:, :2]
+        y[..., 1:] = x[..., :-1]
+        return y
+
+    def ghost(m, x):
+        y = torch.cat([x, x.relu()], 1)[:, :8]
+        y += x
+        return y
+
+    check(Apply(inside), (4, 5, 6))
+    check(Apply(ghost), (8, 5, 6))
+
+
 PADDING = {
     "zero": nn.ZeroPad2d((1, 0, 2, 1)),
     "constant": nn.ConstantPad2d(1, 0.3),

@@ -12,6 +12,12 @@ from tests.importer.agreement import check
 from tests.importer.modules import Apply, One
 
 
+def every_other(x):
+    y = x * 2
+    y[:, ::2] += x[:, ::2]
+    return y
+
+
 class Rows(nn.Module):
     def forward(self, x):
         return torch.cumsum(x, 2).flip(1)  # this line is named
@@ -58,6 +64,7 @@ ARGUMENTS = {
     "places of the greatest": (lambda x: x.max(1)[1].float(), "only the first result"),
     "greatest of everything": (lambda x: x * x.amax(), "give the axes"),
     "greatest over samples": (lambda x: x.amax(0, keepdim=True) * x, "keep samples independent"),
+    "every other channel changed": (every_other, "concatenate instead"),
     "norm of another order": (lambda x: x.norm(p=3, dim=1), "only norms of order 1 and 2"),
     "variance of one value": (lambda x: x[:, :1].var(1), "has no value"),
     "variance of everything": (lambda x: x / x.var(), "give the axes"),
