@@ -23,6 +23,8 @@ from edgenet.kernels.simd_convert import (
     greatest_lane,
     maximum_or_nan,
     sum_lanes,
+    to_double,
+    to_single,
 )
 from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 from edgenet.kernels.vector_math import exponential, logarithm
@@ -43,6 +45,37 @@ def _greatest(x, length):
         left = length - i
         result = maximum_or_nan(result, first_lanes(load_partial_f32(x, i, left), left, _LOWEST))
     return greatest_lane(result)
+
+
+@njit(inline="always")
+def _sum(x, length):
+    """The sum of `length` values, float64 within: thousands of values added to a large sum would lose digits."""
+    lanes = lane_count()
+    total = to_double(splat_f32(0.0))
+    i = 0
+    while i + lanes <= length:
+        total = add(total, to_double(load_f32(x, i)))
+        i += lanes
+    if i < length:
+        total = add(total, to_double(load_partial_f32(x, i, length - i)))
+    return sum_lanes(to_single(total))
+
+
+@njit(inline="always")
+def _sum_of_squares(x, length, mean):
+    """The sum of the squares of `length` values less `mean`, as `_sum`."""
+    lanes = lane_count()
+    total = to_double(splat_f32(0.0))
+    i = 0
+    while i + lanes <= length:
+        value = subtract(load_f32(x, i), mean)
+        total = add(total, to_double(multiply(value, value)))
+        i += lanes
+    if i < length:
+        left = length - i
+        value = first_lanes(subtract(load_partial_f32(x, i, left), mean), left, 0.0)
+        total = add(total, to_double(multiply(value, value)))
+    return sum_lanes(to_single(total))
 
 
 def softmax(logarithmic: int) -> Callable[..., None]:
@@ -114,26 +147,10 @@ def layer_norm() -> Callable[..., None]:
         for row in range(begin, end):
             source = x + row * length * 4
             out = y + row * length * 4
-            total = splat_f32(0.0)
-            i = 0
-            while i + lanes <= length:
-                total = add(total, load_f32(source, i))
-                i += lanes
-            left = length - i
-            if left > 0:
-                total = add(total, load_partial_f32(source, i, left))
-            mean = divide(splat_f32(sum_lanes(total)), length)
-            total = splat_f32(0.0)
-            i = 0
-            while i + lanes <= length:
-                value = subtract(load_f32(source, i), mean)
-                total = fma(value, value, total)
-                i += lanes
-            if left > 0:
-                value = first_lanes(subtract(load_partial_f32(source, i, left), mean), left, 0.0)
-                total = fma(value, value, total)
-            variance = divide(splat_f32(sum_lanes(total)), length)
+            mean = divide(splat_f32(_sum(source, length)), length)
+            variance = divide(splat_f32(_sum_of_squares(source, length, mean)), length)
             factor = divide(1.0, square_root(add(variance, epsilon)))
+            left = length % lanes
             i = 0
             while i + lanes <= length:
                 value = multiply(subtract(load_f32(source, i), mean), factor)

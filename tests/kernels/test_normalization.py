@@ -44,6 +44,18 @@ def test_layer_norm(target, length, roles):
 
 
 @target_grid
+def test_layer_norm_of_long_rows(target):
+    """Where every value is added to the sum of all before it, the mean of so many is off by more than 1e-4."""
+    x = np.full((1, 3, 500_005), 0.1, np.float32)
+    x[:, :, ::2] += np.float32(0.1)
+    x[:, 1] += floats((500_005,), 0.01)
+    x[:, 2] = floats((500_005,))
+    graph = one_node("layer_norm", {"x": x}, {"epsilon": 1e-12})
+    found, expected = execute(graph, {"x": x}, target)[0]["y"], reference.run(graph, {"x": x})["y"]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@target_grid
 @lengths
 @pytest.mark.parametrize("size", [1, 2, 5, 40])
 def test_local_response_norm(target, length, size):
