@@ -23,12 +23,13 @@ from edgenet.kernels.simd_convert import (
     greatest_lane,
     maximum_or_nan,
     sum_lanes,
-    to_double,
-    to_single,
 )
 from edgenet.kernels.simd_masked import load_partial_f32, store_partial
+from edgenet.kernels.tuples import least
 from edgenet.kernels.vector_math import exponential, logarithm
 
+SPAN = 1024
+"""Values that are summed in float32, whole registers: to add thousands to a large sum would lose digits."""
 _LOWEST = -float("inf")
 
 
@@ -49,33 +50,42 @@ def _greatest(x, length):
 
 @njit(inline="always")
 def _sum(x, length):
-    """The sum of `length` values, float64 within: thousands of values added to a large sum would lose digits."""
+    """The sum of `length` values: float32 within a span, float64 over the spans."""
     lanes = lane_count()
-    total = to_double(splat_f32(0.0))
+    total = 0.0
     i = 0
-    while i + lanes <= length:
-        total = add(total, to_double(load_f32(x, i)))
-        i += lanes
-    if i < length:
-        total = add(total, to_double(load_partial_f32(x, i, length - i)))
-    return sum_lanes(to_single(total))
+    while i < length:
+        stop = least(i + SPAN, length)
+        part = splat_f32(0.0)
+        while i + lanes <= stop:
+            part = add(part, load_f32(x, i))
+            i += lanes
+        if i < stop:
+            part = add(part, load_partial_f32(x, i, stop - i))
+            i = stop
+        total += sum_lanes(part)
+    return total
 
 
 @njit(inline="always")
 def _sum_of_squares(x, length, mean):
     """The sum of the squares of `length` values less `mean`, as `_sum`."""
     lanes = lane_count()
-    total = to_double(splat_f32(0.0))
+    total = 0.0
     i = 0
-    while i + lanes <= length:
-        value = subtract(load_f32(x, i), mean)
-        total = add(total, to_double(multiply(value, value)))
-        i += lanes
-    if i < length:
-        left = length - i
-        value = first_lanes(subtract(load_partial_f32(x, i, left), mean), left, 0.0)
-        total = add(total, to_double(multiply(value, value)))
-    return sum_lanes(to_single(total))
+    while i < length:
+        stop = least(i + SPAN, length)
+        part = splat_f32(0.0)
+        while i + lanes <= stop:
+            value = subtract(load_f32(x, i), mean)
+            part = fma(value, value, part)
+            i += lanes
+        if i < stop:
+            value = first_lanes(subtract(load_partial_f32(x, i, stop - i), mean), stop - i, 0.0)
+            part = fma(value, value, part)
+            i = stop
+        total += sum_lanes(part)
+    return total
 
 
 def softmax(logarithmic: int) -> Callable[..., None]:
