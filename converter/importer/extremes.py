@@ -15,20 +15,17 @@ from .values import Value
 
 
 def _over_axes(importer: Importer, x: Value, dims: Sequence[int], keep: bool) -> Value:
-    """The greatest values over the torch axes `dims`, which are stored as the third of four axes for that."""
+    """The greatest values over the torch axes `dims`, one after the other, each seen as the width of an image."""
     torch_axes = {d % x.rank for d in dims}
+    name, sizes = x.name, list(importer.graph.tensors[x.name].shape)
     stored = sorted(importer.axis(x, d) for d in torch_axes)
-    if stored != list(range(stored[0], stored[-1] + 1)):
-        left = [axis for axis in x.axes if axis not in torch_axes]
-        x = importer.arrange(x, (*left, *(axis for axis in x.axes if axis in torch_axes)))
-        stored = list(range(len(left), x.rank))
-    sizes = importer.graph.tensors[x.name].shape
-    window = math.prod(sizes[i] for i in stored)
-    before, behind = math.prod(sizes[1 : stored[0]]), math.prod(sizes[stored[-1] + 1 :])
-    name = importer.emit("reshape", {"x": x.name}, {"shape": [0, before, window, behind]}, "view")
-    name = importer.emit("max_pool2d", {"x": name}, {"kernel": [1, window], "stride": [1, window]})
-    result = [1 if i in stored else n for i, n in enumerate(sizes) if keep or i not in stored]
-    name = importer.emit("reshape", {"x": name}, {"shape": [0, *result[1:]]}, "shape")
+    for place in reversed(stored):
+        view = [0, math.prod(sizes[1:place]), sizes[place], math.prod(sizes[place + 1 :])]
+        name = importer.emit("reshape", {"x": name}, {"shape": view}, "view")
+        name = importer.emit("max_pool2d", {"x": name}, {"kernel": [1, view[2]], "stride": [1, view[2]]})
+        sizes[place] = 1
+    shape = [0, *(n for i, n in enumerate(sizes) if i and (keep or i not in stored))]
+    name = importer.emit("reshape", {"x": name}, {"shape": shape}, "shape")
     return Value(name, x.axes if keep else kept_axes(x, torch_axes))
 
 

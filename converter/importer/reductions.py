@@ -51,12 +51,11 @@ def mean(importer: Importer, a: Mapping[str, Any]) -> Value:
 def _variance(importer: Importer, a: Mapping[str, Any]) -> Value:
     """The mean of the squares of what differs from the mean, over n minus `correction` values."""
     x, axes = a["self"], reduced_axes(a)
-    shape = importer.shape(x)
-    count = math.prod(shape[d] for d in axes)
+    centered = binary(importer, "sub", x, mean(importer, {**a, "keepdim": True}))
+    count = math.prod(importer.shape(x)[d] for d in axes)
     correction = a["correction"] if a.get("correction") is not None else int(a.get("unbiased", True))
     if count <= correction:
         raise Unsupported(f"the variance of {count} values corrected by {correction} has no value")
-    centered = binary(importer, "sub", x, mean(importer, {**a, "keepdim": True}))
     result = mean(importer, {**a, "self": activate(importer, centered, "square")})
     return binary(importer, "mul", result, count / (count - correction)) if correction else result
 

@@ -171,6 +171,10 @@ def test_extremes_of_features():
     check(One(lambda x: x.max(2)[0]), (3, 7))
 
 
+def test_extremes_of_large_pictures():
+    check(One(lambda x: x.amax((2, 3))), (1, 300, 310), batches=(1,))
+
+
 STATISTICS = {
     "variance": lambda x: x.var(1, keepdim=True) + x,
     "variance of the pixels": lambda x: x.var((2, 3)),

@@ -67,6 +67,7 @@ ARGUMENTS = {
     "every other channel changed": (every_other, "concatenate instead"),
     "norm of another order": (lambda x: x.norm(p=3, dim=1), "only norms of order 1 and 2"),
     "variance of one value": (lambda x: x[:, :1].var(1), "has no value"),
+    "variance over samples": (lambda x: x / x.var(0, keepdim=True), "keep samples independent"),
     "variance of everything": (lambda x: x / x.var(), "give the axes"),
     "maximum with a constant": (lambda x: torch.maximum(x, torch.ones(5)), "use clamp for a number"),
     "constant in a concatenation": (
