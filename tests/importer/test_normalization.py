@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -60,16 +58,17 @@ def test_layer_norm_over_several_axes(affine, axes):
     check(norm, (4, 5, 6))
 
 
-@pytest.mark.parametrize("shape", [(6,), (6, 7), (6, 7, 5), (6, 1, 1)])
-@pytest.mark.parametrize("groups", [1, 2, 6])
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [((6,), 1), ((6,), 2), ((6, 7), 2), ((6, 7, 5), 1), ((6, 7, 5), 2), ((6, 7, 5), 6), ((6, 1, 1), 2)],
+)
 @pytest.mark.parametrize("affine", [True, False])
 def test_group_norm(shape, groups, affine):
     norm = nn.GroupNorm(groups, 6, eps=1e-3, affine=affine)
     if affine:
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
-    if math.prod(shape) > groups:  # a group of one value has no variance
-        check(norm, shape)
+    check(norm, shape)
 
 
 @pytest.mark.parametrize("settings", [{}, {"affine": True}, {"track_running_stats": True}, {"eps": 0.1}])
