@@ -29,22 +29,22 @@ def _over_axes(importer: Importer, x: Value, dims: Sequence[int], keep: bool) ->
     return Value(name, x.axes if keep else kept_axes(x, torch_axes))
 
 
-def _reduce(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
-    x = a["self"]
-    dims = reduced_axes(a)
+def _extreme(importer: Importer, x: Value, dims: Sequence[int], keep: bool, least: bool) -> Value:
+    """The least values are the greatest of the negated ones, negated."""
     if not least:
-        return _over_axes(importer, x, dims, bool(a["keepdim"]))
-    return activate(importer, _over_axes(importer, activate(importer, x, "neg"), dims, bool(a["keepdim"])), "neg")
+        return _over_axes(importer, x, dims, keep)
+    return activate(importer, _over_axes(importer, activate(importer, x, "neg"), dims, keep), "neg")
+
+
+def _reduce(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
+    return _extreme(importer, a["self"], reduced_axes(a), bool(a["keepdim"]), least)
 
 
 def _of_two(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
     values = [a["self"], a["other"]]
     if not all(isinstance(v, Value) for v in values) or importer.shape(values[0]) != importer.shape(values[1]):
         raise Unsupported("it compares with a constant or another shape; use clamp for a number, or two equal shapes")
-    if least:
-        values = [activate(importer, v, "neg") for v in values]
-    result = _over_axes(importer, stacked(importer, values, 1), [1], keep=False)
-    return activate(importer, result, "neg") if least else result
+    return _extreme(importer, stacked(importer, values, 1), [1], False, least)
 
 
 def _register(reduction: str, whole: str, elementwise: str, least: bool) -> None:

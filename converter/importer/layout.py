@@ -153,9 +153,9 @@ def slice_scatter(importer: Importer, a: Mapping[str, Any]) -> Value:
     x, source, dim = a["self"], a["src"], a["dim"] % a["self"].rank
     if a["step"] != 1 or not isinstance(source, Value):
         raise Unsupported("it writes constants, or every other element, into a slice; concatenate instead")
-    if dim == 0 and not a["start"] and (a["end"] is None or a["end"] >= 2**31):
-        return source
     if dim == 0:
+        if not a["start"] and (a["end"] is None or a["end"] >= 2**31):
+            return source
         raise Unsupported("it writes into some samples; keep samples independent")
     size = importer.shape(x)[dim]
     start, stop, _ = slice(a["start"], a["end"]).indices(size)

@@ -33,7 +33,7 @@ def _by_statistics(importer: Importer, a: Mapping[str, Any]) -> Value:
     """y = x * scale + shift with scale = weight / sqrt(variance + eps), shift = bias - mean * scale."""
     x = a["input"]
     if not isinstance(x, Value) or x.rank not in (2, 3, 4):
-        raise Unsupported("batch norm needs an input of rank 2, 3 or 4")
+        raise Unsupported("it needs an input of rank 2, 3 or 4")
     mean, variance = (array(parameter(a[key], key)).astype(np.float64) for key in ("running_mean", "running_var"))
     epsilon = a["eps"] if "eps" in a else a["epsilon"]
     scale = 1 / np.sqrt(variance + epsilon)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from numba import njit
 
@@ -48,44 +49,38 @@ def _greatest(x, length):
     return greatest_lane(result)
 
 
-@njit(inline="always")
-def _sum(x, length):
-    """The sum of `length` values: float32 within a span, float64 over the spans."""
-    lanes = lane_count()
-    total = 0.0
-    i = 0
-    while i < length:
-        stop = least(i + SPAN, length)
-        part = splat_f32(0.0)
-        while i + lanes <= stop:
-            part = add(part, load_f32(x, i))
-            i += lanes
-        if i < stop:
-            part = add(part, load_partial_f32(x, i, stop - i))
-            i = stop
-        total += sum_lanes(part)
-    return total
+def _sum_of(accumulate: Any) -> Any:
+    """Sums `length` values by `accumulate(part, values, mean)`: float32 within a span, float64 over the spans."""
+
+    @njit(inline="always")
+    def sum_of(x, length, mean):
+        lanes = lane_count()
+        total = 0.0
+        i = 0
+        while i < length:
+            stop = least(i + SPAN, length)
+            part = splat_f32(0.0)
+            while i + lanes <= stop:
+                part = accumulate(part, load_f32(x, i), mean)
+                i += lanes
+            if i < stop:
+                rest = accumulate(splat_f32(0.0), load_partial_f32(x, i, stop - i), mean)
+                part = add(part, first_lanes(rest, stop - i, 0.0))
+                i = stop
+            total += sum_lanes(part)
+        return total
+
+    return sum_of
 
 
 @njit(inline="always")
-def _sum_of_squares(x, length, mean):
-    """The sum of the squares of `length` values less `mean`, as `_sum`."""
-    lanes = lane_count()
-    total = 0.0
-    i = 0
-    while i < length:
-        stop = least(i + SPAN, length)
-        part = splat_f32(0.0)
-        while i + lanes <= stop:
-            value = subtract(load_f32(x, i), mean)
-            part = fma(value, value, part)
-            i += lanes
-        if i < stop:
-            value = first_lanes(subtract(load_partial_f32(x, i, stop - i), mean), stop - i, 0.0)
-            part = fma(value, value, part)
-            i = stop
-        total += sum_lanes(part)
-    return total
+def _add_square(part, values, mean):
+    centered = subtract(values, mean)
+    return fma(centered, centered, part)
+
+
+_sum = _sum_of(njit(inline="always")(lambda part, values, _: add(part, values)))
+_sum_of_squares = _sum_of(_add_square)
 
 
 def softmax(logarithmic: int) -> Callable[..., None]:
@@ -157,7 +152,7 @@ def layer_norm() -> Callable[..., None]:
         for row in range(begin, end):
             source = x + row * length * 4
             out = y + row * length * 4
-            mean = divide(splat_f32(_sum(source, length)), length)
+            mean = divide(splat_f32(_sum(source, length, splat_f32(0.0))), length)
             variance = divide(splat_f32(_sum_of_squares(source, length, mean)), length)
             factor = divide(1.0, square_root(add(variance, epsilon)))
             left = length % lanes
