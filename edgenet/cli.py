@@ -15,7 +15,7 @@ from edgenet.errors import EdgenetError
 COMMANDS = {
     "convert": "convert a PyTorch checkpoint to an .edgenet file",
     "run": "classify pictures, or run a network on arrays",
-    "profile": "measure each step of a network",
+    "profile": "measure each layer of a network",
     "inspect": "show what a file holds, what it costs, and verify it on this machine",
     "cost": "compute what a layer costs on paper: size, parameters, FLOPs, bytes",
     "bench": "measure latency, or the saving of depthwise-separable convolution",

@@ -236,9 +236,9 @@ class Model:
         }
 
     def plan_info(self) -> dict[str, Any]:
-        """Memory and steps of the plan for the declared input shapes: bytes, and the kernel of each step.
+        """Memory and layers of the plan for the declared input shapes: bytes, and the kernels of each layer.
 
-        A step that runs once for each band of rows appears once, with the number of its `bands`.
+        A layer that is computed by bands of rows appears once, with the number of its `bands`.
         """
         from edgenet.prepare.describe import plan_info
 
@@ -251,7 +251,7 @@ class Model:
             return {memory: self._prepare(shapes, memory).arena_bytes for memory in MEMORY}
 
     def summary(self) -> str:
-        """Steps with their kernels and output shapes, and the memory they take, as text."""
+        """Layers with their output shapes and kernels, and the memory they take, as text."""
         from edgenet.prepare.describe import summary
 
         return summary(self.plan())

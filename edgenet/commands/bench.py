@@ -1,6 +1,6 @@
 """`edgenet bench MODEL`: latency of a file. `edgenet bench separable`: the saving of separable convolution.
 
-`edgenet bench machine`: the limits of the CPU, by which `edgenet profile` judges each step from then on.
+`edgenet bench machine`: the limits of the CPU, by which `edgenet profile` judges each layer from then on.
 """
 
 from __future__ import annotations

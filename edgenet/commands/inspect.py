@@ -1,4 +1,4 @@
-"""`edgenet inspect`: what a file holds, the kernel of each step, its cost, whether this machine computes it right."""
+"""`edgenet inspect`: what a file holds, the kernels of each layer, its cost, whether this machine computes it right."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         emit(arguments, figures, "\n\n".join(blocks))
     for step in figures["plan"]["steps"]:
         if not step["vector"]:
-            text = f"step {step['name']} runs on {step['kernel']}, which is scalar and slow."
+            text = f"layer {step['name']} runs on {step['kernel']}, which is scalar and slow."
             print(f"edgenet: warning: {text}", file=sys.stderr)
     if arguments.verify and not figures["verify"]["passed"]:
         raise EdgenetError("The outputs on this machine differ from those in the file.")

@@ -1,4 +1,4 @@
-"""`edgenet profile`: the measured time of each step."""
+"""`edgenet profile`: the measured time of each layer."""
 
 from __future__ import annotations
 

@@ -1,16 +1,31 @@
-"""A plan as its user sees it: memory and steps."""
+"""A plan as its user sees it: memory and layers."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from edgenet.prepare.plan import Plan
 
 
-def plan_info(plan: Plan) -> dict[str, Any]:
-    """Memory and steps of a plan: bytes, and the kernel of each step.
+def layer_info(plan: Plan, indices: list[int]) -> dict[str, Any]:
+    """What the steps `indices` of a layer are: names, output shape, FLOPs, how many bands of rows they are."""
+    steps = [plan.steps[index] for index in indices]
+    own = [step for step in steps if step.layer[1] >= 0]
+    return {
+        "name": own[-1].node or own[-1].operation,
+        "operation": own[-1].operation,
+        "kernel": " + ".join(dict.fromkeys(step.kernel for step in steps)),
+        "shape": list(plan.tensors[own[-1].output].shape),
+        "bands": max(Counter(step.layer for step in own).values()),
+        "flops": sum(step.flops for step in steps),
+    }
 
-    A step that runs once for each band of rows appears once, with the number of its `bands`.
+
+def plan_info(plan: Plan) -> dict[str, Any]:
+    """Memory and layers of a plan: bytes, and the kernels of each layer.
+
+    A layer that is computed by bands of rows appears once, with the number of its `bands`.
     """
     return {
         "isa": plan.target.name,
@@ -19,27 +34,19 @@ def plan_info(plan: Plan) -> dict[str, Any]:
         "naive_bytes": plan.naive_bytes,
         "weights_bytes": plan.weights_bytes,
         "steps": [
-            {
-                "name": plan.steps[layer[0]].node,
-                "operation": plan.steps[layer[0]].operation,
-                "kernel": plan.steps[layer[0]].kernel,
-                "vector": plan.steps[layer[0]].vector,
-                "shape": list(plan.tensors[plan.steps[layer[0]].output].shape),
-                "bands": len(layer),
-                "flops": sum(plan.steps[index].flops for index in layer),
-            }
+            layer_info(plan, layer) | {"vector": all(plan.steps[index].vector for index in layer)}
             for layer in plan.layers()
         ],
     }
 
 
 def summary(plan: Plan) -> str:
-    """Steps with their kernels and output shapes, and the memory they take, as text."""
+    """Layers with their output shapes and kernels, and the memory they take, as text."""
     info = plan_info(plan)
-    rows = [("step", "kernel", "output", "MFLOP")]
+    rows = [("layer", "output", "MFLOP", "kernel")]
     for step in info["steps"]:
         shape = "x".join(map(str, step["shape"]))
-        rows.append((step["name"] or step["operation"], step["kernel"], shape, f"{step['flops'] / 1e6:.2f}"))
+        rows.append((step["name"], shape, f"{step['flops'] / 1e6:.2f}", step["kernel"]))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.append(

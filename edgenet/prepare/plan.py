@@ -45,7 +45,8 @@ Value = int | float | Operand | Packed | Scratch
 class Step:
     """One kernel call: `units` of work, handed out `grain` at a time, with the values of the kernel's slots by name.
 
-    `layer`: the node's place in the graph and the step's place in the node; bands of one layer share it. `chain`: the
+    `layer`: the node's place in the graph and the step's place in the node, -1 if it moves rows between bands; bands of
+    one layer share it. `chain`: the
     chain and image that the step belongs to if parts of these are shared out to threads; `part`: which of them.
     """
 
@@ -116,8 +117,8 @@ class Plan:
         return found | {PARTS_KERNEL} if any(step.chain for step in self.steps) else found
 
     def layers(self) -> list[list[int]]:
-        """The plan's steps by layer, as indices: one for a layer that is computed at once, else one for each band."""
-        found: dict[tuple[int, int], list[int]] = {}
+        """The indices of each layer's steps: those of its kernels, again for every band of rows."""
+        found: dict[int, list[int]] = {}
         for index, step in enumerate(self.steps):
-            found.setdefault(step.layer, []).append(index)
+            found.setdefault(step.layer[0], []).append(index)
         return list(found.values())
