@@ -74,13 +74,20 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def convolve(call: Call, x: Tensor, bias: Tensor | None) -> Tensor:
-    """Sums of a conv2d over float values `x`, plus `bias`."""
+    """Sums of a conv2d over float values `x`, plus `bias`.
+
+    A 1x1 kernel's stride is a slice: oneDNN's gradient of a strided 1x1 convolution of at most 16 channels, pixels
+    last, writes beyond its memory (oneDNN of torch 2.13, AVX-512).
+    """
     a, weight = call.attributes, channels_first(call.x["weight"].to(x.dtype))
     top, bottom, left, right = a["padding"]
-    x, padding = channels_first(x), [top, left]
-    if (top, left) != (bottom, right):
+    x, padding, stride = channels_first(x), [top, left], a["stride"]
+    pointwise = tuple(weight.shape[2:]) == (1, 1) and list(stride) != [1, 1]
+    if (top, left) != (bottom, right) or (pointwise and (top, left) != (0, 0)):
         x, padding = F.pad(x, (left, right, top, bottom)), [0, 0]
-    y = F.conv2d(x, weight, bias, a["stride"], padding, a["dilation"], a["groups"])
+    if pointwise:
+        x, stride = x[:, :, :: stride[0], :: stride[1]], [1, 1]
+    y = F.conv2d(x, weight, bias, stride, padding, a["dilation"], a["groups"])
     return channels_last(y)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,6 +124,25 @@ def test_float_convolutions(attributes, kh, kw, transposed):
     got, want = compare(graph, arrays)
     assert got.shape == want.shape
     assert np.allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 2, 0]])
+@pytest.mark.parametrize("stride", [[2, 2], [1, 2], [3, 1]])
+def test_strided_pointwise_convolutions_are_strided_before_torch(stride, padding, monkeypatch: pytest.MonkeyPatch):
+    """oneDNN's gradient of such a convolution of few channels destroys memory."""
+    strides = []
+
+    def conv2d(x, weight, bias, stride, *rest):
+        strides.append(list(stride))
+        return torch_conv2d(x, weight, bias, stride, *rest)
+
+    torch_conv2d = F.conv2d
+    monkeypatch.setattr(F, "conv2d", conv2d)
+    arrays = {"x": real(2, 7, 8, 4), "weight": real(16, 1, 1, 4), "bias": real(16)}
+    graph = one_node("conv2d", arrays, {"stride": stride, "padding": padding}, constants=("weight", "bias"))
+    got, want = compare(graph, arrays)
+    assert strides == [[1, 1]]
+    assert np.allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
