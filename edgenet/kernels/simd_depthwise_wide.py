@@ -172,11 +172,12 @@ def depthwise_strided(
         first, columns_in, outside = items(builder, args[2], sig.args[2])
         groups = -(-len(rows) // size)
         totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(size)]
+        following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
         for column in range((count - 1) * step + width):
-            number = builder.add(first, I64(column))
-            places = [builder.add(base, builder.mul(number, along_row)) for base, along_row in rows]
+            places = following
+            following = [builder.add(place, along_row) for place, (_, along_row) in zip(places, rows, strict=True)]
             if clip:
-                exists = builder.icmp_unsigned("<", number, columns_in)
+                exists = builder.icmp_unsigned("<", builder.add(first, I64(column)), columns_in)
                 places = [builder.select(exists, place, outside) for place in places]
             values = [load_vector(builder, place, ir.VectorType(I8, size * lanes)) for place in places]
             values += [values[-1]] * (groups * size - len(values))
