@@ -101,7 +101,7 @@ def tile_of(step: Step, plan: Plan) -> Tile:
     if row.factory == "depthwise_strided_rows":
         return Tile(values[4], values[5], 1)
     if row.factory == "depthwise_general":
-        rows = values[0] if int8 else 1
+        rows = values[0]
     elif row.factory == "depthwise":
         rows = values[4] * values[5] if int8 else values[2] * (2 if _paired(step, plan) else 1)
     else:
@@ -143,10 +143,23 @@ def _matrix(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Bo
     return tiles * (calls * (depth // LANES * turn + depth % LANES * other) + around)
 
 
+def _turns(step: Step, plan: Plan) -> int:
+    """Turns of a depthwise kernel's loop for one tile: kernel rows, or taps (in int8, groups of them)."""
+    height = _number(step, "kernel_height")
+    row = kernel(step.kernel, plan.target)
+    if row.factory != "depthwise_general":
+        return height
+    width = _number(step, "kernel_width")
+    if not step.kernel.startswith("s8"):
+        return height * width
+    _, group, across = row.constants
+    return height * ceil(width / group) if across else ceil(height / group) * width
+
+
 def _depthwise(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board, stored: int) -> float:
     tile = tile_of(step, plan)
     loop, around = _rounds(blocks, tile, _scalings(step), board)
-    turns = _number(step, "kernel_height") if loop else 0
+    turns = _turns(step, plan) if loop else 0
     if _paired(step, plan):
         turns -= _number(step, "stride_y")
     rounds = stored / (tile.rows * tile.vectors * LANES * tile.element)
@@ -173,7 +186,7 @@ def cycles(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Boa
     if row.factory in ("pointwise", "convolution", "image_convolution"):
         return _matrix(plan, step, blocks, board)
     if row.factory.startswith("depthwise"):
-        if "blocks" in step.slots:
+        if row.factory in ("depthwise_wide", "depthwise_strided_rows"):
             stored = stored * _number(step, "blocks") * LANES * 4 // plan.tensors[step.output].shape[-1]
         return _depthwise(plan, step, blocks, board, stored)
     return _moving(plan, step, blocks, board, stored)

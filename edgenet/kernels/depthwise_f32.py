@@ -14,9 +14,9 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import activate
-from edgenet.kernels.simd import add, fma, lane_count, load_f32, load_row_f32, load_tile_f32, repeat, store_tile_f32
+from edgenet.kernels.simd import add, lane_count, load_f32, load_row_f32, load_tile_f32, repeat, store_tile_f32
 from edgenet.kernels.simd_depthwise import convolve_row_f32, convolve_row_partial_f32, convolve_rows_f32
-from edgenet.kernels.simd_masked import load_partial_f32, load_tile_partial, store_tile_partial
+from edgenet.kernels.simd_masked import load_tile_partial, store_tile_partial
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.tuples import (
     each_add,
@@ -274,70 +274,5 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: i
                     single(source, window, target, first)
                 first += count
             unit += 1
-
-    return kernel
-
-
-def depthwise_general() -> Callable[..., None]:
-    """Depthwise convolution of any kernel, stride and dilation, one output at a time, masked. Unit: one output row."""
-
-    def kernel(
-        begin: int,
-        end: int,
-        thread: int,
-        x: int,
-        image_stride: int,
-        row_stride: int,
-        pixel_stride: int,
-        height: int,
-        width: int,
-        kernel_height: int,
-        kernel_width: int,
-        stride_y: int,
-        stride_x: int,
-        dilation_y: int,
-        dilation_x: int,
-        top: int,
-        left: int,
-        out_height: int,
-        out_width: int,
-        y: int,
-        y_stride: int,
-        residual: int,
-        residual_stride: int,
-        weights: int,
-        channels: int,
-        low: float,
-        high: float,
-        activation: int,
-    ):
-        lanes = lane_count()
-        blocks = (channels + lanes - 1) // lanes
-        for unit in range(begin, end):
-            image = x + (unit // out_height) * image_stride
-            start_y = (unit % out_height) * stride_y - top
-            for out_x in range(out_width):
-                start_x = out_x * stride_x - left
-                pixel = unit * out_width + out_x
-                for block in range(blocks):
-                    channel = block * lanes
-                    count = channels - channel
-                    w = weights + block * (kernel_height * kernel_width + 1) * lanes * 4
-                    total = load_f32(w, 0)
-                    for tap_y in range(kernel_height):
-                        in_y = start_y + tap_y * dilation_y
-                        if 0 <= in_y < height:
-                            for tap_x in range(kernel_width):
-                                in_x = start_x + tap_x * dilation_x
-                                if 0 <= in_x < width:
-                                    place = image + in_y * row_stride + in_x * pixel_stride
-                                    value = load_partial_f32(place, channel, count)
-                                    total = fma(value, load_f32(w, (1 + tap_y * kernel_width + tap_x) * lanes), total)
-                    result = as_tile(repeat(total, 1))
-                    places = sequence(y + pixel * y_stride, 0, 1)
-                    if residual != 0:
-                        before = sequence(residual + pixel * residual_stride, 0, 1)
-                        result = add(result, load_tile_partial(before, channel, count, result))
-                    store_tile_partial(activate(result, low, high, activation), places, channel, count)
 
     return kernel

@@ -15,13 +15,12 @@ from numba import njit
 
 from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
-from edgenet.kernels.simd_depthwise_int8 import depthwise_dot, interleave_rows, part, places_dot
+from edgenet.kernels.simd_depthwise_int8 import depthwise_dot, interleave_rows, part
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.tuples import (
     each_add,
     each_choose,
-    each_minimum,
     each_multiply,
     each_within,
     greatest,
@@ -30,7 +29,7 @@ from edgenet.kernels.tuples import (
 )
 
 
-def _interleaver(rows: int, group: int) -> Any:
+def interleaver(rows: int, group: int) -> Any:
     """Interleaves input rows start_y, start_y + step_y, ... of the padded columns 0 .. columns - 1 into `own`."""
 
     @njit(inline="always")
@@ -86,7 +85,7 @@ def depthwise(
     Unit: `band` (1 or 2) output rows, all channels.
     """
     groups = -(-((band - 1) * step_y + height) // group)
-    interleave = _interleaver(groups * group, group)
+    interleave = interleaver(groups * group, group)
     constants = (height, width, step_y, step_x, band)
     wide = _band_tile(*constants, columns, group)
     narrow = _band_tile(*constants, columns - 1, group)
@@ -164,89 +163,5 @@ def depthwise(
                         single(own, column_bytes, target, output, place, first, valid)
                         done = 1
                     first += done
-
-    return kernel
-
-
-def depthwise_general(columns: int, group: int) -> Callable[..., None]:
-    """Depthwise convolution of any kernel, stride and dilation. Unit: one output row, all channels."""
-    interleave = _interleaver(group, group)
-
-    def kernel(
-        begin: int,
-        end: int,
-        thread: int,
-        x: int,
-        image_stride: int,
-        row_stride: int,
-        pixel_stride: int,
-        outside: int,
-        height: int,
-        width: int,
-        kernel_height: int,
-        kernel_width: int,
-        stride_y: int,
-        stride_x: int,
-        dilation_y: int,
-        dilation_x: int,
-        top: int,
-        left: int,
-        out_height: int,
-        out_width: int,
-        y: int,
-        y_stride: int,
-        residual: int,
-        weights: int,
-        packed_bytes: int,
-        scratch: int,
-        scratch_bytes: int,
-        in_columns: int,
-        channels: int,
-        plain: int,
-        smallest: int,
-        largest: int,
-        low: float,
-        high: float,
-        zero: int,
-        residual_zero: int,
-        residual_multiplier: float,
-        output_multiplier: float,
-        activation: int,
-        as_float: int,
-    ):
-        lanes = lane_count()
-        vector = lanes * 4
-        groups = (kernel_height + group - 1) // group
-        column_bytes = groups * vector
-        settings = (
-            y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
-        )  # fmt: skip
-        output = (plain, (zero, smallest, largest), settings)
-        own = scratch + thread * scratch_bytes
-        for unit in range(begin, end):
-            start_y = (unit % out_height) * stride_y - top
-            source = x + (unit // out_height) * image_stride
-            out_row = y + unit * out_width * y_stride
-            for channel in range(0, channels, lanes):
-                image = (source + channel, row_stride, pixel_stride, outside, height, width)
-                for g in range(groups):
-                    from_y = start_y + g * group * dilation_y
-                    interleave(image, own + g * vector, column_bytes, from_y, dilation_y, left, in_columns)
-                w = weights + (channel // lanes) * packed_bytes
-                count = channels - channel
-                place = (w, channel, count < lanes, count)
-                multiplier = load_row_f32(w, lanes, 1)
-                for first in range(0, out_width, columns):
-                    pixels = each_minimum(sequence(first, 1, columns), out_width - 1)
-                    places = each_add(each_multiply(pixels, stride_x * column_bytes), own)
-                    sums = repeat(load_row_i32(w, 0, 1)[0], columns)
-                    tap = w + 8 * lanes
-                    for g in range(groups):
-                        for k in range(kernel_width):
-                            at = each_add(places, g * vector + k * dilation_x * column_bytes)
-                            sums = places_dot(sums, at, tap)
-                            tap += vector
-                    out = each_add(each_multiply(pixels, y_stride), out_row)
-                    finish(as_tile(sums), multiplier, out, place, output)
 
     return kernel

@@ -26,6 +26,10 @@ def window_tile(target: InstructionSet) -> tuple[int, int]:
     return _SMALL_FILE if target.registers == 16 else _WINDOW_TILES[target.lanes]
 
 
+GENERAL_COLUMNS = 8
+"""Output columns of a tile of the depthwise kernel of any size."""
+
+
 PAIRED_ROWS = ((3, 1),)
 """Kernel widths and strides of the depthwise kernels that can compute two rows at a time."""
 
@@ -45,7 +49,8 @@ def rows(target: InstructionSet) -> list[Kernel]:
         Kernel("f32_winograd_output", "winograd_f32", "transform_output", (), "conv2d"),
         Kernel("f32_pad_image", "pad_image", "pad_image", (0,), "conv2d"),
         Kernel("f32_zero_stuff", "zero_stuff", "zero_stuff", (), "conv_transpose2d"),
-        Kernel("f32_dw_any", "depthwise_f32", "depthwise_general", (), "conv2d"),
+        Kernel("f32_dw_any", "depthwise_general_f32", "depthwise_general", (GENERAL_COLUMNS, 0), "conv2d"),
+        Kernel("f32_dw_any_partial", "depthwise_general_f32", "depthwise_general", (GENERAL_COLUMNS, 1), "conv2d"),
     ]
     for planes in (1, 2, 3, 4):
         found.append(Kernel(f"f32_pad_planes{planes}", "pad_image", "pad_image", (planes,), "conv2d"))

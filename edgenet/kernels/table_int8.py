@@ -67,7 +67,8 @@ def rows(target: InstructionSet) -> list[Kernel]:
     found = [
         Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", matrix, "conv2d", "int8"),
         Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", matrix, "conv2d", "int8"),
-        Kernel("s8_dw_any", "depthwise_int8", "depthwise_general", (4, group), "conv2d", "int8"),
+        Kernel("s8_dw_any", "depthwise_general_int8", "depthwise_general", (8, group, 0), "conv2d", "int8"),
+        Kernel("s8_dw_any_across", "depthwise_general_int8", "depthwise_general", (8, group, 1), "conv2d", "int8"),
     ]
     if group == 2:  # where products take int16, sums of weights and of pixels are exact operands, too
         strassen = (height, second, vectors)

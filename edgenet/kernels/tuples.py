@@ -79,6 +79,20 @@ def sequence(typingctx: Any, first: Any, step: Any, count: Any) -> Any:
     return types.UniTuple(types.int64, times)(types.int64, types.int64, count), codegen
 
 
+@intrinsic
+def opaque(typingctx: Any, value: Any) -> Any:
+    """The same integer, about which LLVM knows nothing.
+
+    Addresses computed from it stay sums, where LLVM would make each a variable of the loop, in more registers than
+    there are.
+    """
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", args, False)
+
+    return types.int64(types.int64), codegen
+
+
 def _scalar(name: str, comparison: str) -> Any:
     def choose(typingctx: Any, a: Any, b: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:

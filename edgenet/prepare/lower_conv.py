@@ -87,12 +87,12 @@ _PAIRED_BYTES = 48 << 10
 """Input of an output row from which on rows are computed in pairs: the first-level cache does not keep it."""
 
 
-def pack_depthwise(weight: np.ndarray, bias: np.ndarray, lanes: int, shifted: bool) -> np.ndarray:
-    """Weights [C, KH, KW, 1] and bias [C] as [block][bias, taps][lanes]; `shifted`: the last block ends with C."""
+def pack_depthwise(weight: np.ndarray, bias: np.ndarray, lanes: int) -> np.ndarray:
+    """Weights [C, KH, KW, 1] and bias [C] as [block][bias, taps][lanes]; the last of several blocks ends with C."""
     channels = weight.shape[0]
     rows = np.concatenate([bias[None], weight.reshape(channels, -1).T])
-    if channels < lanes or not shifted:
-        rows = np.pad(rows, ((0, 0), (0, -channels % lanes)))
+    if channels < lanes:
+        rows = np.pad(rows, ((0, 0), (0, lanes - channels)))
     starts = [min(i * lanes, rows.shape[1] - lanes) for i in range(-(-rows.shape[1] // lanes))]
     return np.stack([rows[:, start : start + lanes] for start in starts]).astype(np.float32)
 
@@ -104,37 +104,37 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     simple = (kernel_width, stride_x) in DEPTHWISE_KERNELS and (dilation_y, dilation_x) == (1, 1)
 
     def make() -> np.ndarray:
-        return pack_depthwise(
-            lowering.float_constant(node.inputs["weight"]), bias_of(node, lowering, channels), lanes, simple
-        )
+        return pack_depthwise(lowering.float_constant(node.inputs["weight"]), bias_of(node, lowering, channels), lanes)
 
     slots = _geometry(node, lowering) | _common(node, lowering, channels)
     slots |= {
-        "weights": lowering.packed(("depthwise", node.inputs["weight"], node.inputs.get("bias"), lanes, simple), make),
+        "weights": lowering.packed(("depthwise", node.inputs["weight"], node.inputs.get("bias"), lanes), make),
         "channels": channels,
+        "zeros": _zeros(lowering, channels),
         "kernel_height": kernel_height,
         "stride_y": stride_y,
     }
     batch, out_height, out_width, _ = lowering.shape(node.output)
-    grain = max(1, 1_500 // max(1, out_width * channels * kernel_height * kernel_width // lanes))
-    units = batch * out_height
-    grain = max(1, min(grain, -(-units // (2 * lowering.threads))))
+    blocks, units = -(-channels // lanes), batch * out_height
+    work, partial = out_width * blocks * kernel_height * kernel_width, "_partial" if channels < lanes else ""
+    if not simple:
+        units, work = units * blocks, work // blocks
+    grain = max(1, min(1_500 // max(1, work), -(-units // (2 * lowering.threads))))
     if simple:
         row_bytes = lowering.shape(node.inputs["x"])[2] * channels * 4
         paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _PAIRED_BYTES
         slots["paired"] = int(paired)
         grain += grain % 2 if paired else 0
-        partial = "_partial" if channels < lanes else ""
-        slots["zeros"] = _zeros(lowering, channels)
         lowering.step(f"f32_dw{kernel_width}s{stride_x}_{DEPTHWISE_COLUMNS}{partial}", units, grain, **slots)
     else:
         slots |= {
+            "blocks": blocks,
             "kernel_width": kernel_width,
             "stride_x": stride_x,
             "dilation_y": dilation_y,
             "dilation_x": dilation_x,
         }
-        lowering.step("f32_dw_any", units, grain, **slots)
+        lowering.step(f"f32_dw_any{partial}", units, grain, **slots)
 
 
 def _zeros(lowering: Lowering, count: int) -> Value:

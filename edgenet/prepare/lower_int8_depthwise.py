@@ -160,15 +160,23 @@ def _lanes(node: Node, lowering: Lowering, first: int) -> None:
     fast = (height, width, stride_y, stride_x) in DEPTHWISE_BANDS and (dilation_y, dilation_x) == (1, 1)
     band = DEPTHWISE_BANDS[height, width, stride_y, stride_x] if fast else 1
 
+    across = not fast and height * -(-width // group) < width * -(-height // group)
+
     def make() -> np.ndarray:
-        return pack_depthwise(*_constants(node, lowering, first, channels), lowering.target, band, stride_y)
+        taps, bias, multiplier = _constants(node, lowering, first, channels)
+        return pack_depthwise(
+            taps.swapaxes(1, 2) if across else taps, bias, multiplier, lowering.target, band, stride_y
+        )
 
     packed = lowering.packed(("s8_depthwise", node.name, weight, lanes, group, band, first), make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
-    columns = (out_width - 1) * stride_x + (width - 1) * dilation_x + 1
-    groups = -(-((band - 1) * stride_y + height) // group)
+    blocks = -(-(channels - first) // lanes)
+    reach, planes = width - 1, -(-((band - 1) * stride_y + height) // group)
+    if across:
+        reach, planes = group * ((width - 1) // group), height
+    columns = (out_width - 1) * stride_x + reach * dilation_x + 1
     slots = geometry(node, lowering)
-    scratch = -(-columns * groups * lanes * 4 // 64) * 64
+    scratch = -(-columns * planes * lanes * 4 // 64) * 64
     slots |= {
         "outside": zero_points(lowering, node.inputs["x"], lanes),
         "weights": packed,
@@ -180,12 +188,13 @@ def _lanes(node: Node, lowering: Lowering, first: int) -> None:
     }
     if first:
         slots |= {"x": lowering.read(node.inputs["x"], first), "y": lowering.write(node.output, first)}
-    name = "s8_dw_any"
+    units, work = batch * -(-out_height // band), band * out_width * height * width
     if fast:
-        name = f"s8_dw{height}x{width}s{stride_y}"
+        name, work = f"s8_dw{height}x{width}s{stride_y}", work * blocks
         for known in ("kernel_height", "kernel_width", "stride_y", "stride_x", "dilation_y", "dilation_x"):
             del slots[known]
-    units = batch * -(-out_height // band)
-    work = band * out_width * height * width * -(-(channels - first) // lanes)
+    else:
+        name, units = "s8_dw_any_across" if across else "s8_dw_any", units * blocks
+        slots["blocks"] = blocks
     grain = max(1, min(1_500 // max(1, work), -(-units // (4 * lowering.threads))))
     lowering.step(name, units, grain, **slots)

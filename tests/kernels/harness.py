@@ -19,6 +19,18 @@ TARGETS = [host()] if "EDGENET_ISA" in os.environ else available()
 """What the tests run on: every instruction set of this machine, or the one that EDGENET_ISA names."""
 executed: set[tuple[str, str]] = set()
 """Instruction set and name of every kernel that `execute` has run, for comparison with the oracle."""
+UNUSUAL_DEPTHWISE = [
+    ((1, 13), (1, 1), (1, 1), [0, 0, 6, 6], (1, 29)),
+    ((1, 33), (1, 1), (1, 1), [0, 0, 16, 16], (2, 11)),
+    ((1, 11), (1, 2), (1, 3), [0, 0, 15, 15], (1, 40)),
+    ((13, 1), (1, 1), (1, 1), [6, 6, 0, 0], (9, 13)),
+    ((4, 9), (2, 1), (1, 2), [2, 1, 9, 7], (7, 18)),
+    ((9, 10), (1, 1), (1, 1), [4, 4, 4, 5], (5, 4)),
+    ((2, 2), (3, 3), (1, 1), [0, 0, 0, 0], (8, 20)),
+    ((3, 3), (1, 1), (12, 12), [12, 12, 12, 12], (10, 25)),
+    ((1, 10), (1, 4), (1, 1), [0, 0, 30, 0], (3, 5)),
+]
+"""Kernel, stride, dilation, padding and image of depthwise layers that have no kernel of their own."""
 
 
 def execute(

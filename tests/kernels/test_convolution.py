@@ -6,7 +6,7 @@ import pytest
 from edgenet.dtypes import BATCH
 from edgenet.graph import Graph, Node, Tensor
 from edgenet.ops import infer_shapes
-from tests.kernels.harness import TARGETS, check
+from tests.kernels.harness import TARGETS, UNUSUAL_DEPTHWISE, check
 from tests.ops.builder import one_node
 
 CLAMP = {"kind": "clamp", "min": 0.0, "max": 6.0}
@@ -67,6 +67,17 @@ def test_depthwise_general(target, kernel, stride, dilation):
         padding=[1, 0, 2, 1],
         residual=True,
     )
+
+
+@each_target
+@pytest.mark.parametrize("channels", [3, 21, 48])
+@pytest.mark.parametrize(("kernel", "stride", "dilation", "padding", "size"), UNUSUAL_DEPTHWISE)
+def test_depthwise_of_any_size(target, kernel, stride, dilation, padding, size, channels):
+    plan = convolve(
+        target, (2, *size, channels), (channels, *kernel, 1), groups=channels, stride=list(stride), threads=2,
+        dilation=list(dilation), padding=padding, residual=channels == 21,
+    )  # fmt: skip
+    assert plan.steps[0].kernel.startswith("f32_dw_any")
 
 
 @each_target

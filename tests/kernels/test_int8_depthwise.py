@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.kernels.harness import UNUSUAL_DEPTHWISE
 from tests.kernels.int8_layers import HARDSWISH, each_target, run
 
 
@@ -36,6 +37,19 @@ def test_general(target, kernel, stride, dilation):
         target, (2, 9, 11, 21), (21, *kernel, 1), "conv2d", groups=21, stride=list(stride), dilation=list(dilation),
         padding=[1, 0, 2, 1], residual=True, **HARDSWISH,
     )  # fmt: skip
+
+
+@each_target
+@pytest.mark.parametrize("channels", [3, 21, 48])
+@pytest.mark.parametrize(("kernel", "stride", "dilation", "padding", "size"), UNUSUAL_DEPTHWISE)
+def test_any_size(target, kernel, stride, dilation, padding, size, channels):
+    """Groups are of kernel columns where that takes fewer products."""
+    plan = run(
+        target, (2, *size, channels), (channels, *kernel, 1), "conv2d", x_zero=-40, groups=channels,
+        stride=list(stride), threads=2, dilation=list(dilation), padding=padding, residual=channels == 21,
+    )  # fmt: skip
+    across = kernel in ((1, 13), (1, 33), (1, 11), (9, 10), (1, 10))
+    assert plan.steps[0].kernel == ("s8_dw_any_across" if across else "s8_dw_any")
 
 
 @each_target
