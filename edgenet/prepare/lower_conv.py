@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_float import DEPTHWISE_COLUMNS, DEPTHWISE_KERNELS, gemm_tile, window_tile
+from edgenet.kernels.table_float import (
+    DEPTHWISE_COLUMNS,
+    DEPTHWISE_KERNELS,
+    GENERAL_COLUMNS,
+    gemm_tile,
+    window_tile,
+)
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
 from edgenet.prepare.lower_winograd import suits_winograd, winograd
@@ -83,6 +89,9 @@ def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
     }
 
 
+_SHARED_PRODUCTS = 25_000
+"""Vector products of an output row from which on threads without a row of their own share its blocks of channels: that
+takes the kernel of any size, as those of one size share out rows."""
 _PAIRED_BYTES = 48 << 10
 """Input of an output row from which on rows are computed in pairs: the first-level cache does not keep it."""
 
@@ -101,7 +110,12 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     channels, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
     (stride_y, stride_x), (dilation_y, dilation_x) = node.attributes["stride"], node.attributes["dilation"]
     lanes = lowering.target.lanes
+    batch, out_height, out_width, _ = lowering.shape(node.output)
+    blocks, units = -(-channels // lanes), batch * out_height
     simple = (kernel_width, stride_x) in DEPTHWISE_KERNELS and (dilation_y, dilation_x) == (1, 1)
+    work = out_width * blocks * kernel_height * kernel_width
+    if units < lowering.threads and out_width >= GENERAL_COLUMNS and work >= _SHARED_PRODUCTS:
+        simple = False
 
     def make() -> np.ndarray:
         return pack_depthwise(lowering.float_constant(node.inputs["weight"]), bias_of(node, lowering, channels), lanes)
@@ -114,9 +128,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         "kernel_height": kernel_height,
         "stride_y": stride_y,
     }
-    batch, out_height, out_width, _ = lowering.shape(node.output)
-    blocks, units = -(-channels // lanes), batch * out_height
-    work, partial = out_width * blocks * kernel_height * kernel_width, "_partial" if channels < lanes else ""
+    partial = "_partial" if channels < lanes else ""
     if not simple:
         units, work = units * blocks, work // blocks
     grain = max(1, min(1_500 // max(1, work), -(-units // (2 * lowering.threads))))
