@@ -13,6 +13,7 @@ from edgenet.kernels.table_float import (
     window_tile,
 )
 from edgenet.prepare import lower_int8
+from edgenet.prepare.groups import merge_filters, merged_groups
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
 from edgenet.prepare.lower_winograd import suits_winograd, winograd
 from edgenet.prepare.lowering import Lowering, lowers
@@ -156,14 +157,16 @@ def _zeros(lowering: Lowering, count: int) -> Value:
 def _convolution(node: Node, lowering: Lowering) -> None:
     weight, a = node.inputs["weight"], node.attributes
     channels, kernel_height, kernel_width, depth = lowering.shape(weight)
-    groups = a["groups"]
-    group_channels = channels // groups
     height, vectors = gemm_tile(lowering.target)
     lanes = lowering.target.lanes
     width = vectors * lanes
+    merged = merged_groups(a["groups"], channels // a["groups"], lanes)
+    groups, depth = a["groups"] // merged, depth * merged
+    group_channels = channels // groups
 
     def make() -> np.ndarray:
-        matrix = lowering.float_constant(weight).reshape(groups, group_channels, -1)
+        filters = lowering.float_constant(weight).reshape(channels, kernel_height * kernel_width, -1)
+        matrix = merge_filters(filters, a["groups"], merged).reshape(groups, group_channels, -1)
         bias = bias_of(node, lowering, channels).reshape(groups, group_channels)
         return np.stack([pack_panels(matrix[g], bias[g], width, lanes) for g in range(groups)])
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import gemm_tile, group_depth
+from edgenet.prepare.groups import merge_filters, merged_groups
 from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots
 from edgenet.prepare.lowering import Lowering
 from edgenet.prepare.partition import partition
@@ -100,8 +101,10 @@ def window_product(node: Node, lowering: Lowering) -> None:
     """Steps of a convolution of any kernel, stride, padding, dilation and groups."""
     weight, conv_groups = node.inputs["weight"], node.attributes["groups"]
     channels, kernel_height, kernel_width, depth = lowering.shape(weight)
-    group_channels = channels // conv_groups
     lanes, group = lowering.target.lanes, group_depth(lowering.target)
+    merged = merged_groups(conv_groups, channels // conv_groups, lanes)
+    conv_groups, depth = conv_groups // merged, depth * merged
+    group_channels = channels // conv_groups
     height, second, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
     image = depth <= IMAGE_CHANNELS and conv_groups == 1 and kernel_width > 1 and node.attributes["dilation"][1] == 1
@@ -110,7 +113,8 @@ def window_product(node: Node, lowering: Lowering) -> None:
     groups = -(-tap_depth // group)
 
     def make() -> np.ndarray:
-        filters = lowering.constant(weight).reshape(channels, taps, tap_depth)
+        filters = lowering.constant(weight).reshape(channels, kernel_height * kernel_width, -1)
+        filters = merge_filters(filters, node.attributes["groups"], merged).reshape(channels, taps, tap_depth)
         full = np.zeros((channels, taps, groups * group), np.int8)
         full[:, :, :tap_depth] = filters
         matrix = full.reshape(conv_groups, group_channels, -1)

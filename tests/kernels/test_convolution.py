@@ -105,7 +105,9 @@ def test_standard(target, filters, kernel, stride, pad, depth):
 
 
 @each_target
-@pytest.mark.parametrize(("groups", "depth", "per_group"), [(2, 3, 5), (3, 8, 17), (4, 1, 3), (5, 2, 1)])
+@pytest.mark.parametrize(
+    ("groups", "depth", "per_group"), [(2, 3, 5), (3, 8, 17), (4, 1, 3), (5, 2, 1), (12, 2, 2), (6, 4, 3)]
+)
 def test_grouped(target, groups, depth, per_group):
     convolve(
         target,

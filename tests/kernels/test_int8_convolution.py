@@ -17,7 +17,9 @@ def test_standard(target, filters, kernel, stride, pad, depth):
 
 
 @each_target
-@pytest.mark.parametrize(("groups", "depth", "per_group"), [(2, 3, 5), (3, 8, 17), (4, 1, 3), (5, 2, 1), (2, 16, 40)])
+@pytest.mark.parametrize(
+    ("groups", "depth", "per_group"), [(2, 3, 5), (3, 8, 17), (4, 1, 3), (5, 2, 1), (2, 16, 40), (12, 2, 2), (6, 4, 3)]
+)
 def test_grouped(target, groups, depth, per_group):
     run(
         target, (1, 7, 8, groups * depth), (groups * per_group, 3, 3, depth), "conv2d", groups=groups, dilation=[2, 1],
@@ -59,3 +61,9 @@ def test_tiles_that_cross_lines_and_images(target, width, kernel, stride, pad):
             target, (5, high, across, 4), (3, kernel, kernel, 4), "conv2d", x_zero=3, stride=[stride, stride],
             padding=[pad] * 4,
         )  # fmt: skip
+
+
+@each_target
+def test_groups_of_a_picture(target):
+    """Merged into one group of few channels, they are read as a picture is: whole kernel rows of a padded copy."""
+    run(target, (1, 9, 10, 4), (4, 3, 3, 2), "conv2d", groups=2, padding=[1] * 4, x_zero=-30)
