@@ -24,16 +24,15 @@ from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 from edgenet.kernels.table_memory import ACTIVATIONS
 from edgenet.kernels.tuples import least
 from edgenet.kernels.vector_math import (
-    complementary_error_function,
     exponential,
     exponential_minus_one,
+    gelu,
     hyperbolic_tangent,
     mish_factor,
     sigmoid,
     softplus,
 )
 
-_GELU_SCALE = -0.7071067811865476
 _GELU_TANH, _GELU_CUBE = 1.5957691216057308, 0.044715
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -45,7 +44,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "silu": lambda x, a, b: multiply(x, sigmoid(x)),
     "hardsigmoid": lambda x, a, b: divide(clamp(add(x, 3.0), 0.0, 6.0), 6.0),
     "hardswish": lambda x, a, b: divide(multiply(x, clamp(add(x, 3.0), 0.0, 6.0)), 6.0),
-    "gelu": lambda x, a, b: multiply(multiply(x, 0.5), complementary_error_function(multiply(x, _GELU_SCALE))),
+    "gelu": lambda x, a, b: gelu(x),
     "gelu_tanh": lambda x, a, b: multiply(
         x, sigmoid(multiply(multiply(x, fma(multiply(x, x), _GELU_CUBE, 1.0)), _GELU_TANH))
     ),
