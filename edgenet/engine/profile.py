@@ -38,7 +38,7 @@ class Profile:
         return json.dumps({"isa": self.isa, "threads": self.threads, "total_ms": self.total_ms, "steps": self.rows})
 
     def __str__(self) -> str:
-        width = max(len("layer"), *(len(row["name"]) for row in self.rows))
+        width = max(len(name) for name in ("layer", *(row["name"] for row in self.rows)))
         lines = [f"{'ms':>8} {'share':>6} {'GFLOP/s':>8} {'limit':>6}  {'output':16} {'layer':{width}} kernel"]
         for row in self.rows:
             shape = "x".join(map(str, row["shape"]))
