@@ -38,27 +38,28 @@ def _column_interleaver(group: int) -> Any:
     """Interleaves the columns c, c + dilation, ... of input row in_y, for each padded column c of 0..columns-1."""
 
     @njit(inline="always")
+    def edges(own, numbers, offsets, pixel_stride, outside, limit, begin, end):
+        """Columns begin..end-1, of which some of the group lie outside."""
+        for column in range(begin, end):
+            inside = each_within(each_add(numbers, opaque(column)), limit)
+            places = each_choose(inside, each_add(offsets, opaque(column * pixel_stride)), repeat(outside, group))
+            interleave_rows(places, own + column * lane_count() * 4, group)
+
+    @njit(inline="always")
     def interleave(image, own, in_y, dilation, left, columns):
         x, row_stride, pixel_stride, outside, height, width = image
         vector = lane_count() * 4
         numbers = sequence(-left, dilation, group)
         offsets = each_add(each_multiply(numbers, pixel_stride), x + in_y * row_stride)
-        border = repeat(outside, group)
         first = last = limit = 0
         if 0 <= in_y < height:
             limit = width
             first = greatest(0, least(left, columns))
             last = greatest(first, least(columns, width + left - (group - 1) * dilation))
-        for column in range(first):
-            inside = each_within(each_add(numbers, opaque(column)), limit)
-            places = each_choose(inside, each_add(offsets, opaque(column * pixel_stride)), border)
-            interleave_rows(places, own + column * vector, group)
+        edges(own, numbers, offsets, pixel_stride, outside, limit, 0, first)
+        edges(own, numbers, offsets, pixel_stride, outside, limit, last, columns)
         for column in range(first, last):
             interleave_rows(each_add(offsets, opaque(column * pixel_stride)), own + column * vector, group)
-        for column in range(last, columns):
-            inside = each_within(each_add(numbers, opaque(column)), limit)
-            places = each_choose(inside, each_add(offsets, opaque(column * pixel_stride)), border)
-            interleave_rows(places, own + column * vector, group)
 
     return interleave
 

@@ -27,7 +27,7 @@ def window_tile(target: InstructionSet) -> tuple[int, int]:
 
 
 GENERAL_COLUMNS = 8
-"""Output columns of a tile of the depthwise kernel of any size."""
+"""Output columns of a tile of the depthwise kernels of any size."""
 
 
 PAIRED_ROWS = ((3, 1),)

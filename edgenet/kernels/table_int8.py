@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table import Kernel
+from edgenet.kernels.table_float import GENERAL_COLUMNS
 
 _GROUPS = {"vnni512": 4, "vnni": 4, "sdot": 4, "madd16": 2, "generic": 2, "smull": 4}
 _TILES = {"avx512": (14, 7, 2), "avx512_vnni": (14, 7, 2), "neon": (8, 4, 2), "neon_dotprod": (8, 4, 2)}
@@ -67,8 +68,17 @@ def rows(target: InstructionSet) -> list[Kernel]:
     found = [
         Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", matrix, "conv2d", "int8"),
         Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", matrix, "conv2d", "int8"),
-        Kernel("s8_dw_any", "depthwise_general_int8", "depthwise_general", (8, group, 0), "conv2d", "int8"),
-        Kernel("s8_dw_any_across", "depthwise_general_int8", "depthwise_general", (8, group, 1), "conv2d", "int8"),
+        Kernel(
+            "s8_dw_any", "depthwise_general_int8", "depthwise_general", (GENERAL_COLUMNS, group, 0), "conv2d", "int8"
+        ),
+        Kernel(
+            "s8_dw_any_across",
+            "depthwise_general_int8",
+            "depthwise_general",
+            (GENERAL_COLUMNS, group, 1),
+            "conv2d",
+            "int8",
+        ),
     ]
     if group == 2:  # where products take int16, sums of weights and of pixels are exact operands, too
         strassen = (height, second, vectors)

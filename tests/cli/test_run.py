@@ -49,7 +49,7 @@ def test_arrays_in_and_out(command: Callable, models: dict[str, Path], tmp_path:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_profile_has_a_row_for_every_step(command: Callable, models: dict[str, Path], precision: str) -> None:
+def test_profile_has_a_row_for_every_layer(command: Callable, models: dict[str, Path], precision: str) -> None:
     found = command("profile", models[precision], "--repeats", 2, "--batch", 2, "--threads", 1, "--json").json
     steps = edgenet.load(models[precision], threads=1).plan_info()["steps"]
     assert [row["kernel"] for row in found["steps"]] == [step["kernel"] for step in steps]

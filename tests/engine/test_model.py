@@ -84,7 +84,7 @@ def test_pickles_by_file(tmp_path):
     np.testing.assert_array_equal(pickle.loads(data).run(sample()), model.run(sample()))
 
 
-def test_profile_and_summary_name_every_step():
+def test_profile_and_summary_name_every_layer():
     model = edgenet.load(GRAPH, 2)
     profile = model.profile(sample())
     assert [row["name"] for row in profile.rows] == [node.name for node in GRAPH.nodes]
