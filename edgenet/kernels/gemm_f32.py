@@ -2,10 +2,11 @@
 
 The tile: `rows` pixels times `columns` vectors of output channels, kept in registers over the whole depth.
 Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is
-only as many vectors wide as it needs (see `edgenet.prepare.packing`). The epilogue adds the residual and applies the
-activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1` pixels; a
-last single pixel is a tile of its own. While a tile is summed, its share of the next panel is brought near; a single
-pixel, which may be all there is, asks for weights of its own panel shortly before it reads them.
+only as many vectors wide as it needs. A pointwise layer whose last channels fill no more than half a vector has a panel
+of half a vector for them, where that saves time (see `InstructionSet.narrow_lanes`). The epilogue adds the residual and
+applies the activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1`
+pixels; a last single pixel is a tile of its own. While a tile is summed, its share of the next panel is brought near; a
+single pixel, which may be all there is, asks for weights of its own panel shortly before it reads them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from numba import njit
 from edgenet.kernels.epilogue_f32 import finish
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, prefetch_l2, repeat
+from edgenet.kernels.simd import lane_count, lines_of, load_narrow_f32, load_row_f32, outer_fma, prefetch_l2, repeat
 from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
+from edgenet.kernels.simd_types import target
 from edgenet.kernels.tuples import least
 
 LINE_BYTES = 64
@@ -27,25 +29,35 @@ _AHEAD = 4096
 """Bytes from the weights that a single pixel reads to those that it asks for: one page, where hardware starts anew."""
 
 
+HALF_ROWS = 8
+"""Pixels of a tile of half a vector: as many independent sums as products are under way at a time."""
+
+
+def _row(columns: int) -> tuple[Any, int]:
+    """Loads a row of `columns` vectors, or of half a vector for 0 columns, and the lanes of such a row."""
+    if columns == 0:
+        return njit(inline="always")(lambda address, index: load_narrow_f32(address, index)), target().narrow_lanes
+    return njit(inline="always")(lambda address, index: load_row_f32(address, index, columns)), columns * target().lanes
+
+
 def accumulator(columns: int) -> Any:
-    """tile += x @ weights over `depth`: rows are the addresses of x, weights `columns` vectors for each k."""
+    """tile += x @ weights over `depth`: rows are addresses of x, weights `columns` vectors (see `_row`) for each k."""
+    load_row, step = _row(columns)
 
     @njit(inline="always")
     def accumulate(tile, rows, depth, weights):
-        step = columns * lane_count()
         for k in range(depth):
-            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
+            tile = outer_fma(tile, rows, k, load_row(weights, k * step))
         return tile
 
     @njit(inline="always")
     def accumulate_lanes(tile, rows, depth, weights):
         lanes = lane_count()
-        step = columns * lanes
         whole = depth - depth % lanes
         for k in range(0, whole, lanes):
             tile = outer_fma_lanes(tile, rows, k, weights + k * step * 4)
         for k in range(whole, depth):
-            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
+            tile = outer_fma(tile, rows, k, load_row(weights, k * step))
         return tile
 
     return accumulate_lanes if by_lane() else accumulate
@@ -54,13 +66,13 @@ def accumulator(columns: int) -> Any:
 def _accumulator_ahead(columns: int, lines: int) -> Any:
     """`accumulator` that asks for `lines` cache lines of what lies at `ahead` with each k."""
     accumulate = accumulator(columns)
+    load_row, step = _row(columns)
 
     @njit(inline="always")
     def accumulate_ahead(tile, rows, depth, weights, ahead):
-        step = columns * lane_count()
         for k in range(depth):
             prefetch_l2(ahead + k * lines * LINE_BYTES, lines)
-            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
+            tile = outer_fma(tile, rows, k, load_row(weights, k * step))
         return tile
 
     @njit(inline="always")
@@ -72,18 +84,19 @@ def _accumulator_ahead(columns: int, lines: int) -> Any:
 
 def _tile(height: int, columns: int) -> Any:
     """A tile of `height` pixels."""
-    shares = lines_of(columns)
+    shares = lines_of(max(columns, 1))
     lines = shares if height == 1 else 1
     accumulate = _accumulator_ahead(columns, lines)
+    load_row, row_lanes = _row(columns)
 
     @njit(inline="always")
     def tile(operands, epilogue, w, depth, pixel, last, channel, missing, count):
         x, x_stride, y, y_stride, residual, residual_stride, following = operands
         low, high, activation = epilogue
-        sums = repeat(load_row_f32(w, 0, columns), height)
+        sums = repeat(load_row(w, 0), height)
         rows = row_places(x, x_stride, pixel, last, height)
         ahead = w + _AHEAD if height == 1 else following + pixel // height % shares * depth * LINE_BYTES
-        sums = accumulate(sums, rows, depth, w + columns * lane_count() * 4, ahead)
+        sums = accumulate(sums, rows, depth, w + row_lanes * 4, ahead)
         out = row_places(y, y_stride, pixel, last, height)
         before = row_places(residual, residual_stride, pixel, last, height)
         finish(sums, out, before, channel, missing, count, low, high, activation)
@@ -161,9 +174,33 @@ def panel_product(rows: int, columns: int) -> Any:
     return product
 
 
+def _with_half(rows: int, columns: int) -> Any:
+    """`panel_product` for layers whose last channels may have a panel of half a vector."""
+    lanes, half = target().lanes, target().narrow_lanes
+    product = panel_product(rows, columns)
+    if half == lanes:
+        return product
+    width = columns * lanes
+    half_panel = pixel_rows(HALF_ROWS, 0)
+
+    @njit(inline="always")
+    def split(operands, epilogue, w, depth, first, last, channel, count):
+        rest = 0
+        if count < width and count % lanes <= half:
+            rest = count % lanes
+        whole = count - rest
+        if whole != 0:
+            product(operands, epilogue, w, depth, first, last, channel, whole)
+        if rest != 0:
+            w += (depth + 1) * whole * 4
+            half_panel(operands, epilogue, w, depth, first, last, channel + whole, rest < half, rest)
+
+    return split
+
+
 def pointwise(rows: int, columns: int) -> Callable[..., None]:
     """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: see `partition`."""
-    product = panel_product(rows, columns)
+    product = _with_half(rows, columns)
 
     def kernel(
         begin: int,

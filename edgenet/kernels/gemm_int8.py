@@ -2,8 +2,9 @@
 
 The tile: `rows` pixels times `columns` vectors of output channels, kept in registers over the whole depth. Weights are
 packed in panels [int32 bias][float32 multiplier][depth in groups][columns * lanes][group]; the last panel is only as
-many vectors wide as it needs. The bias holds the input's zero point. Where a group is not four bytes, a unit widens its
-pixels to int16 in the thread's scratch first.
+many vectors wide as it needs. A pointwise layer whose last channels fill no more than half a vector has a panel of half
+a vector for them, where that saves time (see `InstructionSet.narrow_lanes`). The bias holds the input's zero point.
+Where a group is not four bytes, a unit widens its pixels to int16 in the thread's scratch first.
 """
 
 from __future__ import annotations
@@ -16,42 +17,54 @@ from numba import njit
 from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l1, repeat
+from edgenet.kernels.simd import lane_count, lines_of, load_narrow_f32, load_row_f32, prefetch_l1, repeat
 from edgenet.kernels.simd_bytes import register_bytes
-from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, load_widened, outer_dot, store_i16
+from edgenet.kernels.simd_int8 import load_narrow_i32, load_row_i32, load_widened, outer_dot, store_i16
 from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
+from edgenet.kernels.simd_types import target
 from edgenet.kernels.tuples import least
 
 _AHEAD = 1024
 """Bytes between the weights in use and those asked for, where a turn takes two products."""
 
 
+def rows_of(columns: int) -> tuple[Any, Any, int]:
+    """Load a row of `columns` vectors (of half a vector for 0) of int32 or groups, and of float32; the row's lanes."""
+    if columns == 0:
+        load_i32 = njit(inline="always")(lambda address, index: load_narrow_i32(address, index))
+        load_f32 = njit(inline="always")(lambda address, index: load_narrow_f32(address, index))
+        return load_i32, load_f32, target().narrow_lanes
+    load_i32 = njit(inline="always")(lambda address, index: load_row_i32(address, index, columns))
+    load_f32 = njit(inline="always")(lambda address, index: load_row_f32(address, index, columns))
+    return load_i32, load_f32, columns * target().lanes
+
+
 def accumulator(columns: int, unrolled: bool, ahead: int = 0) -> Any:
-    """tile += x @ weights over `groups` of depth: rows are the addresses of x, weights `columns` vectors a group.
+    """tile += x @ weights over `groups` of depth: rows are the addresses of x, weights a row of `columns` a group.
 
     `unrolled`: two groups a turn, for products of two instructions, which fill the CPU's front end. `ahead`: how many
     bytes before they are needed weights are asked for (0: not at all); such products always ask.
     """
-    line, pair = lines_of(columns), 2 * lines_of(columns)
+    line = lines_of(max(columns, 1))
+    pair = 2 * line
+    load_groups, _, width = rows_of(columns)
 
     @njit(inline="always")
     def accumulate_twice(tile, rows, groups, weights):
-        step = columns * lane_count() * 4
         for k in range(0, groups - 1, 2):
-            prefetch_l1(weights + k * step + _AHEAD, pair)
-            tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
-            tile = outer_dot(tile, rows, k + 1, load_row_groups(weights, (k + 1) * columns, columns))
+            prefetch_l1(weights + k * width * 4 + _AHEAD, pair)
+            tile = outer_dot(tile, rows, k, load_groups(weights, k * width))
+            tile = outer_dot(tile, rows, k + 1, load_groups(weights, (k + 1) * width))
         if groups & 1 != 0:
-            tile = outer_dot(tile, rows, groups - 1, load_row_groups(weights, (groups - 1) * columns, columns))
+            tile = outer_dot(tile, rows, groups - 1, load_groups(weights, (groups - 1) * width))
         return tile
 
     @njit(inline="always")
     def accumulate(tile, rows, groups, weights):
-        step = columns * lane_count() * 4
         for k in range(groups):
             if ahead != 0:
-                prefetch_l1(weights + k * step + ahead, line)
-            tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
+                prefetch_l1(weights + k * width * 4 + ahead, line)
+            tile = outer_dot(tile, rows, k, load_groups(weights, k * width))
         return tile
 
     @njit(inline="always")
@@ -59,9 +72,9 @@ def accumulator(columns: int, unrolled: bool, ahead: int = 0) -> Any:
         lanes = lane_count()
         whole = groups - groups % lanes
         for k in range(0, whole, lanes):
-            tile = outer_dot_lanes(tile, rows, k, weights + k * columns * lanes * 4)
+            tile = outer_dot_lanes(tile, rows, k, weights + k * width * 4)
         for k in range(whole, groups):
-            tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
+            tile = outer_dot(tile, rows, k, load_groups(weights, k * width))
         return tile
 
     if by_lane():
@@ -110,20 +123,53 @@ def over_pixels(tile: Any, rows: int, second: int) -> Any:
 def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
     """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
     accumulate = accumulator(columns, unrolled)
+    load_i32, load_f32, width = rows_of(columns)
 
     @njit(inline="always")
     def tile(job, pixel, last, height):
         source, target, output, place = job
         x, x_stride, base, groups = source
         w = place[0]
-        width = columns * lane_count()
-        sums = repeat(load_row_i32(w, 0, columns), height)
+        sums = repeat(load_i32(w, 0), height)
         places = row_places(x - base * x_stride, x_stride, pixel, last, height)
         sums = accumulate(sums, places, groups, w + 8 * width)
         out = row_places(target[0], target[1], pixel, last, height)
-        finish(sums, load_row_f32(w, width, columns), out, place, output)
+        finish(sums, load_f32(w, width), out, place, output)
 
     return over_pixels(tile, rows, second)
+
+
+def _panel_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
+    """`row_product` of one panel, or of two if the last channels have one of half a vector."""
+    lanes, half = target().lanes, target().narrow_lanes
+    wide, single = row_product(rows, second, columns, unrolled), row_product(rows, second, 1, unrolled)
+
+    @njit(inline="always")
+    def whole_vectors(source, rows_of_y, output, w, channel, count, first, last):
+        job = (source, rows_of_y, output, (w, channel, count % lanes != 0 and count < columns * lanes, count))
+        if columns == 1 or count > lanes:
+            wide(job, first, last)
+        else:
+            single(job, first, last)
+
+    if half == lanes:
+        return whole_vectors
+    narrow = row_product(rows, second, 0, unrolled)
+
+    @njit(inline="always")
+    def split(source, rows_of_y, output, w, channel, count, first, last):
+        rest = 0
+        if count < columns * lanes and count % lanes <= half:
+            rest = count % lanes
+        whole = count - rest
+        if whole != 0:
+            whole_vectors(source, rows_of_y, output, w, channel, whole, first, last)
+        if rest != 0:
+            w += whole * (8 + source[3] * 4)
+            job = (source, rows_of_y, output, (w, channel + whole, rest < half, rest))
+            narrow(job, first, last)
+
+    return split
 
 
 def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
@@ -132,8 +178,7 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
     Unit: see `partition`. `groups` is the depth in groups, `scratch_stride` the bytes of a widened row, `scratch_bytes`
     a thread's scratch.
     """
-    wide = row_product(rows, second, columns, group != 4)
-    single = row_product(rows, second, 1, group != 4)
+    product = _panel_product(rows, second, columns, group != 4)
     widened = group != 4
     widen_row = row_widener()
 
@@ -175,7 +220,6 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
         width = columns * lanes
         panels = (channels + width - 1) // width
         panel_bytes = width * (8 + groups * 4)
-        target = (y, y_stride)
         settings = (
             y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
@@ -194,12 +238,6 @@ def pointwise(rows: int, second: int, columns: int, group: int) -> Callable[...,
             for panel in range(part * span, least(part * span + span, panels)):
                 w = weights + panel * panel_bytes
                 channel = panel * width
-                count = channels - channel
-                missing = count % lanes != 0 and count < width
-                job = (source, target, output, (w, channel, missing, count))
-                if columns == 1 or count > lanes:
-                    wide(job, first, last)
-                else:
-                    single(job, first, last)
+                product(source, (y, y_stride), output, w, channel, channels - channel, first, last)
 
     return kernel

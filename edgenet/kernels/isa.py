@@ -41,6 +41,14 @@ class InstructionSet(NamedTuple):
         """32-bit lanes of one vector register."""
         return self.bits // 32
 
+    @property
+    def narrow_lanes(self) -> int:
+        """Lanes of the narrowest part of a register that takes no more than its share of the time of the whole.
+
+        CPUs execute 512 bits in two turns, or on two pipelines at once, and 256 in one turn on either.
+        """
+        return self.lanes // 2 if self.bits == 512 else self.lanes
+
 
 _AVX2_FEATURES: Final = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+popcnt,+sse4.2,+ssse3"
 _AVX512_FEATURES: Final = _AVX2_FEATURES + ",+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,-prefer-256-bit"

@@ -27,6 +27,7 @@ from edgenet.kernels.simd_types import (
     i32v,
     items,
     load_vector,
+    narrow,
     pack,
     pointer,
     row_of,
@@ -112,6 +113,17 @@ def load_row_f32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
         return pack(context, builder, sig.return_type, values)
 
     return row_of(vector, count)(types.int64, types.int64, columns), codegen
+
+
+@intrinsic
+def load_narrow_f32(typingctx: Any, address: Any, index: Any) -> Any:
+    """load_narrow_f32(address, index): a row of one vector of `InstructionSet.narrow_lanes` float32."""
+    vector = narrow("f32")
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return pack(context, builder, sig.return_type, [load_vector(builder, args[0], vector.llvm, args[1])])
+
+    return row_of(vector, 1)(types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -327,7 +339,7 @@ def outer_fma(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any
         weights, out = items(builder, args[3], row_kind), []
         places = items(builder, args[1], sig.args[1])
         for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
-            x = splat(builder, builder.load(pointer(builder, place, F32, args[2]), align=4), target().lanes)
+            x = splat(builder, builder.load(pointer(builder, place, F32, args[2]), align=4), row_kind.dtype.lanes)
             values = [
                 emit_fma(builder, [x, w, s]) for w, s in zip(weights, items(builder, sums, row_kind), strict=True)
             ]
@@ -343,10 +355,10 @@ def load_tile_f32(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         kind = sig.return_type
-        out = []
+        vector, out = kind.dtype.dtype, []
         for place in items(builder, args[0], sig.args[0]):
             start = builder.ptrtoint(pointer(builder, place, F32, args[1]), I64)
-            vectors = [load_vector(builder, start, f32v().llvm, j * target().lanes) for j in range(len(kind.dtype))]
+            vectors = [load_vector(builder, start, vector.llvm, j * vector.lanes) for j in range(len(kind.dtype))]
             out.append(pack(context, builder, kind.dtype, vectors))
         return pack(context, builder, kind, out)
 
@@ -361,7 +373,7 @@ def store_tile_f32(typingctx: Any, tile: Any, rows: Any, index: Any) -> Any:
         for place, row in zip(items(builder, args[1], sig.args[1]), items(builder, args[0], sig.args[0]), strict=True):
             start = builder.ptrtoint(pointer(builder, place, F32, args[2]), I64)
             for j, vector in enumerate(items(builder, row, sig.args[0].dtype)):
-                store_vector(builder, vector, start, j * target().lanes)
+                store_vector(builder, vector, start, j * vector.type.count)
         return context.get_dummy_value()
 
     return types.void(tile, rows, types.int64), codegen

@@ -25,6 +25,7 @@ from edgenet.kernels.simd_types import (
     i32v,
     items,
     load_vector,
+    narrow,
     pack,
     pointer,
     row_of,
@@ -46,7 +47,7 @@ Groups = ir.Value | list[ir.Value]
 
 def dot(builder: ir.IRBuilder, total: ir.Value, x: Groups, w: ir.Value) -> ir.Value:
     """total + the sum of the products of each group; x and w are vectors of groups."""
-    lanes, kind = target().lanes, target().dot
+    lanes, kind = total.type.count, target().dot
     if kind in ("vnni512", "vnni"):
         return call_intrinsic(builder, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", total.type, [total, x, w])
     if kind == "sdot":
@@ -66,7 +67,7 @@ def dot(builder: ir.IRBuilder, total: ir.Value, x: Groups, w: ir.Value) -> ir.Va
 
 def _pair_products(builder: ir.IRBuilder, x: ir.Value, w: ir.Value) -> ir.Value:
     """The sums of two products of int16 in each lane."""
-    lanes = target().lanes
+    lanes = x.type.count
     pairs = ir.VectorType(I16, 2 * lanes)
     name = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[lanes]
     products = [builder.bitcast(x, pairs), builder.bitcast(w, pairs)]
@@ -133,16 +134,27 @@ def load_row_groups(typingctx: Any, address: Any, index: Any, columns: Any) -> A
 
 
 @intrinsic
+def load_narrow_i32(typingctx: Any, address: Any, index: Any) -> Any:
+    """load_narrow_i32(address, index): a row of one vector of `InstructionSet.narrow_lanes` int32, or groups."""
+    vector = narrow("i32")
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return pack(context, builder, sig.return_type, [load_vector(builder, args[0], vector.llvm, args[1])])
+
+    return row_of(vector, 1)(types.int64, types.int64), codegen
+
+
+@intrinsic
 def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any:
     """outer_dot(tile, rows, index, row): tile[m] += the group `index` of address rows[m] times the groups of row."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         tile_kind, row_kind = sig.args[0], sig.args[3]
         weights, out = items(builder, args[3], row_kind), []
-        element = row_kind.dtype.llvm.element
+        element, lanes = row_kind.dtype.llvm.element, row_kind.dtype.lanes
         places = items(builder, args[1], sig.args[1])
         for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
-            x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), target().lanes)
+            x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), lanes)
             if target().dot == "smull":
                 x = spread_lane(builder, x, 0)
             values = _dots(builder, items(builder, sums, tile_kind.dtype), x, weights)
@@ -218,10 +230,11 @@ def store_i16(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
 @intrinsic
 def load_tile_bytes(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
     """load_tile_bytes(rows, index, like): an int32 tile shaped as `like` of the stored bytes at rows[m] + index."""
-    result = row_of(row_of(i32v(), len(like.dtype)), len(like))
+    lanes = like.dtype.dtype.lanes
+    result = row_of(row_of(Vector("i32", lanes), len(like.dtype)), len(like))
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        kind, lanes, out = sig.return_type, target().lanes, []
+        kind, out = sig.return_type, []
         for place in items(builder, args[0], sig.args[0]):
             start = builder.add(place, args[1])
             loads = [load_vector(builder, start, ir.VectorType(I8, lanes), j * lanes) for j in range(len(kind.dtype))]

@@ -41,7 +41,8 @@ def narrow_pair(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.Int
         name = f"llvm.aarch64.neon.sqxtn.{vector_suffix(half)}"
         return _join(builder, *(call_intrinsic(builder, name, half, [value]) for value in (a, b)))
     operation = "packssdw" if element is I16 else "packuswb" if target().stored_unsigned else "packsswb"
-    name = {128: f"sse2.{operation}.128", 256: f"avx2.{operation}", 512: f"avx512.{operation}.512"}[target().bits]
+    bits = 32 * a.type.count if element is I16 else 16 * a.type.count
+    name = {128: f"sse2.{operation}.128", 256: f"avx2.{operation}", 512: f"avx512.{operation}.512"}[bits]
     return call_intrinsic(builder, f"llvm.x86.{name}", result, [a, b])
 
 
@@ -51,7 +52,7 @@ def narrowed(builder: ir.IRBuilder, vectors: list[ir.Value], limits: list[ir.Val
     `limits`: zero point, least and greatest value as they lie in memory; what is 0, or no limit, costs nothing. On x86
     each 128-bit lane holds four bytes of every vector; `cut` puts them in order.
     """
-    lanes = target().lanes
+    lanes = vectors[0].type.count
     zero = splat(builder, builder.trunc(limits[0], I16), 2 * lanes)
     low, high = (splat(builder, builder.trunc(limit, I8), 4 * lanes) for limit in limits[1:])
     unsigned = target().stored_unsigned
@@ -75,7 +76,7 @@ def narrowed(builder: ir.IRBuilder, vectors: list[ir.Value], limits: list[ir.Val
 
 def cut(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
     """The bytes of `count` of the four vectors of a result of `narrowed`, from number `first` on, in order."""
-    quarters = 1 if target().architecture == "aarch64" else target().bits // 128
+    quarters = 1 if target().architecture == "aarch64" else value.type.count // 16
     if quarters == 1:
         lanes = value.type.count // 4
         return cut_lanes(builder, value, first * lanes, count * lanes)
@@ -100,7 +101,7 @@ def store_rounded(typingctx: Any, tile: Any, rows: Any, index: Any, bounds: Any,
     per_group = 4 // columns
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        lanes = target().lanes
+        lanes = tile.dtype.dtype.lanes
         places = [builder.add(place, args[2]) for place in items(builder, args[1], sig.args[1])]
         partial = builder.icmp_signed("!=", args[4], I64(0))
         vectors = [

@@ -79,6 +79,11 @@ def f32v() -> Vector:
     return Vector("f32", target().lanes)
 
 
+def narrow(element: str) -> Vector:
+    """The vector of half a register (see `InstructionSet.narrow_lanes`), or of a whole one."""
+    return Vector(element, target().narrow_lanes)
+
+
 def i32v() -> Vector:
     """The int32 vector of the selected instruction set."""
     return Vector("i32", target().lanes)

@@ -35,16 +35,26 @@ def order_groups(weight: np.ndarray, target: InstructionSet) -> np.ndarray:
 
 
 def pack_panels(
-    matrix: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int, target: InstructionSet
+    matrix: np.ndarray,
+    bias: np.ndarray,
+    multiplier: np.ndarray,
+    width: int,
+    target: InstructionSet,
+    half: int = 0,
 ) -> np.ndarray:
     """Weights [O, K] as panels [bias][multiplier][K / group][width][group], bytes; `width` channels, fewer in the last.
 
-    Weights of a `group` of 4 are int8, others int16; K is filled up with zeros to a multiple of `group`.
+    Last channels that fit in `half` lanes have a panel of that width instead of a vector. Weights of a `group` of 4
+    are int8, others int16; K is filled up with zeros to a multiple of `group`.
     """
     channels, depth = matrix.shape
     lanes, group = target.lanes, group_depth(target)
     kind = np.dtype(np.int8 if group == 4 else np.int16)
     padded, groups = -(-channels // lanes) * lanes, -(-depth // group)
+    full = padded
+    if 0 < channels % lanes <= half:
+        full = channels // lanes * lanes
+        padded = full + half
     head = np.zeros((2, padded), np.int32)
     head[0, :channels], head[1, :channels] = bias, multiplier.astype(np.float32).view(np.int32)
     if (padded, groups * group) == matrix.shape:
@@ -55,8 +65,8 @@ def pack_panels(
     words = body.view({2: np.int16, 4: np.int32}[group * kind.itemsize])
     channel_bytes = 8 + groups * words.itemsize
     result = aligned_bytes(padded * channel_bytes)
-    whole = padded // width * width
-    for first, last, size in ((0, whole, width), (whole, padded, padded - whole)):
+    whole = full // width * width
+    for first, last, size in ((0, whole, width), (whole, full, full - whole), (full, padded, padded - full)):
         if first < last:
             panels = result[first * channel_bytes : last * channel_bytes].reshape(-1, size * channel_bytes)
             heads = panels[:, : 8 * size].view(np.int32).reshape(-1, 2, size)
@@ -107,8 +117,8 @@ def scratch_slots(lowering: Lowering, stride: int, rows: int) -> dict[str, Value
     return {"scratch": lowering.scratch(size), "scratch_stride": stride}
 
 
-def packed_weights(node: Node, lowering: Lowering) -> Packed:
-    """The panels of a matrix product."""
+def packed_weights(node: Node, lowering: Lowering, half: int = 0) -> Packed:
+    """The panels of a matrix product (`half`: see `pack_panels`)."""
     weight = node.inputs["weight"]
     channels, depth = lowering.shape(weight)[0], lowering.shape(weight)[-1]
     lanes, group = lowering.target.lanes, group_depth(lowering.target)
@@ -117,9 +127,9 @@ def packed_weights(node: Node, lowering: Lowering) -> Packed:
     def make() -> np.ndarray:
         matrix = lowering.constant(weight).reshape(channels, depth)
         multiplier = lowering.constant(node.inputs["multiplier"])
-        return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lowering.target)
+        return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lowering.target, half)
 
-    return lowering.packed(("s8_panels", node.name, weight, width, lanes, group), make)
+    return lowering.packed(("s8_panels", node.name, weight, width, lanes, group, half), make)
 
 
 def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
@@ -142,7 +152,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         1,
         x=lowering.read(node.inputs["x"]),
         x_stride=depth,
-        weights=packed_weights(node, lowering),
+        weights=packed_weights(node, lowering, lowering.target.narrow_lanes % lowering.target.lanes),
         **scratch_slots(lowering, stride, part.most_pixels(pixels)),
         pixels=pixels,
         depth=depth,

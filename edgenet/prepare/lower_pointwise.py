@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from edgenet.graph import Node
@@ -14,16 +16,23 @@ HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_f32)."""
 
 
-def pack_panels(weight: np.ndarray, bias: np.ndarray, width: int, lanes: int) -> np.ndarray:
-    """Weights [O, K] and bias [O] as panels [bias row, K rows][width]; the last is as many vectors wide as it needs."""
+def pack_panels(weight: np.ndarray, bias: np.ndarray, width: int, lanes: int, half: int = 0) -> np.ndarray:
+    """Weights [O, K] and bias [O] as panels [bias row, K rows][width]; the last is as many vectors wide as it needs.
+
+    Last channels that fit in `half` lanes have a panel of that width instead of a vector.
+    """
     channels, depth = weight.shape
     parts = []
-    for first in range(0, channels, width):
-        count = min(width, channels - first)
-        padded = -(-count // lanes) * lanes
+    rest = channels % lanes
+    borders = [*range(0, channels, width), channels]
+    if 0 < rest <= half and channels - rest > borders[-2]:
+        borders.insert(-1, channels - rest)
+    for first, last in pairwise(borders):
+        count = last - first
+        padded = half if count <= half else -(-count // lanes) * lanes
         panel = np.zeros((depth + 1, padded), np.float32)
-        panel[0, :count] = bias[first : first + count]
-        panel[1:, :count] = weight[first : first + count].T
+        panel[0, :count] = bias[first:last]
+        panel[1:, :count] = weight[first:last].T
         parts.append(panel.ravel())
     return np.concatenate(parts)
 
@@ -48,10 +57,11 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     lanes = lowering.target.lanes
     height, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
+    half = lowering.target.narrow_lanes % lanes
 
     def make() -> np.ndarray:
         matrix = lowering.float_constant(weight).reshape(channels, depth)
-        return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes)
+        return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes, half)
 
     panels = -(-channels // width)
     low, high, code = fused_activation(node)
@@ -69,7 +79,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         y_stride=lowering.pixel_bytes(node.output),
         residual=lowering.read(residual) if residual else 0,
         residual_stride=channels * 4 if residual else 0,
-        weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width), make),
+        weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width, half), make),
         pixels=pixels,
         depth=depth,
         channels=channels,

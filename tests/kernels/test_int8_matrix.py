@@ -27,7 +27,7 @@ def test_depths(target, depth):
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("output", [(0.25, -7), (0.25, -128), (0.25, 127), None])
 @pytest.mark.parametrize("attributes", [{}, {"q_min": -7, "q_max": 90}, HARDSWISH, {"q_min": 5, "q_max": 5}])
-@pytest.mark.parametrize("channels", [32, 21])
+@pytest.mark.parametrize("channels", [32, 24, 21])
 def test_epilogues(target, residual, output, attributes: dict[str, Any], channels):
     if output is None:
         clamp: Any = {"kind": "clamp", "min": -3.1, "max": 55.5} if attributes else None

@@ -8,8 +8,8 @@ from tests.ops.builder import one_node
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
-@pytest.mark.parametrize("pixels", [1, 5, 6, 7, 13, 49])
-@pytest.mark.parametrize("channels", [1, 7, 8, 15, 16, 17, 24, 33, 40])
+@pytest.mark.parametrize("pixels", [1, 5, 6, 7, 9, 13, 49])
+@pytest.mark.parametrize("channels", [1, 7, 8, 15, 16, 17, 24, 33, 40, 64, 71, 72])
 def test_linear(target, pixels, channels):
     rng = np.random.default_rng(pixels * 100 + channels)
     arrays = {
