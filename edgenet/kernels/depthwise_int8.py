@@ -84,8 +84,9 @@ def depthwise(
 
     Unit: `band` (1 or 2) output rows, all channels.
     """
-    groups = -(-((band - 1) * step_y + height) // group)
-    interleave = interleaver(groups * group, group)
+    rows = (band - 1) * step_y + height
+    groups = -(-rows // group)
+    interleave = interleaver(rows, group)
     constants = (height, width, step_y, step_x, band)
     wide = _band_tile(*constants, columns, group)
     narrow = _band_tile(*constants, columns - 1, group)

@@ -25,8 +25,8 @@ def depthwise_wide(
 
     Unit: `band` output rows of one block of channels.
     """
-    groups = -(-((band - 1) * step_y + kernel_height) // group)
-    rows = groups * group
+    rows = (band - 1) * step_y + kernel_height
+    groups = -(-rows // group)
     less = columns - 1
 
     @njit(inline="always")

@@ -55,18 +55,24 @@ def _quads(builder: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
     return builder.shuffle_vector(quarters, quarters, shuffle_mask(mask))
 
 
+def filled_up(rows: list[ir.Value], size: int) -> list[ir.Value]:
+    """Rows in whole groups of `size`: the last one again for those that are missing, whose weights are zero."""
+    return rows + rows[-1:] * (-len(rows) % size)
+
+
 @intrinsic(prefer_literal=True)
 def interleave_rows(typingctx: Any, places: Any, destination: Any, group: Any) -> Any:
     """interleave_rows(places, destination, group): one vector of groups for each `group` rows, stored one by one.
 
-    `places` are addresses of a lane's worth of bytes in each row.
+    `places` are addresses of a lane's worth of bytes in each row; the last row stands for those that are missing from
+    the last group.
     """
     size = constant_int(group)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         lanes = target().lanes
         kind = ir.VectorType(I8, lanes)
-        rows = [load_vector(builder, place, kind) for place in items(builder, args[0], sig.args[0])]
+        rows = filled_up([load_vector(builder, place, kind) for place in items(builder, args[0], sig.args[0])], size)
         for number, first in enumerate(range(0, len(rows), size)):
             if size == 4:
                 value = _quads(builder, rows[first : first + 4])

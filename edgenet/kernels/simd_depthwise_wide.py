@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 from edgenet.kernels.simd import emit_clamp
 from edgenet.kernels.simd_convert import emit_round_to_int
+from edgenet.kernels.simd_depthwise_int8 import filled_up
 from edgenet.kernels.simd_int8 import dot, group_vector
 from edgenet.kernels.simd_requantize import cut_lanes, narrowed
 from edgenet.kernels.simd_types import (
@@ -57,13 +58,16 @@ def _block(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 
 @intrinsic(prefer_literal=True)
 def interleave_block(typingctx: Any, places: Any, destination: Any, group: Any) -> Any:
-    """interleave_block(places, destination, group): a block's vectors of groups for each `group` rows, one by one."""
+    """interleave_block(places, destination, group): a block's vectors of groups for each `group` rows, one by one.
+
+    The last row stands for those that are missing from the last group.
+    """
     size = constant_int(group)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         lanes, vector = target().lanes, group_vector().llvm
         kind = ir.VectorType(I8, size * lanes)
-        rows = [load_vector(builder, place, kind) for place in items(builder, args[0], sig.args[0])]
+        rows = filled_up([load_vector(builder, place, kind) for place in items(builder, args[0], sig.args[0])], size)
         number = 0
         for first in range(0, len(rows), size):
             for value in _block(builder, rows[first : first + size]):
@@ -180,7 +184,7 @@ def depthwise_strided(
                 exists = builder.icmp_unsigned("<", builder.add(first, I64(column)), columns_in)
                 places = [builder.select(exists, place, outside) for place in places]
             values = [load_vector(builder, place, ir.VectorType(I8, size * lanes)) for place in places]
-            values += [values[-1]] * (groups * size - len(values))
+            values = filled_up(values, size)
             for g in range(groups):
                 for k, part in enumerate(_block(builder, values[g * size : (g + 1) * size])):
                     value = builder.bitcast(part, vector)

@@ -14,10 +14,6 @@ DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
 
 
-STRIDED = ((3, 3, 2, 2),)
-"""Those whose wide kernel interleaves in registers; their bands have one row."""
-
-
 def group_depth(target: InstructionSet) -> int:
     """Values of the depth that one lane of the product instruction takes: bytes if 4, else int16."""
     return _GROUPS[target.dot]
@@ -33,6 +29,14 @@ def halved(target: InstructionSet) -> bool:
     return target.dot == "smull"
 
 
+def interleaves_in_registers(target: InstructionSet, size: tuple[int, int, int, int]) -> bool:
+    """Whether the wide kernel of a size (see DEPTHWISE_BANDS) has no interleaved copy of its input.
+
+    A strided column serves few outputs; kernels of five columns make up for that where registers are wide.
+    """
+    return size == (3, 3, 2, 2) or (size == (5, 5, 2, 2) and target.bits > 128)
+
+
 def depthwise_whole_blocks(target: InstructionSet, channels: int, size: tuple[int, int, int, int]) -> int:
     """Blocks of a wide depthwise kernel (see DEPTHWISE_BANDS) that serve `channels`; the rest goes a vector at a time.
 
@@ -41,7 +45,7 @@ def depthwise_whole_blocks(target: InstructionSet, channels: int, size: tuple[in
     block = target.lanes * group_depth(target)
     blocks, rest = divmod(channels, block)
     vectors = -(-rest // target.lanes)
-    return blocks + (blocks > 0 and vectors >= (2 if size in STRIDED else 3))
+    return blocks + (blocks > 0 and vectors >= (2 if interleaves_in_registers(target, size) else 3))
 
 
 def depthwise_columns(target: InstructionSet, band: int) -> int:
@@ -88,7 +92,7 @@ def rows(target: InstructionSet) -> list[Kernel]:
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))
         for suffix, hardswish in (("", 0), ("_hardswish", 1)):
             name = f"s8_dw{high}x{wide}s{step_y}_wide{suffix}"
-            if (high, wide, step_y, step_x) in STRIDED:
+            if interleaves_in_registers(target, (high, wide, step_y, step_x)):
                 module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
                 constants = (high, wide, step_y, step_x, depthwise_strided_columns(target), group, hardswish)
             else:

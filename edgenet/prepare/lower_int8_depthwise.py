@@ -8,10 +8,10 @@ from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table_int8 import (
     DEPTHWISE_BANDS,
-    STRIDED,
     depthwise_whole_blocks,
     depthwise_wide_columns,
     group_depth,
+    interleaves_in_registers,
 )
 from edgenet.prepare.lower_int8_matrix import HARDSWISH, epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
@@ -132,7 +132,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
     units = batch * -(-out_height // band) * blocks
     work = band * out_width * height * width * group
     interleaved = {}
-    if (height, width, stride_y, stride_x) not in STRIDED:
+    if not interleaves_in_registers(target, (height, width, stride_y, stride_x)):
         columns = (out_width - 1) * stride_x + width
         groups = -(-((band - 1) * stride_y + height) // group)
         scratch = -(-columns * groups * group * lanes * 4 // 64) * 64
