@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from numba import njit
 
-from edgenet.kernels.simd import clamp, lane_count, load_f32, multiply, store_f32
+from edgenet.kernels.simd import clamp, lane_count, load_f32, minimum, multiply, store_f32
 from edgenet.kernels.simd_bytes import (
     copy_chunk,
     load_bytes,
@@ -19,12 +19,12 @@ from edgenet.kernels.simd_bytes import (
     store_bytes_partial,
     store_i8,
     store_i8_partial,
-    store_row_bytes,
     store_row_bytes_partial,
 )
-from edgenet.kernels.simd_convert import int_add, int_subtract, round_to_int, to_float, where_less
+from edgenet.kernels.simd_convert import int_add, int_subtract, or_zero, round_to_int, to_float
 from edgenet.kernels.simd_lookup import load_index, look_up_bytes, look_up_channels, lookup_lanes
 from edgenet.kernels.simd_masked import load_partial_f32, store_partial
+from edgenet.kernels.simd_requantize import store_interleaved
 from edgenet.kernels.simd_shuffle import interleave, load_planes
 from edgenet.kernels.tuples import least
 
@@ -44,8 +44,7 @@ def rounded(value, zero, low, high):
 @njit(inline="always")
 def rounded_or_zero(value, zero, low, high):
     """As `rounded`, NaN counting as 0."""
-    value = where_less(value, 0.0, value, where_less(-1.0, value, value, 0.0))
-    return rounded(value, zero, low, high)
+    return rounded(or_zero(value), zero, low, high)
 
 
 def quantize() -> Callable[..., None]:
@@ -94,25 +93,27 @@ def quantize_interleaved(planes: int) -> Callable[..., None]:
         block: int,
         scale: float,
         zero: int,
+        smallest: int,
+        largest: int,
         low: float,
         high: float,
     ):
         lanes = lane_count()
         blocks = (length + block - 1) // block
+        bounds = (zero, smallest, largest)
         for unit in range(begin, end):
             image = x + (unit // blocks) * planes * plane_stride
             out = y + (unit // blocks) * planes * length
             i = (unit % blocks) * block
             stop = least(i + block, length)
-            while i < stop:
-                left = least(lanes, stop - i)
-                values = interleave(load_planes(image + i * 4, plane_stride, left, planes, 4))
-                stored = rounded_or_zero(multiply(values, scale), zero, low, high)
-                if left == lanes:
-                    store_row_bytes(stored, out + i * planes)
-                else:
-                    store_row_bytes_partial(stored, out + i * planes, left * planes)
+            while i + lanes <= stop:
+                values = multiply(load_planes(image + i * 4, plane_stride, lanes, planes, 4), scale)
+                store_interleaved(minimum(or_zero(values), high), out + i * planes, bounds)
                 i += lanes
+            if i < stop:
+                values = interleave(load_planes(image + i * 4, plane_stride, stop - i, planes, 4))
+                stored = rounded_or_zero(multiply(values, scale), zero, low, high)
+                store_row_bytes_partial(stored, out + i * planes, (stop - i) * planes)
 
     return kernel
 

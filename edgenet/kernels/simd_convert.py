@@ -88,6 +88,15 @@ where_less = elementwise("where_less", 4, _where("<"))
 """where_less(a, b, x, y): x where a < b, else y (also where a or b is NaN)."""
 
 
+def _or_zero(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    zero = ir.Constant(v[0].type, [0.0] * v[0].type.count)
+    return builder.select(builder.fcmp_ordered("ord", v[0], v[0]), v[0], zero)
+
+
+or_zero = elementwise("or_zero", 1, _or_zero)
+"""x, or 0 where x is NaN."""
+
+
 def _bytes_extreme(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
     compare = builder.icmp_unsigned if target().stored_unsigned else builder.icmp_signed
     return builder.select(compare(">", v[0], v[1]), v[0], v[1])

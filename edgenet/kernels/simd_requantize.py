@@ -127,3 +127,30 @@ def store_rounded(typingctx: Any, tile: Any, rows: Any, index: Any, bounds: Any,
         return context.get_dummy_value()
 
     return types.void(tile, rows, types.int64, bounds, types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_interleaved(typingctx: Any, row: Any, address: Any, bounds: Any) -> Any:
+    """store_interleaved(row, address, bounds): float32 vectors as by `store_rounded`, lane 0 of each, then lane 1, ...
+
+    For rows of three or four vectors. No value may reach 2**31; what is less than -2**31 becomes the least value.
+    """
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        vectors = [emit_round_to_int(builder, [value]) for value in items(builder, args[0], sig.args[0])]
+        count, lanes = len(vectors), vectors[0].type.count
+        vectors += vectors[-1:] * (count % 2)
+        value = narrowed(builder, vectors, items(builder, args[2], sig.args[2]))[0]
+        quarters = 1 if target().architecture == "aarch64" else target().bits // 128
+        each = lanes // quarters
+        places = [[4 * each * q + each * j + i for i in range(each) for j in range(count)] for q in range(quarters)]
+        # Bytes move within quarters of the register first, then whole words between these.
+        spare = [[4 * each * q] * (4 * each - len(place)) for q, place in enumerate(places)]
+        order = [byte for place, rest in zip(places, spare, strict=True) for byte in place + rest]
+        value = builder.shuffle_vector(value, value, shuffle_mask(order))
+        words = builder.bitcast(value, ir.VectorType(I32, lanes))
+        kept = [each * q + word for q in range(quarters) for word in range(count * each // 4)]
+        store_vector(builder, builder.shuffle_vector(words, words, shuffle_mask(kept)), args[1])
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64, bounds), codegen

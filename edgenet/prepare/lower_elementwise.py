@@ -222,6 +222,8 @@ def permute_quantize(node: Node, lowering: Lowering) -> None:
         block=block,
         scale=scale,
         zero=zero,
+        smallest=zero + int(low),
+        largest=zero + int(high),
         low=low,
         high=high,
     )
