@@ -12,6 +12,8 @@ ACTIVATIONS = (
 """Activations; the number of one is the constant of its kernel."""
 BINARY = ("add", "sub", "mul", "div", "prelu")
 """Operations of two operands; the number of one is the constant of its kernel. The first three also exist for int8."""
+GATE_ROWS = 4
+"""Pixels that the kernel of images times factors takes at a time: their results fill a register."""
 INTERLEAVED = (2, 3, 4)
 """Numbers of planes that have a kernel of their own; others are transposed."""
 
@@ -33,6 +35,7 @@ def _elementwise() -> list[Kernel]:
         *(Kernel(f"f32_{kind}", "activation", "activation", (i,), "activation") for i, kind in enumerate(ACTIVATIONS)),
         *(Kernel(f"f32_{name}", "binary", "binary_f32", (i,), name) for i, name in enumerate(BINARY)),
         *(Kernel(f"s8_{name}", "binary", "binary_int8", (i,), name, "int8") for i, name in enumerate(BINARY[:3])),
+        Kernel("s8_gate", "gate_int8", "gate", (GATE_ROWS,), "mul", "int8"),
         Kernel("s8_quantize", "int8_arithmetic", "quantize", operation="quantize", dtype="int8"),
         Kernel("s8_quantize_interleave3", "int8_arithmetic", "quantize_interleaved", (3,), "permute_quantize", "int8"),
         Kernel("s8_table", "int8_arithmetic", "table", operation="table", dtype="int8"),

@@ -10,11 +10,14 @@ import numpy as np
 
 from edgenet.errors import EngineError
 from edgenet.graph import Node
+from edgenet.kernels.table_memory import GATE_ROWS
 from edgenet.prepare.lower_movement import Address, dense_strides, element_bytes, permute_array, strided_copy
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
 
 BLOCK = 4096
 """Elements of a unit."""
+_MOST_GATED = 2.0**31 / (255 * 255)
+"""Multiplier with which the largest product of two int8 values reaches 2**31."""
 
 
 def float_operand(lowering: Lowering, name: str) -> Address:
@@ -129,7 +132,39 @@ def binary(node: Node, lowering: Lowering) -> None:
         apply_activation(lowering, lowering.read(node.output), node.output, lowering.size(node.output), act)
 
 
+def _gate(node: Node, lowering: Lowering) -> bool:
+    """Add the step of an int8 image times one factor a channel; False if the node is something else, or too small."""
+    x, factor = sorted((node.inputs["a"], node.inputs["b"]), key=lowering.size, reverse=True)
+    shape = lowering.shape(x)
+    pixels, channels = math.prod(shape[1:-1]), shape[-1]
+    multiplier = node.attributes["multiplier"]
+    if lowering.shape(factor) != (shape[0], *[1] * (len(shape) - 2), channels) or abs(multiplier) >= _MOST_GATED:
+        return False
+    if pixels < GATE_ROWS or channels < lowering.target.lanes:
+        return False
+    zero, low, high = int8_output(lowering, node.output, node.attributes)
+    lowering.step(
+        "s8_gate",
+        shape[0] * -(-pixels // GATE_ROWS),
+        max(1, BLOCK // (GATE_ROWS * channels)),
+        x=lowering.read(x),
+        factors=lowering.read(factor),
+        y=lowering.write(node.output),
+        pixels=pixels,
+        channels=channels,
+        zero_x=lowering.zero_point(x),
+        zero_factor=lowering.zero_point(factor),
+        zero=zero,
+        smallest=zero + int(low),
+        largest=zero + int(high),
+        multiplier=multiplier,
+    )
+    return True
+
+
 def _binary_int8(node: Node, lowering: Lowering) -> None:
+    if node.operation == "mul" and _gate(node, lowering):
+        return
     a, b, attributes = node.inputs["a"], node.inputs["b"], node.attributes
     units, grain, slots = binary_slots(node, lowering.shape(a), lowering.shape(b), lowering.shape(node.output), 1)
     zero, low, high = int8_output(lowering, node.output, attributes)

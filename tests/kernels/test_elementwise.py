@@ -119,6 +119,27 @@ def test_binary_int8(target, operation, a, b):
     check(one_node(operation, arrays, attributes, **options), arrays, target)
 
 
+@target_grid
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(1, 2, 2, 16), (2, 3, 3, 40), (1, 7, 5, 21), (3, 4, 19), (1, 1, 3, 16), (1, 4, 4, 3)]
+)
+def test_image_times_factors(target, shape, swapped):
+    """Each sample has factors of its own; small images and few channels go another way."""
+    factors = (shape[0], *[1] * (len(shape) - 2), shape[-1])
+    a, b = (factors, shape) if swapped else (shape, factors)
+    arrays = {"a": bytes_(a, 1), "b": bytes_(b, 2)}
+    options = {"quantization": {"a": (0.1, 5), "b": (0.1, -128)}, "output": (0.2, -7)}
+    for multiplier in (0.013, 3e4):
+        graph = one_node("mul", arrays, {"multiplier": multiplier, "q_min": -100, "q_max": 90}, **options)
+        plan = check(graph, arrays, target)
+        pixels = int(np.prod(shape[1:-1]))
+        gated = pixels >= 4 and shape[-1] >= target.lanes
+        assert plan.steps[-1].kernel == ("s8_gate" if gated else "s8_mul")
+    graph = one_node("mul", arrays, {"multiplier": 4e4}, **options)
+    assert check(graph, arrays, target).steps[-1].kernel == "s8_mul"
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_add_int8_rounds_as_defined(data):

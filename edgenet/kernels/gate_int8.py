@@ -1,0 +1,55 @@
+"""int8 channels-last images times one factor a channel, as squeeze-and-excitation has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgenet.kernels.int8_arithmetic import centered
+from edgenet.kernels.simd import lane_count, multiply, repeat
+from edgenet.kernels.simd_bytes import load_row_bytes
+from edgenet.kernels.simd_int8 import load_tile_bytes
+from edgenet.kernels.simd_requantize import store_rounded
+from edgenet.kernels.tuples import least, sequence
+
+
+def gate(rows: int) -> Callable[..., None]:
+    """y[i, p, c] = requantized((x[i, p, c] - x's zero point) * (factor[i, c] - factor's) * multiplier).
+
+    At least `rows` pixels an image and a vector of channels; no product of all three may reach 2**31. Unit: `rows`
+    pixels, the last ones moved back to end with the image. Bounds and zero points are as they lie in memory.
+    """
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        factors: int,
+        y: int,
+        pixels: int,
+        channels: int,
+        zero_x: int,
+        zero_factor: int,
+        zero: int,
+        smallest: int,
+        largest: int,
+        multiplier: float,
+    ):
+        lanes = lane_count()
+        bounds = (zero, smallest, largest)
+        blocks = (pixels + rows - 1) // rows
+        for unit in range(begin, end):
+            image = unit // blocks
+            first = image * pixels + least(unit % blocks * rows, pixels - rows)
+            places = sequence(x + first * channels, channels, rows)
+            targets = sequence(y + first * channels, channels, rows)
+            channel = 0
+            while channel < channels:
+                channel = least(channel, channels - lanes)
+                stored = load_row_bytes(factors + image * channels, channel, 1)
+                factor = centered(stored, zero_factor)
+                values = centered(load_tile_bytes(places, channel, repeat(stored, rows)), zero_x)
+                store_rounded(multiply(multiply(values, factor), multiplier), targets, channel, bounds, 0, 0)
+                channel += lanes
+
+    return kernel
