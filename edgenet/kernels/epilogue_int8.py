@@ -5,8 +5,8 @@ memory.
 
 `output` of a layer: plain (1 if it only scales, rounds and clamps), bounds (zero point, least and greatest value as
 they lie in memory), and what the other layers need: the addresses of y and of the residual (0: none), which is as large
-as y; low and high (before the zero point is added); the residual's zero point and multiplier; hardswish's multiplier;
-the activation's code; whether y is float32.
+as y; low and high (before the zero point is added; infinite where no value reaches 2**31, since storing bytes clamps);
+the residual's zero point and multiplier; hardswish's multiplier; the activation's code; whether y is float32.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edgenet.kernels.simd_masked import store_tile_partial
 from edgenet.kernels.simd_requantize import store_rounded
 from edgenet.kernels.tuples import each_add, each_shift_right
 
+_INFINITY = float("inf")
 HARDSWISH = 1
 """Code of (f * clamp(f + 3, 0, 6)) * output_multiplier; code 0 is the clamp to low..high alone."""
 
@@ -39,7 +40,8 @@ def finish(sums, multiplier, rows, place, output):
             value = add(value, multiply(to_float(before), residual_multiplier))
         if activation == HARDSWISH:
             value = multiply(multiply(value, clamp(add(value, 3.0), 0.0, 6.0)), output_multiplier)
-        value = clamp(value, low, high)
+        if low > -_INFINITY or high < _INFINITY:
+            value = clamp(value, low, high)
     if as_float == 0:
         store_rounded(value, rows, channel, bounds, missing, count)
     elif missing:

@@ -80,16 +80,23 @@ def pack_panels(
 
 
 def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
-    """Slots of the output, the residual, and what the kernels' epilogue does."""
+    """Slots of the output, the residual, and what the kernels' epilogue does.
+
+    Values that cannot reach 2**31 (`largest` is their bound, as a share of it) are clamped where they are stored alone.
+    """
     a, activation = node.attributes, node.attributes["activation"]
     as_float = lowering.dtype(node.output) == "float32"
     residual = node.inputs.get("residual")
     zero = 0 if as_float else lowering.zero_point(node.output)
     low, high = activation_bounds(activation) if as_float else (a["q_min"], a["q_max"])
     hardswish = activation is not None and activation["kind"] == "hardswish"
-    if not as_float:
-        low, high = lowering.stored(int(low)) - zero, lowering.stored(int(high)) - zero
     most = float(np.abs(lowering.constant(node.inputs["multiplier"])).max(initial=0.0))
+    largest = most + (255 / 2**31 * a["residual_multiplier"] if residual else 0.0)
+    largest *= 6 * a["output_multiplier"] if hardswish else 1.0
+    if not as_float and largest < 0.999:
+        low, high = -np.inf, np.inf
+    elif not as_float:
+        low, high = lowering.stored(int(low)) - zero, lowering.stored(int(high)) - zero
     plain = not (as_float or residual or hardswish) and most < 0.999
     if (residual or hardswish) and not np.isfinite(np.float32(max(most, 1.0)) ** 2 * np.float32(2.0**64)):
         raise EngineError(f"{node.name}: a multiplier is too large for float32 arithmetic.")
