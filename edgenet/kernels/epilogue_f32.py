@@ -7,16 +7,19 @@ from numba import njit
 from edgenet.kernels.simd import add, clamp, load_tile_f32, multiply, store_tile_f32
 from edgenet.kernels.simd_masked import load_tile_partial, store_tile_partial
 
+_INFINITY = float("inf")
 HARDSWISH = 1
 """Activation code of x * clamp(x + 3, 0, 6) / 6; code 0 is the clamp to low..high alone."""
 
 
 @njit(inline="always")
 def activate(tile, low, high, activation):
-    """The activation of a tile: hardswish if asked for, then the clamp to low..high."""
+    """The activation of a tile: hardswish if asked for, then the clamp to low..high, unless both are infinite."""
     if activation == HARDSWISH:
         tile = multiply(multiply(tile, clamp(add(tile, 3.0), 0.0, 6.0)), 1.0 / 6.0)
-    return clamp(tile, low, high)
+    if low > -_INFINITY or high < _INFINITY:
+        tile = clamp(tile, low, high)
+    return tile
 
 
 @njit(inline="always")
