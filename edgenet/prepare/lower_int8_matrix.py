@@ -82,7 +82,7 @@ def pack_panels(
 def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
     """Slots of the output, the residual, and what the kernels' epilogue does.
 
-    Values that cannot reach 2**31 (`largest` is their bound, as a share of it) are clamped where they are stored alone.
+    Values that cannot reach 2**31 (`bound` is in shares of it) are clamped only where they are stored.
     """
     a, activation = node.attributes, node.attributes["activation"]
     as_float = lowering.dtype(node.output) == "float32"
@@ -91,9 +91,9 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
     low, high = activation_bounds(activation) if as_float else (a["q_min"], a["q_max"])
     hardswish = activation is not None and activation["kind"] == "hardswish"
     most = float(np.abs(lowering.constant(node.inputs["multiplier"])).max(initial=0.0))
-    largest = most + (255 / 2**31 * a["residual_multiplier"] if residual else 0.0)
-    largest *= 6 * a["output_multiplier"] if hardswish else 1.0
-    if not as_float and largest < 0.999:
+    bound = most + (255 / 2**31 * a["residual_multiplier"] if residual else 0.0)
+    bound *= 6 * a["output_multiplier"] if hardswish else 1.0
+    if not as_float and bound < 0.999:
         low, high = -np.inf, np.inf
     elif not as_float:
         low, high = lowering.stored(int(low)) - zero, lowering.stored(int(high)) - zero
