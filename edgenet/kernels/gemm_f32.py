@@ -19,9 +19,9 @@ from numba import njit
 from edgenet.kernels.epilogue_f32 import finish
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, lines_of, load_narrow_f32, load_row_f32, outer_fma, prefetch_l2, repeat
+from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, prefetch_l2, repeat
 from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
-from edgenet.kernels.simd_types import target
+from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.tuples import least
 
 LINE_BYTES = 64
@@ -30,24 +30,19 @@ _AHEAD = 4096
 
 
 HALF_ROWS = 8
-"""Pixels of a tile of half a vector: as many independent sums as products are under way at a time."""
+"""Pixels of a tile of half a vector: as many independent sums as products are under way at a time.
 
-
-def _row(columns: int) -> tuple[Any, int]:
-    """Loads a row of `columns` vectors, or of half a vector for 0 columns, and the lanes of such a row."""
-    if columns == 0:
-        return njit(inline="always")(lambda address, index: load_narrow_f32(address, index)), target().narrow_lanes
-    return njit(inline="always")(lambda address, index: load_row_f32(address, index, columns)), columns * target().lanes
+A last tile repeats the last pixel."""
 
 
 def accumulator(columns: int) -> Any:
-    """tile += x @ weights over `depth`: rows are addresses of x, weights `columns` vectors (see `_row`) for each k."""
-    load_row, step = _row(columns)
+    """tile += x @ weights over `depth`: rows are addresses of x, weights a row of `columns` for each k."""
+    step = row_lanes(columns)
 
     @njit(inline="always")
     def accumulate(tile, rows, depth, weights):
         for k in range(depth):
-            tile = outer_fma(tile, rows, k, load_row(weights, k * step))
+            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 
     @njit(inline="always")
@@ -57,7 +52,7 @@ def accumulator(columns: int) -> Any:
         for k in range(0, whole, lanes):
             tile = outer_fma_lanes(tile, rows, k, weights + k * step * 4)
         for k in range(whole, depth):
-            tile = outer_fma(tile, rows, k, load_row(weights, k * step))
+            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 
     return accumulate_lanes if by_lane() else accumulate
@@ -66,13 +61,13 @@ def accumulator(columns: int) -> Any:
 def _accumulator_ahead(columns: int, lines: int) -> Any:
     """`accumulator` that asks for `lines` cache lines of what lies at `ahead` with each k."""
     accumulate = accumulator(columns)
-    load_row, step = _row(columns)
+    step = row_lanes(columns)
 
     @njit(inline="always")
     def accumulate_ahead(tile, rows, depth, weights, ahead):
         for k in range(depth):
             prefetch_l2(ahead + k * lines * LINE_BYTES, lines)
-            tile = outer_fma(tile, rows, k, load_row(weights, k * step))
+            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 
     @njit(inline="always")
@@ -87,16 +82,16 @@ def _tile(height: int, columns: int) -> Any:
     shares = lines_of(max(columns, 1))
     lines = shares if height == 1 else 1
     accumulate = _accumulator_ahead(columns, lines)
-    load_row, row_lanes = _row(columns)
+    step = row_lanes(columns)
 
     @njit(inline="always")
     def tile(operands, epilogue, w, depth, pixel, last, channel, missing, count):
         x, x_stride, y, y_stride, residual, residual_stride, following = operands
         low, high, activation = epilogue
-        sums = repeat(load_row(w, 0), height)
+        sums = repeat(load_row_f32(w, 0, columns), height)
         rows = row_places(x, x_stride, pixel, last, height)
         ahead = w + _AHEAD if height == 1 else following + pixel // height % shares * depth * LINE_BYTES
-        sums = accumulate(sums, rows, depth, w + row_lanes * 4, ahead)
+        sums = accumulate(sums, rows, depth, w + step * 4, ahead)
         out = row_places(y, y_stride, pixel, last, height)
         before = row_places(residual, residual_stride, pixel, last, height)
         finish(sums, out, before, channel, missing, count, low, high, activation)
@@ -181,7 +176,7 @@ def _with_half(rows: int, columns: int) -> Any:
     if half == lanes:
         return product
     width = columns * lanes
-    half_panel = pixel_rows(HALF_ROWS, 0)
+    tall, single = _tile(HALF_ROWS, 0), _tile(1, 0)
 
     @njit(inline="always")
     def split(operands, epilogue, w, depth, first, last, channel, count):
@@ -193,7 +188,14 @@ def _with_half(rows: int, columns: int) -> Any:
             product(operands, epilogue, w, depth, first, last, channel, whole)
         if rest != 0:
             w += (depth + 1) * whole * 4
-            half_panel(operands, epilogue, w, depth, first, last, channel + whole, rest < half, rest)
+            channel += whole
+            pixel = first
+            while pixel < last:
+                if last - pixel == 1:
+                    single(operands, epilogue, w, depth, pixel, last, channel, rest < half, rest)
+                else:
+                    tall(operands, epilogue, w, depth, pixel, last, channel, rest < half, rest)
+                pixel += HALF_ROWS
 
     return split
 

@@ -17,26 +17,15 @@ from numba import njit
 from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, lines_of, load_narrow_f32, load_row_f32, prefetch_l1, repeat
+from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l1, repeat
 from edgenet.kernels.simd_bytes import register_bytes
-from edgenet.kernels.simd_int8 import load_narrow_i32, load_row_i32, load_widened, outer_dot, store_i16
+from edgenet.kernels.simd_int8 import load_row_i32, load_widened, outer_dot, store_i16
 from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
-from edgenet.kernels.simd_types import target
+from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.tuples import least
 
 _AHEAD = 1024
 """Bytes between the weights in use and those asked for, where a turn takes two products."""
-
-
-def rows_of(columns: int) -> tuple[Any, Any, int]:
-    """Load a row of `columns` vectors (of half a vector for 0) of int32 or groups, and of float32; the row's lanes."""
-    if columns == 0:
-        load_i32 = njit(inline="always")(lambda address, index: load_narrow_i32(address, index))
-        load_f32 = njit(inline="always")(lambda address, index: load_narrow_f32(address, index))
-        return load_i32, load_f32, target().narrow_lanes
-    load_i32 = njit(inline="always")(lambda address, index: load_row_i32(address, index, columns))
-    load_f32 = njit(inline="always")(lambda address, index: load_row_f32(address, index, columns))
-    return load_i32, load_f32, columns * target().lanes
 
 
 def accumulator(columns: int, unrolled: bool, ahead: int = 0) -> Any:
@@ -47,16 +36,16 @@ def accumulator(columns: int, unrolled: bool, ahead: int = 0) -> Any:
     """
     line = lines_of(max(columns, 1))
     pair = 2 * line
-    load_groups, _, width = rows_of(columns)
+    width = row_lanes(columns)
 
     @njit(inline="always")
     def accumulate_twice(tile, rows, groups, weights):
         for k in range(0, groups - 1, 2):
             prefetch_l1(weights + k * width * 4 + _AHEAD, pair)
-            tile = outer_dot(tile, rows, k, load_groups(weights, k * width))
-            tile = outer_dot(tile, rows, k + 1, load_groups(weights, (k + 1) * width))
+            tile = outer_dot(tile, rows, k, load_row_i32(weights, k * width, columns))
+            tile = outer_dot(tile, rows, k + 1, load_row_i32(weights, (k + 1) * width, columns))
         if groups & 1 != 0:
-            tile = outer_dot(tile, rows, groups - 1, load_groups(weights, (groups - 1) * width))
+            tile = outer_dot(tile, rows, groups - 1, load_row_i32(weights, (groups - 1) * width, columns))
         return tile
 
     @njit(inline="always")
@@ -64,7 +53,7 @@ def accumulator(columns: int, unrolled: bool, ahead: int = 0) -> Any:
         for k in range(groups):
             if ahead != 0:
                 prefetch_l1(weights + k * width * 4 + ahead, line)
-            tile = outer_dot(tile, rows, k, load_groups(weights, k * width))
+            tile = outer_dot(tile, rows, k, load_row_i32(weights, k * width, columns))
         return tile
 
     @njit(inline="always")
@@ -74,7 +63,7 @@ def accumulator(columns: int, unrolled: bool, ahead: int = 0) -> Any:
         for k in range(0, whole, lanes):
             tile = outer_dot_lanes(tile, rows, k, weights + k * width * 4)
         for k in range(whole, groups):
-            tile = outer_dot(tile, rows, k, load_groups(weights, k * width))
+            tile = outer_dot(tile, rows, k, load_row_i32(weights, k * width, columns))
         return tile
 
     if by_lane():
@@ -123,18 +112,18 @@ def over_pixels(tile: Any, rows: int, second: int) -> Any:
 def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
     """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
     accumulate = accumulator(columns, unrolled)
-    load_i32, load_f32, width = rows_of(columns)
+    width = row_lanes(columns)
 
     @njit(inline="always")
     def tile(job, pixel, last, height):
         source, target, output, place = job
         x, x_stride, base, groups = source
         w = place[0]
-        sums = repeat(load_i32(w, 0), height)
+        sums = repeat(load_row_i32(w, 0, columns), height)
         places = row_places(x - base * x_stride, x_stride, pixel, last, height)
         sums = accumulate(sums, places, groups, w + 8 * width)
         out = row_places(target[0], target[1], pixel, last, height)
-        finish(sums, load_f32(w, width), out, place, output)
+        finish(sums, load_row_f32(w, width, columns), out, place, output)
 
     return over_pixels(tile, rows, second)
 

@@ -27,10 +27,10 @@ from edgenet.kernels.simd_types import (
     i32v,
     items,
     load_vector,
-    narrow,
     pack,
     pointer,
     row_of,
+    row_shape,
     shuffle_mask,
     splat,
     store_vector,
@@ -104,8 +104,8 @@ def load_f32(typingctx: Any, address: Any, index: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def load_row_f32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
-    """load_row_f32(address, index, columns): `columns` adjacent vectors of float32."""
-    count, vector = constant_int(columns), f32v()
+    """load_row_f32(address, index, columns): `columns` adjacent vectors of float32; for 0, the narrow one."""
+    count, vector = row_shape(constant_int(columns), "f32")
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         place = builder.ptrtoint(pointer(builder, args[0], F32, args[1]), I64)
@@ -113,17 +113,6 @@ def load_row_f32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
         return pack(context, builder, sig.return_type, values)
 
     return row_of(vector, count)(types.int64, types.int64, columns), codegen
-
-
-@intrinsic
-def load_narrow_f32(typingctx: Any, address: Any, index: Any) -> Any:
-    """load_narrow_f32(address, index): a row of one vector of `InstructionSet.narrow_lanes` float32."""
-    vector = narrow("f32")
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        return pack(context, builder, sig.return_type, [load_vector(builder, args[0], vector.llvm, args[1])])
-
-    return row_of(vector, 1)(types.int64, types.int64), codegen
 
 
 @intrinsic

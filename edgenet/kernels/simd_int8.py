@@ -25,10 +25,10 @@ from edgenet.kernels.simd_types import (
     i32v,
     items,
     load_vector,
-    narrow,
     pack,
     pointer,
     row_of,
+    row_shape,
     shuffle_mask,
     splat,
     store_vector,
@@ -108,8 +108,8 @@ def spread_lane(builder: ir.IRBuilder, groups: ir.Value, lane: int) -> Groups:
 
 @intrinsic(prefer_literal=True)
 def load_row_i32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
-    """load_row_i32(address, index, columns): `columns` adjacent vectors of int32."""
-    count, vector = constant_int(columns), i32v()
+    """load_row_i32(address, index, columns): `columns` adjacent vectors of int32 or groups; for 0, the narrow one."""
+    count, vector = row_shape(constant_int(columns), "i32")
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         place = builder.ptrtoint(pointer(builder, args[0], I32, args[1]), I64)
@@ -131,17 +131,6 @@ def load_row_groups(typingctx: Any, address: Any, index: Any, columns: Any) -> A
         return pack(context, builder, sig.return_type, values)
 
     return row_of(vector, count)(types.int64, types.int64, columns), codegen
-
-
-@intrinsic
-def load_narrow_i32(typingctx: Any, address: Any, index: Any) -> Any:
-    """load_narrow_i32(address, index): a row of one vector of `InstructionSet.narrow_lanes` int32, or groups."""
-    vector = narrow("i32")
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        return pack(context, builder, sig.return_type, [load_vector(builder, args[0], vector.llvm, args[1])])
-
-    return row_of(vector, 1)(types.int64, types.int64), codegen
 
 
 @intrinsic

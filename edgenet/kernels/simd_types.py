@@ -79,14 +79,19 @@ def f32v() -> Vector:
     return Vector("f32", target().lanes)
 
 
-def narrow(element: str) -> Vector:
-    """The vector of half a register (see `InstructionSet.narrow_lanes`), or of a whole one."""
-    return Vector(element, target().narrow_lanes)
-
-
 def i32v() -> Vector:
     """The int32 vector of the selected instruction set."""
     return Vector("i32", target().lanes)
+
+
+def row_lanes(columns: int) -> int:
+    """Lanes of a row of `columns` vectors; a row of 0 is one narrow vector (see `InstructionSet.narrow_lanes`)."""
+    return columns * target().lanes or target().narrow_lanes
+
+
+def row_shape(columns: int, element: str) -> tuple[int, Vector]:
+    """How many vectors a row of `columns` has, and which (see `row_lanes`)."""
+    return max(columns, 1), Vector(element, target().lanes if columns else target().narrow_lanes)
 
 
 def row_of(vector: types.Type, count: int) -> types.Type:
