@@ -29,10 +29,8 @@ _AHEAD = 4096
 """Bytes from the weights that a single pixel reads to those that it asks for: one page, where hardware starts anew."""
 
 
-HALF_ROWS = 8
-"""Pixels of a tile of half a vector: as many independent sums as products are under way at a time.
-
-A last tile repeats the last pixel."""
+_HALF_ROWS = 8
+"""Pixels of a tile of half a vector: as many sums as products are under way at a time. A last tile repeats its last."""
 
 
 def accumulator(columns: int) -> Any:
@@ -176,7 +174,7 @@ def _with_half(rows: int, columns: int) -> Any:
     if half == lanes:
         return product
     width = columns * lanes
-    tall, single = _tile(HALF_ROWS, 0), _tile(1, 0)
+    tall, single = _tile(_HALF_ROWS, 0), _tile(1, 0)
 
     @njit(inline="always")
     def split(operands, epilogue, w, depth, first, last, channel, count):
@@ -195,7 +193,7 @@ def _with_half(rows: int, columns: int) -> Any:
                     single(operands, epilogue, w, depth, pixel, last, channel, rest < half, rest)
                 else:
                     tall(operands, epilogue, w, depth, pixel, last, channel, rest < half, rest)
-                pixel += HALF_ROWS
+                pixel += _HALF_ROWS
 
     return split
 

@@ -19,7 +19,7 @@ from edgenet.kernels.simd import (
     store_tile_f32,
 )
 from edgenet.kernels.simd_convert import to_float
-from edgenet.kernels.simd_int8 import load_row_groups, load_row_i32, outer_dot, store_sums
+from edgenet.kernels.simd_int8 import load_row_i32, outer_dot, store_sums
 from edgenet.kernels.simd_requantize import store_rounded
 from edgenet.kernels.tuples import sequence
 
@@ -49,7 +49,7 @@ def peak_int8(rows: int, columns: int) -> Callable[..., None]:
         sums = repeat(load_row_i32(weights, 0, columns), rows)
         for _ in range(begin, end):
             for k in range(depth):
-                sums = outer_dot(sums, places, k, load_row_groups(weights, k * columns, columns))
+                sums = outer_dot(sums, places, k, load_row_i32(weights, k * columns * lane_count(), columns))
         store_sums(sums, sink)
 
     return kernel
@@ -64,7 +64,7 @@ def peak_requantize(rows: int, columns: int) -> Callable[..., None]:
         multiplier = load_row_f32(weights, 0, columns)
         sums = repeat(load_row_i32(weights, 0, columns), rows)
         for _ in range(begin, end):
-            sums = outer_dot(sums, places, 0, load_row_groups(weights, 0, columns))
+            sums = outer_dot(sums, places, 0, load_row_i32(weights, 0, columns))
             store_rounded(multiply(to_float(sums), multiplier), targets, 0, (0, 0, 127), 0, 0)
 
     return kernel

@@ -119,20 +119,6 @@ def load_row_i32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
     return row_of(vector, count)(types.int64, types.int64, columns), codegen
 
 
-@intrinsic(prefer_literal=True)
-def load_row_groups(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
-    """load_row_groups(address, index, columns): `columns` adjacent vectors of groups, from vector number `index` on."""
-    count, vector = constant_int(columns), group_vector()
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        first = builder.mul(args[1], I64(vector.lanes))
-        place = builder.ptrtoint(pointer(builder, args[0], vector.llvm.element, first), I64)
-        values = [load_vector(builder, place, vector.llvm, j * vector.lanes) for j in range(count)]
-        return pack(context, builder, sig.return_type, values)
-
-    return row_of(vector, count)(types.int64, types.int64, columns), codegen
-
-
 @intrinsic
 def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any:
     """outer_dot(tile, rows, index, row): tile[m] += the group `index` of address rows[m] times the groups of row."""

@@ -32,7 +32,6 @@ from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_convert import int_add, int_subtract
 from edgenet.kernels.simd_int8 import (
     load_i16,
-    load_row_groups,
     load_row_i32,
     load_sums,
     load_widened,
@@ -88,8 +87,8 @@ def _accumulator(columns: int) -> Any:
     @njit(inline="always")
     def accumulate(tile, rows, groups, weights):
         for k in range(0, groups, 2):
-            tile = outer_dot(tile, rows, k, load_row_groups(weights, k * columns, columns))
-            tile = outer_dot(tile, rows, k + 1, load_row_groups(weights, (k + 1) * columns, columns))
+            tile = outer_dot(tile, rows, k, load_row_i32(weights, k * columns * lane_count(), columns))
+            tile = outer_dot(tile, rows, k + 1, load_row_i32(weights, (k + 1) * columns * lane_count(), columns))
         return tile
 
     return accumulate

@@ -32,7 +32,8 @@ def halved(target: InstructionSet) -> bool:
 def interleaves_in_registers(target: InstructionSet, size: tuple[int, int, int, int]) -> bool:
     """Whether the wide kernel of a size (see DEPTHWISE_BANDS) has no interleaved copy of its input.
 
-    A strided column serves few outputs; kernels of five columns make up for that where registers are wide.
+    A strided column serves few outputs; kernels of five columns make up for that where registers are wide. Bands of
+    such kernels have one row.
     """
     return size == (3, 3, 2, 2) or (size == (5, 5, 2, 2) and target.bits > 128)
 
