@@ -147,23 +147,26 @@ def _build(names: deque[str], target: InstructionSet, built: Callable[[str, byte
         errors: list[bytes] = []
         drain = threading.Thread(target=lambda: errors.append(process.stderr.read()))  # type: ignore[union-attr]  # a pipe
         drain.start()
-        while True:
-            try:
-                name = names.popleft()
-            except IndexError:
-                break
-            with suppress(BrokenPipeError):
-                process.stdin.write(f"{name}\n".encode())
-                process.stdin.flush()
-            size = process.stdout.read(8)
-            block = process.stdout.read(int.from_bytes(size, "little")) if len(size) == 8 else b""
-            if not block:
-                drain.join()
-                last = errors[0].decode(errors="replace").strip().splitlines() or ["no message"]
-                process.kill()
-                names.clear()
-                raise EngineError(f"The kernel {name} could not be compiled for {target.name}: {last[-1]}")
-            built(name, block)
+        try:
+            while True:
+                try:
+                    name = names.popleft()
+                except IndexError:
+                    break
+                with suppress(BrokenPipeError):
+                    process.stdin.write(f"{name}\n".encode())
+                    process.stdin.flush()
+                size = process.stdout.read(8)
+                block = process.stdout.read(int.from_bytes(size, "little")) if len(size) == 8 else b""
+                if not block:
+                    drain.join()
+                    last = errors[0].decode(errors="replace").strip().splitlines() or ["no message"]
+                    raise EngineError(f"The kernel {name} could not be compiled for {target.name}: {last[-1]}")
+                built(name, block)
+        except BaseException:
+            names.clear()
+            process.kill()  # else it would wait for names, and `drain` for its end
+            raise
         process.stdin.close()
         drain.join()
 

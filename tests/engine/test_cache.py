@@ -6,6 +6,7 @@ import stat
 import sys
 import threading
 import warnings
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,24 @@ def builds(good, monkeypatch):
 
     monkeypatch.setattr(cache, "_build", build)
     return names
+
+
+def test_a_refused_kernel_ends_the_compiler():
+    pytest.importorskip("numba", reason="needs the compiler")
+    ended = []
+
+    def refuse(name, block):
+        raise EngineError("refused")
+
+    def build():
+        with pytest.raises(EngineError, match="refused"):
+            cache._build(deque([NAME]), host(), refuse)
+        ended.append(True)
+
+    thread = threading.Thread(target=build, daemon=True)
+    thread.start()
+    thread.join(120)
+    assert ended
 
 
 def test_a_good_file_is_used(stored, builds):
