@@ -126,7 +126,8 @@ def roofline(rows: Sequence[dict[str, Any]], limits: dict[str, dict[str, Any]]) 
                 x, y = ([point[key] for point in chosen] for key in ("intensity", "gflops"))
                 axes.scatter(x, y, s=6 if small else 24, marker=marker, color=colour, alpha=0.6, linewidths=0,
                              label=part, zorder=3)  # fmt: skip
-        peak = machine["float32_gflops" if precision == "float32" else "int8_gops"]
+        int8_peak = max(machine["int8_gops"], machine.get("matrix_gops", 0.0))
+        peak = machine["float32_gflops"] if precision == "float32" else int8_peak
         left = min([point["intensity"] for point in points] + [0.5]) * 0.7
         right = max(point["intensity"] for point in points) * 1.5
         bottom = min(point["gflops"] for point in points) * 0.6

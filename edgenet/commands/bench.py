@@ -58,9 +58,10 @@ def _machine(arguments: argparse.Namespace) -> None:
         limits.save(each)
     lines = []
     for each in found:
+        matrix = f" ({each.matrix_gops:.0f} in matrix registers)" if each.matrix_gops else ""
         lines.append(
             f"{each.isa}, {each.threads} threads: float32 {each.float32_gflops:.1f} GFLOP/s, int8 {each.int8_gops:.1f} "
-            f"GOP/s, {each.requantized:.1f} requantized results a ns, an empty step {each.step_ms * 1e6:.0f} ns"
+            f"GOP/s{matrix}, {each.requantized:.1f} requantized results a ns, an empty step {each.step_ms * 1e6:.0f} ns"
         )
         kinds = {"read": each.bandwidth, "write": each.write_bandwidth, "copy": each.copy_bandwidth}
         rows = [[kind, *(f"{speed:.0f}" for speed in speeds.values())] for kind, speeds in kinds.items()]

@@ -152,6 +152,8 @@ def speed(figures: dict[str, Any], advice: list[str]) -> None:
         advice.append(f"The CPU runs slower than it can ({', '.join(slowed)}); cool it, or let it rest.")
     elif heat is not None and heat >= HOT:
         advice.append(f"The CPU has {heat:.0f} degrees and will slow down; give it a heat sink or a fan.")
+    if {"amx_tile", "amx_int8"} <= set(figures["features"]) and "avx512_amx" not in figures["instruction_sets"]:
+        advice.append("Linux does not let this process use the CPU's matrix registers (AMX); int8 runs without them.")
     if figures["governor"] in ("powersave", "conservative"):
         advice.append(
             f"The frequency governor is {figures['governor']}; for full speed: echo performance | sudo tee "

@@ -73,12 +73,13 @@ class Bundle:
         Raises EngineError for a damaged one.
         """
         from edgenet.engine import blocks
+        from edgenet.kernels.table import compiled_for
 
         entry = self._index.get(target.name, {}).get(name)
         if entry is None:
             return None
         try:
-            return blocks.parse(self._read(self._start + entry[0], entry[1]), name, target)
+            return blocks.parse(self._read(self._start + entry[0], entry[1]), name, compiled_for(name, target))
         except blocks.Stale:
             if not self.stale:
                 self.stale = True

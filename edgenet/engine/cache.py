@@ -70,8 +70,21 @@ def compiler_versions() -> str:
     return ", ".join(sorted(found))
 
 
+def _by_compiled_for(names: Iterable[str], target: InstructionSet) -> dict[InstructionSet, list[str]]:
+    """Names of kernels of `target` by the instruction set that they are compiled for (see `table.compiled_for`)."""
+    from edgenet.kernels.table import compiled_for
+
+    found: dict[InstructionSet, list[str]] = {}
+    for name in names:
+        found.setdefault(compiled_for(name, target), []).append(name)
+    return found
+
+
 def path_of(name: str, target: InstructionSet) -> Path:
     """File of a kernel in the cache. Raises OSError when there is no place for one (see `folder`)."""
+    from edgenet.kernels.table import compiled_for
+
+    target = compiled_for(name, target)
     return folder() / target.name / _file_name(name, target)
 
 
@@ -95,13 +108,26 @@ def _warn(reason: str) -> None:
 
 def cached(names: Iterable[str], target: InstructionSet) -> dict[str, Block]:
     """Blocks of those kernels that are in the cache, trusted and whole."""
+    found: dict[str, Block] = {}
+    try:
+        trust.check_folder(folder())
+    except trust.Untrusted as reason:
+        _warn(str(reason))
+    except OSError:
+        pass
+    else:
+        for owner, own in _by_compiled_for(names, target).items():
+            found |= _cached(own, owner)
+    return found
+
+
+def _cached(names: Iterable[str], target: InstructionSet) -> dict[str, Block]:
+    """`cached` of kernels that are compiled for `target`, in a folder that is trusted."""
     from edgenet.engine.blocks import parse
 
     found: dict[str, Block] = {}
+    place = folder() / target.name
     try:
-        place = folder()
-        trust.check_folder(place)
-        place /= target.name
         trust.check_folder(place)
     except trust.Untrusted as reason:
         _warn(str(reason))
@@ -220,6 +246,7 @@ def _compile_missing(
             "copy it here and name it with --kernels or EDGENET_KERNELS."
         )
     from concurrent.futures import ThreadPoolExecutor
+    from functools import partial
 
     from edgenet.engine.blocks import parse
     from edgenet.kernels.table import slowest_first
@@ -228,15 +255,15 @@ def _compile_missing(
         progress = progress_line
     done = 0
 
-    def built(name: str, block: bytes) -> None:
+    def built(owner: InstructionSet, name: str, block: bytes) -> None:
         nonlocal done
         try:
-            found[name] = parse(block, name, target)
+            found[name] = parse(block, name, owner)
         except ValueError as reason:
             raise EngineError(
                 f"The compiled kernel {name} cannot be used ({reason}); start this program again."
             ) from None
-        _to_disk(block, name, target)
+        _to_disk(block, name, owner)
         done += 1
         if progress:
             progress("compiling kernels", done, len(missing))
@@ -244,10 +271,13 @@ def _compile_missing(
     if progress:
         progress("compiling kernels", 0, len(missing))
     workers = max(1, min(len(missing) // 2, len(os.sched_getaffinity(0)), 4))
-    names = deque(slowest_first(missing, target))
     with ThreadPoolExecutor(workers) as pool:
-        for result in [pool.submit(_build, names, target, built) for _ in range(workers)]:
-            result.result()
+        tasks = []
+        for owner, own in _by_compiled_for(slowest_first(missing, target), target).items():
+            names = deque(own)
+            tasks += [pool.submit(_build, names, owner, partial(built, owner)) for _ in range(min(workers, len(own)))]
+        for task in tasks:
+            task.result()
 
 
 def progress_line(stage: str, done: int, total: int) -> None:

@@ -24,7 +24,8 @@ from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.engine.team import slots_of, team
 from edgenet.kernels.isa import InstructionSet, host
 from edgenet.kernels.table import kernels
-from edgenet.kernels.table_int8 import group_depth
+from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS, group_depth
+from edgenet.prepare.lower_int8_tiles import register_shapes
 
 _SECONDS = 0.02
 _DEPTH = 64
@@ -39,7 +40,8 @@ class Limits:
 
     `requantized` counts the int8 results (in 1e9 a second) that are made from sums in registers. `bandwidth` is that of
     reading, `write_bandwidth` of writing; `copy_bandwidth` counts the bytes read and written of a copy. The levels are
-    L1, L2, ... and "memory", for what the threads work on together.
+    L1, L2, ... and "memory", for what the threads work on together. `matrix_gops` is the rate of matrix registers (see
+    `kernels.matrix_int8`), 0 without them.
     """
 
     isa: str
@@ -51,17 +53,23 @@ class Limits:
     write_bandwidth: dict[str, float]
     copy_bandwidth: dict[str, float]
     step_ms: float
+    matrix_gops: float = 0.0
 
-    def attainable_ms(self, flops: int, read: int, written: int, int8: bool, results: int = 0) -> float:
+    def attainable_ms(
+        self, flops: int, read: int, written: int, int8: bool, results: int = 0, matrix: bool = False
+    ) -> float:
         """Least time of a step: its arithmetic at the peak or its bytes at the speed of the level that holds them.
 
-        `results` are the int8 values that it requantizes.
+        `results` are the int8 values that it requantizes; `matrix`: its products are made in matrix registers.
         """
-        return max(self.arithmetic_ms(flops, int8, results), self.transfer_ms(read, written)) + self.step_ms
+        return max(self.arithmetic_ms(flops, int8, results, matrix), self.transfer_ms(read, written)) + self.step_ms
 
-    def arithmetic_ms(self, flops: int, int8: bool, results: int = 0) -> float:
+    def arithmetic_ms(self, flops: int, int8: bool, results: int = 0, matrix: bool = False) -> float:
         """Time of the arithmetic at the peak."""
-        return (flops / (self.int8_gops if int8 else self.float32_gflops) + results / self.requantized) / 1e6
+        peak = self.int8_gops if int8 else self.float32_gflops
+        if matrix and self.matrix_gops:
+            peak = self.matrix_gops
+        return (flops / peak + results / self.requantized) / 1e6
 
     def transfer_ms(self, read: int, written: int) -> float:
         """Time of the bytes read and written: as many of each as there are of both are copied, the rest goes alone."""
@@ -146,6 +154,11 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
     made = rows["peak_int8"][0] * rows["peak_int8"][1] * target.lanes
     together = rate("peak_requantize", made, x=x, weights=weights)
     requantized = 1 / max(1 / together - 2 * grouped / int8, 1e-6)
+    matrix = 0.0
+    if "peak_matrix" in names:
+        tiles = 2 * TILE_ROWS * TILE_ROWS * TILE_BYTES * 2 * kernels(target)[names["peak_matrix"]].constants[0]
+        shapes = register_shapes(TILE_ROWS)
+        matrix = rate("peak_matrix", tiles, x=x, weights=weights, shapes=address_of(shapes))
     speeds: dict[str, dict[str, float]] = {"read_memory": {}, "write_memory": {}, "copy_memory": {}}
     sizes = cache_sizes()
     working_sets = {name: limit // 2 for name, limit in sizes.items()} | {"memory": 4 * max(sizes.values())}
@@ -158,7 +171,16 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
             found[level] = rate(factory, size, own_bytes=size, count=count)
     read, write, copy = speeds.values()
     return Limits(
-        target.name, threads, float32, int8, requantized, read, write, copy, _empty_step_ms(target, threads, loaded)
+        target.name,
+        threads,
+        float32,
+        int8,
+        requantized,
+        read,
+        write,
+        copy,
+        _empty_step_ms(target, threads, loaded),
+        matrix,
     )
 
 

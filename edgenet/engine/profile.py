@@ -12,6 +12,7 @@ import numpy as np
 from edgenet.engine.limits import Limits, saved
 from edgenet.engine.program import Context
 from edgenet.engine.team import Team
+from edgenet.kernels.table import kernel
 from edgenet.prepare.describe import layer_info
 from edgenet.prepare.plan import PARTS_KERNEL, Plan, Step
 
@@ -91,4 +92,5 @@ def _roofline(limits: Limits | None, plan: Plan, steps: list[Step], ms: float) -
     int8 = any(step.kernel.startswith("s8") for step in steps)
     made = {step.output for step in steps if "weights" in step.slots and plan.tensors[step.output].dtype == "int8"}
     results = sum(prod(plan.tensors[name].shape) for name in made)
-    return limits.attainable_ms(flops, moved, 0, int8, results) / ms
+    matrix = any(kernel(step.kernel, plan.target).module == "matrix_int8" for step in steps)
+    return limits.attainable_ms(flops, moved, 0, int8, results, matrix) / ms

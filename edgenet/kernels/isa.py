@@ -7,6 +7,7 @@ it contains. Nothing here imports numba.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import sys
@@ -22,7 +23,9 @@ class InstructionSet(NamedTuple):
     `bits` is the width of a vector register; `registers` their number. `dot` names the exact instruction that sums
     8-bit products into int32: "vnni512" and "vnni" (`vpdpbusd`, unsigned times signed), "madd16" (`vpmaddwd` on widened
     values), "sdot" (Arm dot product), "smull" (Arm widening multiply), "generic" (plain vector arithmetic).
-    `stored_unsigned` tells that int8 activations lie in memory as value + 128.
+    `stored_unsigned` tells that int8 activations lie in memory as value + 128, `matrix_registers` that int8 products of
+    whole tiles are made in registers of their own (see `kernels.simd_matrix`). Kernels that another instruction set has
+    as well are taken from it where `extends` names it.
     """
 
     name: str
@@ -35,6 +38,8 @@ class InstructionSet(NamedTuple):
     dot: str
     stored_unsigned: bool = False
     fma: bool = True
+    matrix_registers: bool = False
+    extends: str = ""
 
     @property
     def lanes(self) -> int:
@@ -50,9 +55,22 @@ class InstructionSet(NamedTuple):
         return self.lanes // 2 if self.bits == 512 else self.lanes
 
 
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
+"""Linux's numbers of the system call, of what is asked of it, and of the state that matrix registers keep."""
 _AVX2_FEATURES: Final = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+popcnt,+sse4.2,+ssse3"
 _AVX512_FEATURES: Final = _AVX2_FEATURES + ",+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,-prefer-256-bit"
 _AVX512_NEEDS: Final = ("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl")
+_AVX512_VNNI: Final = InstructionSet(
+    "avx512_vnni",
+    "x86_64",
+    512,
+    32,
+    "x86-64-v4",
+    _AVX512_FEATURES + ",+avx512vnni",
+    (*_AVX512_NEEDS, "avx512_vnni"),
+    "vnni512",
+    stored_unsigned=True,
+)
 
 INSTRUCTION_SETS: Final[dict[str, InstructionSet]] = {
     target.name: target
@@ -71,16 +89,13 @@ INSTRUCTION_SETS: Final[dict[str, InstructionSet]] = {
             stored_unsigned=True,
         ),
         InstructionSet("avx512", "x86_64", 512, 32, "x86-64-v4", _AVX512_FEATURES, _AVX512_NEEDS, "madd16"),
-        InstructionSet(
-            "avx512_vnni",
-            "x86_64",
-            512,
-            32,
-            "x86-64-v4",
-            _AVX512_FEATURES + ",+avx512vnni",
-            (*_AVX512_NEEDS, "avx512_vnni"),
-            "vnni512",
-            stored_unsigned=True,
+        _AVX512_VNNI,
+        _AVX512_VNNI._replace(
+            name="avx512_amx",
+            features=_AVX512_VNNI.features + ",+amx-tile,+amx-int8",
+            needs=(*_AVX512_VNNI.needs, "amx_tile", "amx_int8"),
+            matrix_registers=True,
+            extends=_AVX512_VNNI.name,
         ),
         InstructionSet("neon", "aarch64", 128, 32, "cortex-a72", "+neon", (), "smull"),
         InstructionSet("neon_dotprod", "aarch64", 128, 32, "cortex-a76", "+neon,+dotprod", ("asimddp",), "sdot"),
@@ -109,6 +124,15 @@ def cpu_flags() -> frozenset[str]:
     return frozenset()
 
 
+@cache
+def matrix_registers_granted() -> bool:
+    """Ask Linux for the use of matrix registers, for all threads of this process; whether it agrees.
+
+    It does not where a thread's signal stack is too small for them.
+    """
+    return ctypes.CDLL(None, use_errno=True).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0
+
+
 def available() -> list[InstructionSet]:
     """Instruction sets that this CPU can run, least capable first.
 
@@ -121,6 +145,8 @@ def available() -> list[InstructionSet]:
             "Raspberry Pi OS."
         )
     found = [t for t in INSTRUCTION_SETS.values() if t.architecture == here and flags.issuperset(t.needs)]
+    if found and found[-1].matrix_registers and not matrix_registers_granted():
+        found.pop()
     if not found:
         raise EngineError(f"edgenet has no kernels for the architecture {here!r}; it runs on x86-64 and 64-bit Arm.")
     return found
@@ -130,6 +156,7 @@ CPU_NAMES: Final = {
     "x86-64": "portable",
     "x86-64-v3": "avx2",
     "x86-64-v4": "avx512",
+    "sapphirerapids": "avx512_amx",
     "cortex-a53": "neon",
     "cortex-a72": "neon",
     "cortex-a76": "neon_dotprod",

@@ -20,7 +20,15 @@ from edgenet.kernels.simd import (
 )
 from edgenet.kernels.simd_convert import to_float
 from edgenet.kernels.simd_int8 import load_row_i32, outer_dot, store_sums
+from edgenet.kernels.simd_matrix import (
+    configure_tiles,
+    load_tiles,
+    multiply_and_load_tiles,
+    release_tiles,
+    store_sum_tiles,
+)
 from edgenet.kernels.simd_requantize import store_rounded
+from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS
 from edgenet.kernels.tuples import sequence
 
 
@@ -51,6 +59,21 @@ def peak_int8(rows: int, columns: int) -> Callable[..., None]:
             for k in range(depth):
                 sums = outer_dot(sums, places, k, load_row_i32(weights, k * columns * lane_count(), columns))
         store_sums(sums, sink)
+
+    return kernel
+
+
+def peak_matrix(columns: int) -> Callable[..., None]:
+    """Products of two by `columns` tiles in matrix registers, each of whose operands is loaded from the L1 cache."""
+
+    def kernel(begin: int, end: int, thread: int, x: int, weights: int, shapes: int, sink: int):
+        below = TILE_ROWS * TILE_BYTES
+        configure_tiles(shapes)
+        load_tiles(2, columns, x, below, TILE_BYTES, weights, columns * lane_count())
+        for _ in range(begin, end):
+            multiply_and_load_tiles(2, columns, x, below, TILE_BYTES, weights, columns * lane_count())
+        store_sum_tiles(2, columns, sink, columns * below)
+        release_tiles()
 
     return kernel
 

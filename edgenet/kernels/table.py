@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
 from edgenet.errors import EngineError
 from edgenet.kernels.digest import sha256
-from edgenet.kernels.isa import InstructionSet
+from edgenet.kernels.isa import INSTRUCTION_SETS, InstructionSet
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 _SLOW_TO_COMPILE = ("convolution_int8", "convolution_f32", "gemm_f32", "winograd_f32", "gemm_int8")
@@ -49,7 +50,9 @@ def _machine(target: InstructionSet) -> list[Kernel]:
 
     height, vectors = table_float.gemm_tile(target)
     rows, _, columns = table_int8.gemm_tile(target)
+    matrix = [Kernel("bench_peak_matrix", "machine", "peak_matrix", (columns,), "bench", "int8")]
     return [
+        *(matrix if target.matrix_registers else []),
         Kernel("bench_peak_f32", "machine", "peak_f32", (height, vectors), "bench"),
         Kernel("bench_peak_int8", "machine", "peak_int8", (rows, columns), "bench", "int8"),
         Kernel("bench_peak_requantize", "machine", "peak_requantize", (rows, columns), "bench", "int8"),
@@ -86,7 +89,14 @@ def kernel(name: str, target: InstructionSet) -> Kernel:
         raise EngineError(f"There is no kernel {name} for {target.name}.") from None
 
 
-def slowest_first(names: list[str], target: InstructionSet) -> list[str]:
+@cache
+def compiled_for(name: str, target: InstructionSet) -> InstructionSet:
+    """The instruction set whose code serves as this kernel on `target`: that which `target` extends, if it has it."""
+    base = INSTRUCTION_SETS.get(target.extends)
+    return base if base is not None and kernels(base).get(name) == kernel(name, target) else target
+
+
+def slowest_first(names: Iterable[str], target: InstructionSet) -> list[str]:
     """These kernels in the order in which several processes are done soonest with compiling them."""
     last = len(_SLOW_TO_COMPILE)
     rank = {module: number for number, module in enumerate(_SLOW_TO_COMPILE)}

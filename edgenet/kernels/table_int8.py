@@ -7,8 +7,13 @@ from edgenet.kernels.table import Kernel
 from edgenet.kernels.table_float import GENERAL_COLUMNS
 
 _GROUPS = {"vnni512": 4, "vnni": 4, "sdot": 4, "madd16": 2, "generic": 2, "smull": 4}
-_TILES = {"avx512": (14, 7, 2), "avx512_vnni": (14, 7, 2), "neon": (8, 4, 2), "neon_dotprod": (8, 4, 2)}
+_TILES = {128: (8, 4, 2), 512: (14, 7, 2)}
+"""Of instruction sets of 32 registers, by their width in bits."""
 _SMALL_FILE = (6, 5, 2)
+TILE_ROWS, TILE_BYTES = 16, 64
+"""Rows of a matrix register, and the bytes of each."""
+MATRIX_TILE = "32x32"
+"""Rows and channels of a step in matrix registers."""
 
 DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 2): 1}
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
@@ -21,7 +26,7 @@ def group_depth(target: InstructionSet) -> int:
 
 def gemm_tile(target: InstructionSet) -> tuple[int, int, int]:
     """Rows, rows of the second tile, and vectors of the int8 matrix tile."""
-    return _TILES.get(target.name, _SMALL_FILE)
+    return _SMALL_FILE if target.registers == 16 else _TILES[target.bits]
 
 
 def halved(target: InstructionSet) -> bool:
@@ -85,6 +90,8 @@ def rows(target: InstructionSet) -> list[Kernel]:
             "int8",
         ),
     ]
+    if target.matrix_registers:
+        found.append(Kernel(f"s8_matrix_{MATRIX_TILE}", "matrix_int8", "matrix", (vectors,), "conv2d", "int8"))
     if group == 2:  # where products take int16, sums of weights and of pixels are exact operands, too
         strassen = (height, second, vectors)
         found.append(Kernel(f"s8_strassen_{tile}", "strassen_int8", "strassen", strassen, "conv2d", "int8"))

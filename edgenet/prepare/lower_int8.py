@@ -8,6 +8,7 @@ from edgenet.graph import Node
 from edgenet.prepare.lower_int8_depthwise import depthwise
 from edgenet.prepare.lower_int8_matrix import matrix_product
 from edgenet.prepare.lower_int8_strassen import strassen, suits_strassen
+from edgenet.prepare.lower_int8_tiles import convolution_tiles, matrix_product_tiles, suits_tiles
 from edgenet.prepare.lower_int8_window import window_product
 from edgenet.prepare.lowering import Lowering
 
@@ -15,21 +16,26 @@ from edgenet.prepare.lowering import Lowering
 def linear(node: Node, lowering: Lowering) -> None:
     """Linear layer over the last axis."""
     shape = lowering.shape(node.inputs["x"])
-    matrix_product(node, lowering, int(np.prod(shape[:-1], dtype=np.int64)))
+    pixels = int(np.prod(shape[:-1], dtype=np.int64))
+    product = matrix_product_tiles if suits_tiles(lowering, pixels) else matrix_product
+    product(node, lowering, pixels)
 
 
 def convolution(node: Node, lowering: Lowering) -> None:
     """Convolution of any kind."""
     weight, a = lowering.shape(node.inputs["weight"]), node.attributes
-    x = lowering.shape(node.inputs["x"])
+    pixels = int(np.prod(lowering.shape(node.output)[:3], dtype=np.int64))
     pointwise = weight[1:3] == (1, 1) and a["groups"] == 1 and not any(a["padding"])
     if pointwise and list(a["stride"]) == [1, 1]:
-        pixels = x[0] * x[1] * x[2]
         if suits_strassen(node, lowering, pixels):
             strassen(node, lowering, pixels)
+        elif suits_tiles(lowering, pixels):
+            matrix_product_tiles(node, lowering, pixels)
         else:
             matrix_product(node, lowering, pixels)
     elif a["groups"] > 1 and weight[3] == 1 and weight[0] == a["groups"]:
         depthwise(node, lowering)
+    elif a["groups"] == 1 and suits_tiles(lowering, lowering.shape(node.output)[2]):
+        convolution_tiles(node, lowering)
     else:
         window_product(node, lowering)

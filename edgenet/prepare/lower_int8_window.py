@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import gemm_tile, group_depth
 from edgenet.prepare.groups import merge_filters, merged_groups
-from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots
+from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots, zero_points
 from edgenet.prepare.lowering import Lowering
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Operand, Packed, Value
@@ -15,13 +17,6 @@ from edgenet.prepare.plan import Operand, Packed, Value
 IMAGE_CHANNELS = 4
 """Up to so many input channels a convolution reads whole kernel rows of a padded copy of its input."""
 _SCRATCH_BYTES = 128 * 1024
-
-
-def zero_points(lowering: Lowering, name: str, count: int) -> Packed:
-    """`count` bytes (and a register more) that hold the zero point of a tensor."""
-    zero = lowering.zero_point(name) & 0xFF
-    size = -(-count // 64) * 64 + 64
-    return lowering.packed(("s8_zero_points", zero, size), lambda: np.full(size, zero, np.uint8))
 
 
 def geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
@@ -50,16 +45,29 @@ def geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
     }
 
 
-def _padded_image(node: Node, lowering: Lowering) -> dict[str, Value]:
-    """Slots that make each kernel row of an image of few channels a single tap; adds the step that pads the image."""
+@dataclass(frozen=True)
+class Image:
+    """Where a convolution reads its input: height and width in pixels, bytes from one row and image to the next."""
+
+    x: Operand | Packed
+    height: int
+    width: int
+    row_stride: int
+    image_stride: int
+
+
+def padded_image(node: Node, lowering: Lowering) -> Image:
+    """The input with its padding; adds the step that copies it where there is any."""
     source, a = node.inputs["x"], node.attributes
     batch, height, width, depth = lowering.shape(source)
-    _, out_height, out_width, _ = lowering.shape(node.output)
-    _, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
+    _, *out_size, _ = lowering.shape(node.output)
+    kernel_size = lowering.shape(node.inputs["weight"])[1:3]
     top, _, left, _ = a["padding"]
-    slots = geometry(node, lowering)
-    padded_height = max((out_height - 1) * a["stride"][0] + kernel_height, top + height)
-    padded_width = max((out_width - 1) * a["stride"][1] + kernel_width, left + width)
+    reach = [
+        (out - 1) * stride + (kernel - 1) * dilation + 1
+        for out, stride, kernel, dilation in zip(out_size, a["stride"], kernel_size, a["dilation"], strict=True)
+    ]
+    padded_height, padded_width = max(reach[0], top + height), max(reach[1], left + width)
     x: Operand | Packed = lowering.read(source)
     if (padded_height, padded_width) != (height, width):
         image = lowering.temporary(batch * padded_height * padded_width * depth)
@@ -85,12 +93,19 @@ def _padded_image(node: Node, lowering: Lowering) -> dict[str, Value]:
             pattern=zero * 0x01010101,
         )
         x = lowering.read(image)
-    return slots | {
-        "x": x,
-        "image_stride": padded_height * padded_width * depth,
-        "row_stride": padded_width * depth,
-        "height": padded_height,
-        "width": padded_width,
+    row_stride = padded_width * depth
+    return Image(x, padded_height, padded_width, row_stride, padded_height * row_stride)
+
+
+def _kernel_rows(node: Node, lowering: Lowering) -> dict[str, Value]:
+    """Slots that make each kernel row of an image of few channels a single tap; adds the step that pads the image."""
+    image = padded_image(node, lowering)
+    return geometry(node, lowering) | {
+        "x": image.x,
+        "image_stride": image.image_stride,
+        "row_stride": image.row_stride,
+        "height": image.height,
+        "width": image.width,
         "kernel_width": 1,
         "top": 0,
         "left": 0,
@@ -108,7 +123,7 @@ def window_product(node: Node, lowering: Lowering) -> None:
     height, second, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
     image = depth <= IMAGE_CHANNELS and conv_groups == 1 and kernel_width > 1 and node.attributes["dilation"][1] == 1
-    slots = _padded_image(node, lowering) if image else geometry(node, lowering)
+    slots = _kernel_rows(node, lowering) if image else geometry(node, lowering)
     taps, tap_depth = (kernel_height, kernel_width * depth) if image else (kernel_height * kernel_width, depth)
     groups = -(-tap_depth // group)
 

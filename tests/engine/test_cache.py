@@ -176,7 +176,7 @@ def test_writers_do_not_disturb_readers(good, stored):
 
 
 def test_memory_is_never_writable_and_executable(good):
-    kernel = loader.load([parse(good, NAME, host()).kernel])[0]
+    kernel = loader.load([parse(good, NAME, table.compiled_for(NAME, host())).kernel])[0]
     with open("/proc/self/maps") as file:
         ranges = [line.split()[:2] for line in file]
     spans = {rights for span, rights in ranges if _inside(kernel.address, span)}
@@ -194,7 +194,7 @@ def test_the_instruction_cache_is_flushed_on_arm(good, monkeypatch):
     real = loader.ctypes.CDLL
     monkeypatch.setattr(loader, "architecture", lambda: "aarch64")
     monkeypatch.setattr(loader.ctypes, "CDLL", lambda name: called.append(name) or real(name))
-    assert loader.load([parse(good, NAME, host()).kernel])[0].address
+    assert loader.load([parse(good, NAME, table.compiled_for(NAME, host())).kernel])[0].address
     assert called == ["libgcc_s.so.1"]
 
 

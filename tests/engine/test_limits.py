@@ -21,6 +21,7 @@ def test_measured_limits_are_kept_and_used(monkeypatch, tmp_path):
     assert found.isa == host().name
     assert found.float32_gflops > 0
     assert found.int8_gops > 0
+    assert (found.matrix_gops > 0) == host().matrix_registers
     assert found.requantized > 0
     assert found.step_ms > 0
     for speeds in (found.bandwidth, found.write_bandwidth, found.copy_bandwidth):
@@ -62,6 +63,7 @@ def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
     assert SAMPLE.attainable_ms(10**9, 1000, 0, int8=True) == 5.0
     assert SAMPLE.attainable_ms(10**9, 1000, 0, int8=True, results=10**8) == 15.0
     assert SAMPLE.attainable_ms(1, 1 << 33, 0, int8=False) == pytest.approx((1 << 33) / 10.0 / 1e6)
+    assert replace(SAMPLE, matrix_gops=1000.0).attainable_ms(10**9, 1000, 0, int8=True, matrix=True) == 1.0
     assert replace(SAMPLE, step_ms=1.0).attainable_ms(10**9, 1000, 0, int8=False) == 11.0
 
 

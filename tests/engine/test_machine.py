@@ -126,6 +126,8 @@ FINE = {
     "allowed_cpus": 4,
     "cpus": 4,
     "load": 0.5,
+    "features": ["avx2", "fma"],
+    "instruction_sets": ["portable", "avx2"],
 }
 
 
@@ -139,6 +141,7 @@ FINE = {
         ({"cgroup_cpus": 1.5}, "--cpus"),
         ({"allowed_cpus": 2}, "taskset"),
         ({"load": 9.0}, "other programs"),
+        ({"features": ["amx_int8", "amx_tile"], "instruction_sets": ["avx512_vnni"]}, "matrix registers"),
     ],
 )
 def test_the_doctor_advises(change, text):

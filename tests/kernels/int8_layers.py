@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgenet.kernels.isa import InstructionSet
-from tests.kernels.harness import TARGETS, check
+from tests.kernels.harness import ALL_TARGETS, check
 from tests.ops.builder import one_node
 
-each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+each_target = pytest.mark.parametrize("target", ALL_TARGETS, ids=lambda t: t.name)
 HARDSWISH: dict[str, Any] = {"activation": {"kind": "hardswish"}, "output_multiplier": 0.11}
 
 

@@ -1,0 +1,145 @@
+"""Lowering of int8 matrix products and convolutions to matrix registers (see `kernels.matrix_int8`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from edgenet.graph import Node
+from edgenet.kernels.table_int8 import MATRIX_TILE, TILE_BYTES, TILE_ROWS, gemm_tile
+from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels
+from edgenet.prepare.lower_int8_window import padded_image
+from edgenet.prepare.lowering import Lowering
+from edgenet.prepare.partition import Partition
+from edgenet.prepare.plan import Operand, Packed
+
+_LEAST_PIXELS = 7
+_NEAR_BYTES = 16 * 1024
+"""Input and output of a block that stay in the first-level cache while all panels pass."""
+_FAR_BYTES = 512 * 1024
+"""Weights that stay in the second-level cache while all blocks pass; where they are more, what a block has there."""
+_OWN_ROWS = 6
+"""With several threads, weights must outweigh the input so many times before each thread reads all of the input."""
+_SPANS_PER_THREAD = 4
+
+
+def suits_tiles(lowering: Lowering, pixels: int) -> bool:
+    """Whether matrix registers, which the instruction set must have, save time for so many pixels in a row."""
+    return lowering.target.matrix_registers and pixels >= _LEAST_PIXELS
+
+
+def tile_starts(pixels: int, together: int) -> tuple[int, np.ndarray]:
+    """Height of the tiles of a row of pixels, and where they begin: as equal as can be, the last ends with the row.
+
+    Their number is a multiple of `together`, unless they became small.
+    """
+    tiles = -(-pixels // TILE_ROWS)
+    if pixels >= -(-tiles // together) * together * _LEAST_PIXELS:
+        tiles = -(-tiles // together) * together
+    height = -(-pixels // tiles)
+    return height, np.minimum(np.arange(tiles) * height, pixels - height)
+
+
+def divide(tiles: int, tile_bytes: int, panels: int, weights_bytes: int, x_bytes: int, threads: int) -> Partition:
+    """Blocks of pairs of tiles, each with `tile_bytes` of input and output, and spans of panels.
+
+    Where the weights outweigh the input `x_bytes`, each of several threads has spans of its own, else blocks of its
+    own.
+    """
+    near = _NEAR_BYTES if weights_bytes <= _FAR_BYTES else _FAR_BYTES
+    block = 2 * max(1, near // (2 * tile_bytes))
+    blocks = -(-tiles // block)
+    heavy = threads > 1 and weights_bytes > _OWN_ROWS * x_bytes
+    if not heavy:
+        blocks = min(-(-blocks // threads) * threads, -(-tiles // 2))
+    span = panels
+    if threads > 1 and (heavy or blocks < threads):
+        span = -(-panels // min(panels, _SPANS_PER_THREAD * threads))
+    return Partition(blocks, -(-panels // span), span, int(heavy), 2)
+
+
+def register_shapes(height: int) -> np.ndarray:
+    """Shapes of the matrix registers as `ldtilecfg` reads them: sums and pixels have `height` rows, weights 16."""
+    shapes = np.zeros(64, np.uint8)
+    shapes[0] = 1  # the palette
+    shapes[16:32].view(np.uint16)[...] = TILE_BYTES
+    shapes[48:56] = [height] * 6 + [TILE_ROWS] * 2
+    return shapes
+
+
+def _step(
+    node: Node,
+    lowering: Lowering,
+    x: Operand | Packed,
+    x_stride: int,
+    height: int,
+    tiles: np.ndarray,
+    runs: Iterable[int],
+) -> None:
+    """The step of a product. `tiles`: first byte in x and first pixel in y of each tile; `runs`: where each run of taps
+    that lies together begins, in bytes from the first.
+    """
+    weight = lowering.constant(node.inputs["weight"])
+    channels, runs = len(weight), np.asarray(list(runs), np.int64)
+    matrix = weight.reshape(channels, len(runs), -1)
+    run_bytes = -(-matrix.shape[2] // TILE_BYTES) * TILE_BYTES
+    steps = len(runs) * run_bytes // TILE_BYTES
+    places = (runs[:, None] + np.arange(0, run_bytes, TILE_BYTES)).reshape(-1)
+    vectors = gemm_tile(lowering.target)[2]
+    width = vectors * lowering.target.lanes
+
+    def make() -> np.ndarray:
+        filled = np.zeros((channels, len(runs), run_bytes), np.int8)
+        filled[:, :, : matrix.shape[2]] = matrix
+        multiplier = lowering.constant(node.inputs["multiplier"])
+        filled = filled.reshape(channels, -1)
+        return pack_panels(filled, folded_bias(node, lowering, weight), multiplier, width, lowering.target)
+
+    weights = lowering.packed(("s8_tiles", node.name, node.inputs["weight"], width, len(runs)), make)
+    tile_bytes = height * (min(x_stride * len(runs), steps * TILE_BYTES) + channels)
+    x_bytes, panels = lowering.size(node.inputs["x"]), -(-channels // width)
+    part = divide(len(tiles), tile_bytes, panels, weights.array.nbytes, x_bytes, lowering.threads)
+    lowering.step(
+        f"s8_matrix_{MATRIX_TILE}",
+        part.units,
+        1,
+        x=x,
+        x_stride=x_stride,
+        weights=weights,
+        scratch=lowering.scratch(2 * TILE_ROWS * TILE_BYTES * vectors),
+        tiles=lowering.packed(("tiles", tiles.tobytes()), lambda: tiles),
+        places=lowering.packed(("places", places.tobytes()), lambda: places),
+        shapes=lowering.packed(("shapes", height), lambda: register_shapes(height)),
+        height=height,
+        count=len(tiles),
+        steps=steps,
+        channels=channels,
+        **part.slots(),
+        **epilogue(node, lowering, channels),
+    )
+
+
+def matrix_product_tiles(node: Node, lowering: Lowering, pixels: int) -> None:
+    """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows."""
+    depth = lowering.shape(node.inputs["weight"])[-1]
+    height, starts = tile_starts(pixels, 2 * lowering.threads)
+    tiles = np.stack([starts * depth, starts], axis=1)
+    _step(node, lowering, lowering.read(node.inputs["x"]), depth, height, tiles, [0])
+
+
+def convolution_tiles(node: Node, lowering: Lowering) -> None:
+    """Steps of a convolution of any kernel, stride, padding and dilation, without groups."""
+    image, a = padded_image(node, lowering), node.attributes
+    _, kernel_height, kernel_width, depth = lowering.shape(node.inputs["weight"])
+    batch, out_height, out_width, _ = lowering.shape(node.output)
+    (stride_y, stride_x), (dilation_y, dilation_x) = a["stride"], a["dilation"]
+    height, starts = tile_starts(out_width, 1)
+    images = np.arange(batch)[:, None, None]
+    lines = np.arange(out_height)[None, :, None]
+    places = images * image.image_stride + lines * (stride_y * image.row_stride) + starts * (stride_x * depth)
+    pixels = (images * out_height + lines) * out_width + starts
+    tiles = np.stack([places.reshape(-1), pixels.reshape(-1)], axis=1)
+    across = [0] if dilation_x == 1 else [tap * dilation_x * depth for tap in range(kernel_width)]
+    runs = [tap * dilation_y * image.row_stride + offset for tap in range(kernel_height) for offset in across]
+    _step(node, lowering, image.x, stride_x * depth, height, tiles, runs)
