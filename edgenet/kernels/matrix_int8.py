@@ -1,7 +1,7 @@
 """int8 matrix products and convolutions in matrix registers (see `simd_matrix`).
 
-A step computes two tiles of `height` output pixels each times a panel of 32 output channels, and between its products
-finishes what the step before has left in the thread's scratch. A tile's pixels lie a constant number of bytes apart in
+A turn computes two tiles of `height` output pixels each times a panel of 32 output channels, and between its products
+finishes what the turn before has left in the thread's scratch. A tile's pixels lie a constant number of bytes apart in
 the input, so that a convolution needs no copy of its taps: its tiles do not reach from one output row into the next.
 Where they begin, and which 64 bytes of input each part of the depth takes, stands in tables. Panels are those of
 `gemm_int8`, each run of taps that lies together filled up with zeros to whole tiles; what is read behind it meets
@@ -36,8 +36,8 @@ from edgenet.kernels.tuples import least
 
 CHUNK = 4
 """Rows that the epilogue finishes at a time: the least height of a tile."""
-TILE_WORDS = 2
-"""Words of a tile's entry in the table of tiles."""
+ENTRY_BYTES = 16
+"""Of a tile's entry in the table of tiles."""
 
 
 def _products(rows: int, columns: int) -> Any:
@@ -57,7 +57,10 @@ def _products(rows: int, columns: int) -> Any:
 
 
 def _panels_of_width(columns: int) -> Any:
-    """The panels from_panel..to_panel-1 of the pixels first..last-1; `pitch`: from one panel to the next."""
+    """The panels from_panel..to_panel-1 of the tiles first..last-1.
+
+    `pitch`: the first panel of weights, and the bytes and channels from one to the next.
+    """
     tile_sums = TILE_ROWS * TILE_BYTES * columns
     two, one = _products(2, columns), _products(1, columns)
 
@@ -78,19 +81,19 @@ def _panels_of_width(columns: int) -> Any:
     def panels(job, pitch, channels, from_panel, to_panel, sums, first, last):
         (x, x_stride, tiles, places, steps), height, _, _ = job
         width = columns * lane_count()
-        chunks = (height + CHUNK - 1) // CHUNK
-        at_once = (2 * chunks + steps - 1) // steps
+        at_once = (2 * ((height + CHUNK - 1) // CHUNK) + steps - 1) // steps
         before, before_second, before_panel = -1, -1, from_panel
         tile, panel = first, from_panel
         while panel < to_panel or before >= 0:
             pixel, second, left, place, below = -1, -1, 0, 0, 0
             if panel < to_panel:
                 left = steps
-                place, pixel = load_word(tiles + tile * TILE_WORDS * 8), load_word(tiles + tile * TILE_WORDS * 8 + 8)
+                entry = tiles + tile * ENTRY_BYTES
+                place, pixel = load_word(entry), load_word(entry + 8)
                 clear_sum_tiles()
                 if tile + 1 < last:
-                    below = load_word(tiles + (tile + 1) * TILE_WORDS * 8) - place
-                    second = load_word(tiles + (tile + 1) * TILE_WORDS * 8 + 8)
+                    entry += ENTRY_BYTES
+                    below, second = load_word(entry) - place, load_word(entry + 8)
                 place += x
             weights = pitch[0] + panel * pitch[1] + 8 * width
             step, row, done = 0, 0, sums
@@ -102,15 +105,15 @@ def _panels_of_width(columns: int) -> Any:
                     else:
                         one(step, steps, source, 0, x_stride, weights, width)
                     step += 1
-                turn = 0
-                while turn < at_once and before >= 0:
+                finished = 0
+                while finished < at_once and before >= 0:
                     row = least(row, height - CHUNK)
                     finish_chunk(done + row * columns * TILE_BYTES, before + row, job, pitch, before_panel, channels)
                     row += CHUNK
                     if row >= height:
                         before, before_second = before_second, -1
                         row, done = 0, sums + tile_sums
-                    turn += 1
+                    finished += 1
             if second >= 0:
                 store_sum_tiles(2, columns, sums, tile_sums)
             elif pixel >= 0:
@@ -130,7 +133,7 @@ def matrix(columns: int) -> Callable[..., None]:
     `tiles`: for each tile the bytes from x to its first pixel's first tap, and the number of that pixel in y; the
     pixels of a tile follow each other in y, `height` of them, and lie `x_stride` bytes apart in x. `places`: for each
     of the `steps` of 64 of the depth, the bytes from a pixel's first tap to its input. `shapes` tells the height to the
-    registers. A thread's scratch holds the sums of a step. Unit: a block of tiles times a span of panels, see
+    registers. A thread's scratch holds the sums of a turn. Unit: a block of tiles times a span of panels, see
     `partition`.
     """
     wide, single = _panels_of_width(columns), _panels_of_width(1)

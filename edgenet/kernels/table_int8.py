@@ -13,7 +13,7 @@ _SMALL_FILE = (6, 5, 2)
 TILE_ROWS, TILE_BYTES = 16, 64
 """Rows of a matrix register, and the bytes of each."""
 MATRIX_TILE = "32x32"
-"""Rows and channels of a step in matrix registers."""
+"""Rows and channels of a turn of the kernel for matrix registers."""
 
 DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 2): 1}
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
