@@ -81,7 +81,7 @@ def bounds(graph: Graph, limits: Limits) -> dict[str, Bound]:
 
 def _bound(node: Node, cost: Cost, inputs: dict[str, Tensor], output: Tensor, limits: Limits) -> Bound:
     int8, flops, results = inputs["x"].dtype == "int8", cost.flops, 0
-    matrix = int8 and host().matrix_registers and complete_attributes(node).get("groups", 1) == 1
+    matrix = int8 and complete_attributes(node).get("groups", 1) == 1
     if int8:
         results = element_count(output.shape)
         group = group_depth(host())

@@ -118,13 +118,6 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
     }
 
 
-def zero_points(lowering: Lowering, name: str, count: int) -> Packed:
-    """`count` bytes (and a register more) that hold the zero point of a tensor."""
-    zero = lowering.zero_point(name) & 0xFF
-    size = -(-count // 64) * 64 + 64
-    return lowering.packed(("s8_zero_points", zero, size), lambda: np.full(size, zero, np.uint8))
-
-
 def scratch_slots(lowering: Lowering, stride: int, rows: int) -> dict[str, Value]:
     """Slots of a thread's scratch: `rows` widened rows of `stride` bytes."""
     size = -(-stride * rows // 64) * 64

@@ -11,17 +11,17 @@ from edgenet.kernels.table_int8 import MATRIX_TILE, TILE_BYTES, TILE_ROWS, gemm_
 from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels
 from edgenet.prepare.lower_int8_window import padded_image
 from edgenet.prepare.lowering import Lowering
-from edgenet.prepare.partition import Partition
+from edgenet.prepare.partition import OWN_ROWS, Partition
 from edgenet.prepare.plan import Operand, Packed
 
 _LEAST_PIXELS = 7
+"""With fewer, tiles are mostly empty."""
 _NEAR_BYTES = 16 * 1024
 """Input and output of a block that stay in the first-level cache while all panels pass."""
 _FAR_BYTES = 512 * 1024
 """Weights that stay in the second-level cache while all blocks pass; where they are more, what a block has there."""
-_OWN_ROWS = 6
-"""With several threads, weights must outweigh the input so many times before each thread reads all of the input."""
 _SPANS_PER_THREAD = 4
+"""So that threads can help each other with what is left."""
 
 
 def suits_tiles(lowering: Lowering, pixels: int) -> bool:
@@ -50,7 +50,7 @@ def divide(tiles: int, tile_bytes: int, panels: int, weights_bytes: int, x_bytes
     near = _NEAR_BYTES if weights_bytes <= _FAR_BYTES else _FAR_BYTES
     block = 2 * max(1, near // (2 * tile_bytes))
     blocks = -(-tiles // block)
-    heavy = threads > 1 and weights_bytes > _OWN_ROWS * x_bytes
+    heavy = threads > 1 and weights_bytes > OWN_ROWS * x_bytes
     if not heavy:
         blocks = min(-(-blocks // threads) * threads, -(-tiles // 2))
     span = panels

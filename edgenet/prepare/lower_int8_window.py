@@ -9,7 +9,7 @@ import numpy as np
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import gemm_tile, group_depth
 from edgenet.prepare.groups import merge_filters, merged_groups
-from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots, zero_points
+from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots
 from edgenet.prepare.lowering import Lowering
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Operand, Packed, Value
@@ -17,6 +17,13 @@ from edgenet.prepare.plan import Operand, Packed, Value
 IMAGE_CHANNELS = 4
 """Up to so many input channels a convolution reads whole kernel rows of a padded copy of its input."""
 _SCRATCH_BYTES = 128 * 1024
+
+
+def zero_points(lowering: Lowering, name: str, count: int) -> Packed:
+    """`count` bytes (and a register more) that hold the zero point of a tensor."""
+    zero = lowering.zero_point(name) & 0xFF
+    size = -(-count // 64) * 64 + 64
+    return lowering.packed(("s8_zero_points", zero, size), lambda: np.full(size, zero, np.uint8))
 
 
 def geometry(node: Node, lowering: Lowering) -> dict[str, Value]:

@@ -13,7 +13,7 @@ _LEAST_WORK = 4_000
 """Multiply-add instructions of a unit below which handing it out shows in its time (about a microsecond)."""
 _MOST_WORK = 100_000
 _UNITS_PER_THREAD = 32
-_OWN_ROWS = 6
+OWN_ROWS = 6
 """With several threads, weights must outweigh the input so many times before each thread reads all of the input."""
 _TILES = 4
 """Tiles of a block that stays in the first-level cache while all panels pass."""
@@ -81,7 +81,7 @@ def partition(
     prepares = most_pixels < 1 << 30
     wanted = tiles * panels * groups * work // (_UNITS_PER_THREAD * threads)
     wanted = min(max(wanted, _LEAST_WORK), _MOST_WORK)
-    heavy = weights_bytes > x_bytes * (_OWN_ROWS if threads > 1 else 1)
+    heavy = weights_bytes > x_bytes * (OWN_ROWS if threads > 1 else 1)
     if heavy and not prepares:
         block = min(tiles, max(1, wanted // work))
         return Partition(-(-tiles // block), panels, 1, 1, quantum, groups)
