@@ -45,6 +45,7 @@ as_int = elementwise("as_int", 1, lambda builder, v: builder.bitcast(v[0], _vect
 """The bits of a float32."""
 int_add = elementwise("int_add", 2, lambda builder, v: builder.add(v[0], v[1]))
 int_subtract = elementwise("int_subtract", 2, lambda builder, v: builder.sub(v[0], v[1]))
+int_multiply = elementwise("int_multiply", 2, lambda builder, v: builder.mul(v[0], v[1]))
 int_and = elementwise("int_and", 2, lambda builder, v: builder.and_(v[0], v[1]))
 int_or = elementwise("int_or", 2, lambda builder, v: builder.or_(v[0], v[1]))
 shift_left = elementwise("shift_left", 2, lambda builder, v: builder.shl(v[0], v[1]))

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 from edgenet.kernels.simd_bytes import widen
 from edgenet.kernels.simd_types import (
+    ELEMENT_BYTES,
     I8,
     I16,
     I32,
@@ -119,24 +120,42 @@ def load_row_i32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
     return row_of(vector, count)(types.int64, types.int64, columns), codegen
 
 
-@intrinsic
-def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any:
-    """outer_dot(tile, rows, index, row): tile[m] += the group `index` of address rows[m] times the groups of row."""
+def _byte_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
+    return _dots(builder, totals, spread_lane(builder, x, 0) if target().dot == "smull" else x, weights)
 
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        tile_kind, row_kind = sig.args[0], sig.args[3]
-        weights, out = items(builder, args[3], row_kind), []
-        element, lanes = row_kind.dtype.llvm.element, row_kind.dtype.lanes
-        places = items(builder, args[1], sig.args[1])
-        for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
-            x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), lanes)
-            if target().dot == "smull":
-                x = spread_lane(builder, x, 0)
-            values = _dots(builder, items(builder, sums, tile_kind.dtype), x, weights)
-            out.append(pack(context, builder, tile_kind.dtype, values))
-        return pack(context, builder, tile_kind, out)
 
-    return tile(tile, rows, types.int64, row), codegen
+def _word_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
+    if target().dot not in ("vnni512", "vnni"):
+        return _dots(builder, totals, x, weights)
+    kind = totals[0].type
+    name = f"llvm.x86.avx512.vpdpwssd.{32 * kind.count}"
+    return [call_intrinsic(builder, name, kind, [total, x, w]) for total, w in zip(totals, weights, strict=True)]
+
+
+def _outer(name: str, dots: Any, what: str) -> Any:
+    def outer(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            tile_kind, row_kind = sig.args[0], sig.args[3]
+            weights, out = items(builder, args[3], row_kind), []
+            element, lanes = row_kind.dtype.llvm.element, row_kind.dtype.lanes
+            places = items(builder, args[1], sig.args[1])
+            for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
+                x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), lanes)
+                values = dots(builder, items(builder, sums, tile_kind.dtype), x, weights)
+                out.append(pack(context, builder, tile_kind.dtype, values))
+            return pack(context, builder, tile_kind, out)
+
+        return tile(tile, rows, types.int64, row), codegen
+
+    outer.__name__ = name
+    outer.__doc__ = (
+        f"{name}(tile, rows, index, row): tile[m] += the {what} `index` of address rows[m] times those of row."
+    )
+    return intrinsic(outer)
+
+
+outer_dot = _outer("outer_dot", _byte_dots, "group")
+outer_dot_words = _outer("outer_dot_words", _word_dots, "pair of int16")
 
 
 @intrinsic
@@ -181,19 +200,26 @@ def load_sums(typingctx: Any, source: Any, like: Any) -> Any:
     return like(types.int64, like), codegen
 
 
+def _loader(name: str, element: str) -> Any:
+    bits = 8 * ELEMENT_BYTES[element]
+
+    def load(typingctx: Any, address: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            return load_vector(builder, args[0], sig.return_type.llvm, args[1])
+
+        return Vector(element, target().bits // bits)(types.int64, types.int64), codegen
+
+    load.__name__, load.__doc__ = name, f"{name}(address, index): the register that begins at element `index`."
+    return intrinsic(load)
+
+
+load_i16 = _loader("load_i16", "i16")
+load_i32 = _loader("load_i32", "i32")
+
+
 @intrinsic
-def load_i16(typingctx: Any, address: Any, index: Any) -> Any:
-    """load_i16(address, index): a register of int16 that begins at element `index`."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        return load_vector(builder, args[0], sig.return_type.llvm, args[1])
-
-    return Vector("i16", target().bits // 16)(types.int64, types.int64), codegen
-
-
-@intrinsic
-def store_i16(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
-    """store_i16(vector, address, index): store a register of int16 at element `index`."""
+def store_ints(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
+    """store_ints(vector, address, index): store a vector at element `index`."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         store_vector(builder, args[0], args[1], args[2])

@@ -36,7 +36,7 @@ from edgenet.kernels.simd_int8 import (
     load_sums,
     load_widened,
     outer_dot,
-    store_i16,
+    store_ints,
     store_sums,
 )
 from edgenet.kernels.tuples import least
@@ -52,16 +52,16 @@ def _widen_and_sum(upper, lower, half, row, below, sums, spread):
     for k in range(0, half, step):
         a11, a12 = load_widened(upper + k), load_widened(upper + half + k)
         a21, a22 = load_widened(lower + k), load_widened(lower + half + k)
-        store_i16(a11, row, k)
-        store_i16(a12, row, half + k)
-        store_i16(a21, row + below, k)
-        store_i16(a22, row + below, half + k)
+        store_ints(a11, row, k)
+        store_ints(a12, row, half + k)
+        store_ints(a21, row + below, k)
+        store_ints(a22, row + below, half + k)
         s1 = int_add(a21, a22)
         s2 = int_subtract(s1, a11)
-        store_i16(s1, sums, k)
-        store_i16(s2, sums + spread, k)
-        store_i16(int_subtract(a11, a21), sums + 2 * spread, k)
-        store_i16(int_subtract(a12, s2), sums + 3 * spread, k)
+        store_ints(s1, sums, k)
+        store_ints(s2, sums + spread, k)
+        store_ints(int_subtract(a11, a21), sums + 2 * spread, k)
+        store_ints(int_subtract(a12, s2), sums + 3 * spread, k)
 
 
 @njit(inline="always")
@@ -72,10 +72,10 @@ def _sum_weights(one, two, quarter, sums, spread):
         b12, b22 = load_i16(two, k), load_i16(two, second + k)
         t1 = int_subtract(b12, load_i16(one, k))
         t2 = int_subtract(b22, t1)
-        store_i16(t1, sums, k)
-        store_i16(t2, sums + spread, k)
-        store_i16(int_subtract(b22, b12), sums + 2 * spread, k)
-        store_i16(int_subtract(load_i16(one, second + k), t2), sums + 3 * spread, k)
+        store_ints(t1, sums, k)
+        store_ints(t2, sums + spread, k)
+        store_ints(int_subtract(b22, b12), sums + 2 * spread, k)
+        store_ints(int_subtract(load_i16(one, second + k), t2), sums + 3 * spread, k)
 
 
 def _accumulator(columns: int) -> Any:

@@ -9,6 +9,7 @@ from edgenet.kernels.table_float import GENERAL_COLUMNS
 _GROUPS = {"vnni512": 4, "vnni": 4, "sdot": 4, "madd16": 2, "generic": 2, "smull": 4}
 _TILES = {128: (8, 4, 2), 512: (14, 7, 2)}
 """Of instruction sets of 32 registers, by their width in bits."""
+_WINOGRAD_TILE = (8, 4, 2)
 _SMALL_FILE = (6, 5, 2)
 TILE_ROWS, TILE_BYTES = 16, 64
 """Rows of a matrix register, and the bytes of each."""
@@ -27,6 +28,16 @@ def group_depth(target: InstructionSet) -> int:
 def gemm_tile(target: InstructionSet) -> tuple[int, int, int]:
     """Rows, rows of the second tile, and vectors of the int8 matrix tile."""
     return _SMALL_FILE if target.registers == 16 else _TILES[target.bits]
+
+
+def winograd_tile(target: InstructionSet) -> tuple[int, int, int]:
+    """Rows, rows of the second tile, and vectors of the products of Winograd's algorithm."""
+    return _SMALL_FILE if target.registers == 16 else _WINOGRAD_TILE
+
+
+def has_winograd(target: InstructionSet) -> bool:
+    """Whether Winograd's algorithm serves: with products of int16 summed in int32, and none of whole tiles of bytes."""
+    return target.dot in ("madd16", "generic", "vnni", "vnni512") and not target.matrix_registers
 
 
 def halved(target: InstructionSet) -> bool:
@@ -92,6 +103,10 @@ def rows(target: InstructionSet) -> list[Kernel]:
     ]
     if target.matrix_registers:
         found.append(Kernel(f"s8_matrix_{MATRIX_TILE}", "matrix_int8", "matrix", (vectors,), "conv2d", "int8"))
+    if has_winograd(target):
+        high, _, wide = winograd = winograd_tile(target)
+        name = f"s8_winograd_{high}x{wide * target.lanes}"
+        found.append(Kernel(name, "winograd_int8", "winograd", winograd, "conv2d", "int8"))
     if group == 2:  # where products take int16, sums of weights and of pixels are exact operands, too
         strassen = (height, second, vectors)
         found.append(Kernel(f"s8_strassen_{tile}", "strassen_int8", "strassen", strassen, "conv2d", "int8"))

@@ -10,6 +10,7 @@ from edgenet.prepare.lower_int8_matrix import matrix_product
 from edgenet.prepare.lower_int8_strassen import strassen, suits_strassen
 from edgenet.prepare.lower_int8_tiles import convolution_tiles, matrix_product_tiles, suits_tiles
 from edgenet.prepare.lower_int8_window import window_product
+from edgenet.prepare.lower_int8_winograd import suits_winograd, winograd
 from edgenet.prepare.lowering import Lowering
 
 
@@ -37,5 +38,7 @@ def convolution(node: Node, lowering: Lowering) -> None:
         depthwise(node, lowering)
     elif a["groups"] == 1 and suits_tiles(lowering, lowering.shape(node.output)[2]):
         convolution_tiles(node, lowering)
+    elif a["groups"] == 1 and suits_winograd(node, lowering):
+        winograd(node, lowering)
     else:
         window_product(node, lowering)

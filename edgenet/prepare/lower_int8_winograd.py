@@ -1,0 +1,137 @@
+"""Lowering of int8 3x3 convolutions of stride 1 by Winograd's algorithm (see `kernels.winograd_int8`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgenet.graph import Node
+from edgenet.kernels.table_int8 import group_depth, has_winograd, winograd_tile
+from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias
+from edgenet.prepare.lower_int8_window import zero_points
+from edgenet.prepare.lowering import Lowering, aligned_bytes
+
+POSITIONS = 36
+_TRANSFORM = np.array([[6, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 6]], np.int16)
+"""Of the weights, across and down."""
+_BOUND = 1 << 25
+"""Sums of products must be smaller: the transform of the output divides by up to 64 what it knows modulo 2**32."""
+_LEAST_CHANNELS, _LEAST_SIDE = 32, 12
+"""Below, the transforms, or tiles that lie half outside of the image, cost more than the products save."""
+_LEAST_PIXELS = 400
+"""Likewise where products of bytes are twice as fast as those of int16: with fewer pixels, the transformed weights,
+eight times as many bytes, take the time."""
+_WINDOW_BYTES = 256 * 1024
+"""Transformed windows that a thread keeps at hand, unless that were less than two tiles of rows."""
+
+
+def suits_winograd(node: Node, lowering: Lowering) -> bool:
+    """Whether the transforms pay and the sums are small enough, for a convolution without groups."""
+    a, weight = node.attributes, node.inputs["weight"]
+    filters, height, width, depth = lowering.shape(weight)
+    batch, out_height, out_width, _ = lowering.shape(node.output)
+    return (
+        lowering.strassen
+        and has_winograd(lowering.target)
+        and (height, width) == (3, 3)
+        and list(a["stride"]) == [1, 1]
+        and list(a["dilation"]) == [1, 1]
+        and depth % 4 == 0
+        and min(filters, depth) >= _LEAST_CHANNELS
+        and min(out_height, out_width) >= _LEAST_SIDE
+        and (group_depth(lowering.target) == 2 or batch * out_height * out_width >= _LEAST_PIXELS)
+        and greatest_sum(lowering.constant(weight), lowering) < _BOUND
+    )
+
+
+def greatest_sum(weight: np.ndarray, lowering: Lowering) -> int:
+    """The largest absolute value of a sum of products of a filter [O, ...] and values as they lie in memory."""
+    matrix = weight.reshape(len(weight), -1)
+    above = np.maximum(matrix, 0).sum(axis=1, dtype=np.int64)
+    below = np.minimum(matrix, 0).sum(axis=1, dtype=np.int64)
+    low, high = lowering.stored(-128), lowering.stored(127)
+    return int(np.maximum(high * above + low * below, -(low * above + high * below)).max())
+
+
+def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int) -> np.ndarray:
+    """Transformed weights [O, 3, 3, K] as panels [bias][multiplier][36][K / 2][width][2] of int16, filled up with 0."""
+    filters, _, _, depth = weight.shape
+    panels = -(-filters // width)
+    spread = np.einsum("ai,oijk,bj->abko", _TRANSFORM, weight.astype(np.int16), _TRANSFORM, optimize=True)
+    head = 8 * width
+    result = aligned_bytes(panels * (head + POSITIONS * depth * width * 2)).reshape(panels, -1)
+    result[...] = 0
+    for panel, row in enumerate(result):
+        part = slice(panel * width, min(filters, panel * width + width))
+        count = part.stop - part.start
+        row[: 4 * width].view(np.int32)[:count] = bias[part]
+        row[4 * width : head].view(np.float32)[:count] = multiplier[part]
+        body = row[head:].view(np.int16).reshape(6, 6, depth // 2, width, 2)
+        body[:, :, :, :count] = spread[..., part].reshape(6, 6, depth // 2, 2, count).swapaxes(3, 4)
+    return result
+
+
+def winograd(node: Node, lowering: Lowering) -> None:
+    """Step of y = requantized(conv(x, weight) + bias) with residual and activation.
+
+    Each thread has the same number of blocks of tiles; where a block would hold few, the panels are divided, too.
+    """
+    weight = node.inputs["weight"]
+    filters, _, _, depth = lowering.shape(weight)
+    batch, in_height, in_width, _ = lowering.shape(node.inputs["x"])
+    _, out_height, out_width, _ = lowering.shape(node.output)
+    top, _, left, _ = node.attributes["padding"]
+    rows, _, vectors = winograd_tile(lowering.target)
+    width = vectors * lowering.target.lanes
+
+    def make() -> np.ndarray:
+        kernel = lowering.constant(weight)
+        multiplier = lowering.constant(node.inputs["multiplier"]).astype(np.float32)
+        return pack(kernel, folded_bias(node, lowering, kernel), multiplier, width)
+
+    tiles_y, tiles_x = -(-out_height // 4), -(-out_width // 4)
+    tiles, panels = batch * tiles_y * tiles_x, -(-filters // width)
+    stride = depth * 2 + 64
+    most = max(2 * rows, _WINDOW_BYTES // (POSITIONS * stride))
+    blocks = -(-tiles // most)
+    if blocks > 1:
+        blocks = -(-blocks // lowering.threads) * lowering.threads
+    span = panels if blocks > 1 else -(-panels // lowering.threads)
+    quantum = rows if blocks > 1 else 1
+    largest = min(tiles, -(-tiles // blocks) + quantum)
+    window_spread, product_spread = _spread(largest * stride), _spread((largest + rows) * width * 4)
+    scratch = POSITIONS * (64 + window_spread + product_spread)
+    lowering.step(
+        f"s8_winograd_{rows}x{width}",
+        blocks * -(-panels // span),
+        1,
+        x=lowering.read(node.inputs["x"]),
+        image_stride=in_height * in_width * depth,
+        row_stride=in_width * depth,
+        outside=zero_points(lowering, node.inputs["x"], depth),
+        height=in_height,
+        width=in_width,
+        top=top,
+        left=left,
+        weights=lowering.packed(("s8_winograd", node.name, weight, width), make),
+        scratch=lowering.scratch(scratch),
+        window_stride=stride,
+        window_spread=window_spread,
+        product_spread=product_spread,
+        out_height=out_height,
+        out_width=out_width,
+        tiles_y=tiles_y,
+        tiles_x=tiles_x,
+        tiles=tiles,
+        depth=depth,
+        channels=filters,
+        blocks=blocks,
+        spans=-(-panels // span),
+        span=span,
+        quantum=quantum,
+        **epilogue(node, lowering, filters),
+    )
+
+
+def _spread(size: int) -> int:
+    """Bytes from one position to the next: `size` and more, an odd number of cache lines (see `lower_winograd`)."""
+    return (-(-size // 64) | 1) * 64

@@ -1,0 +1,126 @@
+"""int8 Winograd convolution against the oracle, bit for bit."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgenet.kernels.isa import INSTRUCTION_SETS, InstructionSet
+from edgenet.kernels.table_int8 import group_depth, has_winograd
+from edgenet.prepare.lower_int8_winograd import pack
+from edgenet.prepare.prepare import prepare
+from tests.kernels.harness import check
+from tests.kernels.int8_layers import HARDSWISH, each_target, layer, run
+from tests.ops.builder import one_node
+
+PADDED = [1, 1, 1, 1]
+
+
+def convolution(target: InstructionSet, x: tuple[int, int, int, int], filters: int, **settings: Any) -> None:
+    """Check one layer, and that it is computed as this file is about."""
+    settings.setdefault("padding", PADDED)
+    plan = run(target, x, (filters, 3, 3, x[3]), "conv2d", **settings)
+    assert any("winograd" in step.kernel for step in plan.steps) == has_winograd(target)
+
+
+def one_layer(arrays: dict[str, np.ndarray], quantization: dict[str, tuple[float, int]]) -> Any:
+    """A graph of one convolution."""
+    constants = ("weight", "bias", "multiplier")
+    attributes = {"padding": PADDED}
+    return one_node("conv2d", arrays, attributes, constants=constants, quantization=quantization, output=(0.25, 3))
+
+
+@each_target
+@pytest.mark.parametrize("pads", [PADDED, [0, 0, 0, 0], [0, 2, 2, 0], [3, 1, 0, 5]])
+@pytest.mark.parametrize("size", [(22, 22), (23, 25), (24, 27), (15, 44)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_images(target, size, pads, batch):
+    convolution(target, (batch, *size, 32), 32, padding=pads, x_zero=-9)
+
+
+@each_target
+@pytest.mark.parametrize(("depth", "filters"), [(32, 33), (36, 40), (44, 48), (52, 70), (68, 129), (132, 32)])
+def test_channels(target, depth, filters):
+    convolution(target, (1, 20, 21, depth), filters, residual=True, x_zero=-128)
+
+
+@each_target
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("image", [(20, 20, 160), (41, 37, 64)])
+def test_threads(target, threads, image):
+    """Few tiles, whose panels are divided, and more than a block has."""
+    convolution(target, (1, *image), 96, threads=threads)
+
+
+@each_target
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("output", [(0.25, -7), (0.25, -128), None])
+@pytest.mark.parametrize("attributes", [{}, {"q_min": -7, "q_max": 90}, HARDSWISH])
+def test_epilogues(target, residual, output, attributes: dict[str, Any]):
+    if output is None:
+        clamp: Any = {"kind": "clamp", "min": -3.1, "max": 55.5} if attributes else None
+        attributes = {"activation": clamp}
+    convolution(target, (1, 21, 20, 32), 45, residual=residual, output=output, **attributes)
+
+
+@each_target
+@pytest.mark.parametrize("x", [-128, 127])
+@pytest.mark.parametrize("weight", [-127, 127])
+@pytest.mark.parametrize("x_zero", [-128, 127])
+def test_extreme_values(target, x, weight, x_zero):
+    convolution(target, (1, 20, 20, 112), 32, fill=(x, weight), x_zero=x_zero)
+
+
+@each_target
+def test_the_largest_operands(target):
+    """Windows and filters whose transforms are as large as any can be, and sums that wrap around int32."""
+    arrays, quantization = layer(np.random.default_rng(0), (1, 24, 24, 64), (36, 3, 3, 64))
+    sign = np.resize([1, 1, -1, 1, 1, 1], 24)
+    arrays["x"][...] = np.where(np.outer(sign, sign) > 0, 127, -128)[None, :, :, None]
+    arrays["weight"][...] = np.where(np.arange(36) % 2, 127, -127).reshape(-1, 1, 1, 1)
+    check(one_layer(arrays, quantization), {"x": arrays["x"]}, target)
+
+
+@each_target
+def test_where_it_does_not_serve(target):
+    """Where products are to be direct, for the least memory, or where a sum could be too large for the last shift."""
+    arrays, quantization = layer(np.random.default_rng(0), (1, 20, 20, 256), (32, 3, 3, 256))
+    shapes = {"x": arrays["x"].shape}
+    graph = one_layer(arrays, quantization)
+    assert any("winograd" in step.kernel for step in prepare(graph, shapes, target, 1).steps) == has_winograd(target)
+    plans = [prepare(graph, shapes, target, 1, winograd=False), prepare(graph, shapes, target, 1, memory="low")]
+    arrays["weight"][7] = 127  # 9 * 256 * 127 * 128 is above 2 ** 25
+    plans.append(check(one_layer(arrays, quantization), {"x": arrays["x"]}, target))
+    assert not any("winograd" in step.kernel for plan in plans for step in plan.steps)
+
+
+@pytest.mark.parametrize("pixels", [(12, 12), (19, 21)])
+def test_products_of_bytes_are_direct_on_small_images(pixels):
+    """Where a product takes bytes, the transformed weights cost more time than few pixels save."""
+    arrays, quantization = layer(np.random.default_rng(0), (1, *pixels, 32), (32, 3, 3, 32))
+    graph = one_layer(arrays, quantization)
+    for target in INSTRUCTION_SETS.values():
+        plan = prepare(graph, {"x": arrays["x"].shape}, target, 1)
+        assert any("winograd" in step.kernel for step in plan.steps) == (group_depth(target) == 2)
+
+
+def test_packed_weights():
+    """Their products with transformed windows, transformed back, are the convolution's: in plain integers."""
+    rng = np.random.default_rng(3)
+    weight = rng.integers(-127, 128, (5, 3, 3, 4)).astype(np.int8)
+    bias, multiplier = rng.integers(-9, 9, 5).astype(np.int32), rng.random(5).astype(np.float32)
+    panels = pack(weight, bias, multiplier, 8)
+    assert panels.shape == (1, 8 * (8 + 36 * 4 * 2))
+    assert panels[0, :32].view(np.int32).tolist() == [*bias, 0, 0, 0]
+    assert (panels[0, 32:64].view(np.float32)[:5] == multiplier).all()
+    u = panels[0, 64:].view(np.int16).reshape(36, 2, 8, 2).swapaxes(2, 3).reshape(6, 6, 4, 8)[..., :5].astype(np.int64)
+    d = rng.integers(0, 256, (6, 6, 4))
+    rows = ["4 0 -5 0 1 0", "0 -4 -4 1 1 0", "0 4 -4 -1 1 0", "0 -2 -1 2 1 0", "0 2 -1 -2 1 0", "0 4 0 -5 0 1"]
+    b = np.array([row.split() for row in rows], int)
+    a = np.array([[1, -4, -4, 1, 1, 0], [0, -2, 2, 1, -1, 0], [0, -1, -1, 1, 1, 0], [0, -1, 1, 2, -2, 1]])
+    m = np.einsum("abkn,abk->abn", u, np.einsum("ai,bj,ijk->abk", b, b, d))
+    y = np.einsum("ia,jb,abn->ijn", a, a, m) / np.outer([24, 12, 6, 6], [24, 12, 6, 6])[..., None]
+    expected = [
+        [np.einsum("okjc,kjc->o", weight.astype(int), d[i : i + 3, j : j + 3]) for j in range(4)] for i in range(4)
+    ]
+    assert (y == np.array(expected)).all()
