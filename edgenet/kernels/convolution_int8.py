@@ -35,9 +35,9 @@ _AHEAD = 2048
 """Bytes between the weights in use and those asked for: the panels of large kernels come from a slow cache."""
 
 
-def _window_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
+def _window_product(rows: int, second: int, columns: int, widened: bool) -> Any:
     """The pixels first..last-1 of one panel, read from the image."""
-    accumulate = accumulator(columns, unrolled, _AHEAD)
+    accumulate = accumulator(columns, _AHEAD)
 
     @njit(inline="always")
     def tile(job, pixel, last, height_in_rows):

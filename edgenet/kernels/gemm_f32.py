@@ -20,7 +20,7 @@ from edgenet.kernels.epilogue_f32 import finish
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, prefetch_l2, repeat
-from edgenet.kernels.simd_lanes import by_lane, outer_fma_lanes
+from edgenet.kernels.simd_outer import TURN, by_lane, outer_fmas
 from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.tuples import least
 
@@ -29,6 +29,8 @@ _AHEAD = 4096
 """Bytes from the weights that a single pixel reads to those that it asks for: one page, where hardware starts anew."""
 
 
+_SHARES = 4
+"""Tiles that bring the next panel near, each a part of it: those of a block (see `edgenet.prepare.partition`)."""
 _HALF_ROWS = 8
 """Pixels of a tile of half a vector: as many sums as products are under way at a time. A last tile repeats its last."""
 
@@ -39,34 +41,31 @@ def accumulator(columns: int) -> Any:
 
     @njit(inline="always")
     def accumulate(tile, rows, depth, weights):
-        for k in range(depth):
-            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
-        return tile
-
-    @njit(inline="always")
-    def accumulate_lanes(tile, rows, depth, weights):
-        lanes = lane_count()
-        whole = depth - depth % lanes
-        for k in range(0, whole, lanes):
-            tile = outer_fma_lanes(tile, rows, k, weights + k * step * 4)
+        whole = depth - depth % TURN
+        for k in range(0, whole, TURN):
+            tile = outer_fmas(tile, rows, k, weights + k * step * 4, TURN)
         for k in range(whole, depth):
             tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 
-    return accumulate_lanes if by_lane() else accumulate
+    return accumulate
 
 
 def _accumulator_ahead(columns: int, lines: int) -> Any:
-    """`accumulator` that asks for `lines` cache lines of what lies at `ahead` with each k."""
-    accumulate = accumulator(columns)
+    """`accumulator` that asks for `lines` cache lines of what lies at `ahead` with each turn."""
     step = row_lanes(columns)
 
     @njit(inline="always")
     def accumulate_ahead(tile, rows, depth, weights, ahead):
-        for k in range(depth):
-            prefetch_l2(ahead + k * lines * LINE_BYTES, lines)
+        whole = depth - depth % TURN
+        for k in range(0, whole, TURN):
+            prefetch_l2(ahead + k // TURN * lines * LINE_BYTES, lines)
+            tile = outer_fmas(tile, rows, k, weights + k * step * 4, TURN)
+        for k in range(whole, depth):
             tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
+
+    accumulate = accumulator(columns)
 
     @njit(inline="always")
     def accumulate_only(tile, rows, depth, weights, ahead):
@@ -77,8 +76,8 @@ def _accumulator_ahead(columns: int, lines: int) -> Any:
 
 def _tile(height: int, columns: int) -> Any:
     """A tile of `height` pixels."""
-    shares = lines_of(max(columns, 1))
-    lines = shares if height == 1 else 1
+    line = lines_of(max(columns, 1))
+    lines = line * TURN if height == 1 else line * TURN // _SHARES
     accumulate = _accumulator_ahead(columns, lines)
     step = row_lanes(columns)
 
@@ -88,7 +87,9 @@ def _tile(height: int, columns: int) -> Any:
         low, high, activation = epilogue
         sums = repeat(load_row_f32(w, 0, columns), height)
         rows = row_places(x, x_stride, pixel, last, height)
-        ahead = w + _AHEAD if height == 1 else following + pixel // height % shares * depth * LINE_BYTES
+        ahead = (
+            w + _AHEAD if height == 1 else following + pixel // height % _SHARES * (depth // TURN * lines * LINE_BYTES)
+        )
         sums = accumulate(sums, rows, depth, w + step * 4, ahead)
         out = row_places(y, y_stride, pixel, last, height)
         before = row_places(residual, residual_stride, pixel, last, height)

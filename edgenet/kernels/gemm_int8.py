@@ -20,55 +20,36 @@ from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l1, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_i32, load_widened, outer_dot, store_ints
-from edgenet.kernels.simd_lanes import by_lane, outer_dot_lanes
+from edgenet.kernels.simd_outer import by_lane, dots_of_a_turn, outer_dots
 from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.tuples import least
 
 _AHEAD = 1024
-"""Bytes between the weights in use and those asked for, where a turn takes two products."""
+"""Bytes between the weights in use and those asked for, where x is widened."""
 
 
-def accumulator(columns: int, unrolled: bool, ahead: int = 0) -> Any:
+def accumulator(columns: int, ahead: int = 0) -> Any:
     """tile += x @ weights over `groups` of depth: rows are the addresses of x, weights a row of `columns` a group.
 
-    `unrolled`: two groups a turn, for products of two instructions, which fill the CPU's front end. `ahead`: how many
-    bytes before they are needed weights are asked for (0: not at all); such products always ask.
+    `ahead`: how many bytes before they are needed weights are asked for (0: not at all).
     """
-    line = lines_of(max(columns, 1))
-    pair = 2 * line
+    turn = dots_of_a_turn()
+    lines = lines_of(max(columns, 1)) * turn
     width = row_lanes(columns)
-
-    @njit(inline="always")
-    def accumulate_twice(tile, rows, groups, weights):
-        for k in range(0, groups - 1, 2):
-            prefetch_l1(weights + k * width * 4 + _AHEAD, pair)
-            tile = outer_dot(tile, rows, k, load_row_i32(weights, k * width, columns))
-            tile = outer_dot(tile, rows, k + 1, load_row_i32(weights, (k + 1) * width, columns))
-        if groups & 1 != 0:
-            tile = outer_dot(tile, rows, groups - 1, load_row_i32(weights, (groups - 1) * width, columns))
-        return tile
+    asks = ahead != 0 and not by_lane()
 
     @njit(inline="always")
     def accumulate(tile, rows, groups, weights):
-        for k in range(groups):
-            if ahead != 0:
-                prefetch_l1(weights + k * width * 4 + ahead, line)
-            tile = outer_dot(tile, rows, k, load_row_i32(weights, k * width, columns))
-        return tile
-
-    @njit(inline="always")
-    def accumulate_lanes(tile, rows, groups, weights):
-        lanes = lane_count()
-        whole = groups - groups % lanes
-        for k in range(0, whole, lanes):
-            tile = outer_dot_lanes(tile, rows, k, weights + k * width * 4)
+        whole = groups - groups % turn
+        for k in range(0, whole, turn):
+            if asks:
+                prefetch_l1(weights + k * width * 4 + ahead, lines)
+            tile = outer_dots(tile, rows, k, weights + k * width * 4, turn)
         for k in range(whole, groups):
             tile = outer_dot(tile, rows, k, load_row_i32(weights, k * width, columns))
         return tile
 
-    if by_lane():
-        return accumulate_lanes
-    return accumulate_twice if unrolled else accumulate
+    return accumulate
 
 
 def row_widener() -> Any:
@@ -109,9 +90,9 @@ def over_pixels(tile: Any, rows: int, second: int) -> Any:
     return panel
 
 
-def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
+def row_product(rows: int, second: int, columns: int, widened: bool) -> Any:
     """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
-    accumulate = accumulator(columns, unrolled)
+    accumulate = accumulator(columns, _AHEAD if widened else 0)
     width = row_lanes(columns)
 
     @njit(inline="always")
@@ -128,10 +109,10 @@ def row_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
     return over_pixels(tile, rows, second)
 
 
-def _panel_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
+def _panel_product(rows: int, second: int, columns: int, widened: bool) -> Any:
     """`row_product` of one panel, or of two if the last channels have one of half a vector."""
     lanes, half = target().lanes, target().narrow_lanes
-    wide, single = row_product(rows, second, columns, unrolled), row_product(rows, second, 1, unrolled)
+    wide, single = row_product(rows, second, columns, widened), row_product(rows, second, 1, widened)
 
     @njit(inline="always")
     def whole_vectors(source, rows_of_y, output, w, channel, count, first, last):
@@ -143,7 +124,7 @@ def _panel_product(rows: int, second: int, columns: int, unrolled: bool) -> Any:
 
     if half == lanes:
         return whole_vectors
-    narrow = row_product(rows, second, 0, unrolled)
+    narrow = row_product(rows, second, 0, widened)
 
     @njit(inline="always")
     def split(source, rows_of_y, output, w, channel, count, first, last):

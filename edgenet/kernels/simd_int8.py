@@ -75,8 +75,8 @@ def _pair_products(builder: ir.IRBuilder, x: ir.Value, w: ir.Value) -> ir.Value:
     return call_intrinsic(builder, f"llvm.x86.{name}", ir.VectorType(I32, lanes), products)
 
 
-def _dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
-    """`dot` of x with each of the weights.
+def byte_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
+    """`dot` of x, as `spread_lane` gives it, with each of the weights.
 
     Where product and sum are two instructions, all products come before the first sum: sums between them would take
     the multipliers' pipelines. An assembler statement without instructions keeps LLVM from sorting them otherwise.
@@ -120,42 +120,33 @@ def load_row_i32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
     return row_of(vector, count)(types.int64, types.int64, columns), codegen
 
 
-def _byte_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
-    return _dots(builder, totals, spread_lane(builder, x, 0) if target().dot == "smull" else x, weights)
-
-
-def _word_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
+def word_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
+    """Sums of products of pairs of int16; for instruction sets that have an instruction for them."""
     if target().dot not in ("vnni512", "vnni"):
-        return _dots(builder, totals, x, weights)
+        return byte_dots(builder, totals, x, weights)
     kind = totals[0].type
     name = f"llvm.x86.avx512.vpdpwssd.{32 * kind.count}"
     return [call_intrinsic(builder, name, kind, [total, x, w]) for total, w in zip(totals, weights, strict=True)]
 
 
-def _outer(name: str, dots: Any, what: str) -> Any:
-    def outer(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any:
-        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-            tile_kind, row_kind = sig.args[0], sig.args[3]
-            weights, out = items(builder, args[3], row_kind), []
-            element, lanes = row_kind.dtype.llvm.element, row_kind.dtype.lanes
-            places = items(builder, args[1], sig.args[1])
-            for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
-                x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), lanes)
-                values = dots(builder, items(builder, sums, tile_kind.dtype), x, weights)
-                out.append(pack(context, builder, tile_kind.dtype, values))
-            return pack(context, builder, tile_kind, out)
+@intrinsic
+def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any:
+    """outer_dot(tile, rows, index, row): tile[m] += the group `index` of address rows[m] times the groups of row."""
 
-        return tile(tile, rows, types.int64, row), codegen
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        tile_kind, row_kind = sig.args[0], sig.args[3]
+        weights, out = items(builder, args[3], row_kind), []
+        element, lanes = row_kind.dtype.llvm.element, row_kind.dtype.lanes
+        places = items(builder, args[1], sig.args[1])
+        for place, sums in zip(places, items(builder, args[0], tile_kind), strict=True):
+            x = splat(builder, builder.load(pointer(builder, place, element, args[2]), align=1), lanes)
+            if target().dot == "smull":
+                x = spread_lane(builder, x, 0)
+            values = byte_dots(builder, items(builder, sums, tile_kind.dtype), x, weights)
+            out.append(pack(context, builder, tile_kind.dtype, values))
+        return pack(context, builder, tile_kind, out)
 
-    outer.__name__ = name
-    outer.__doc__ = (
-        f"{name}(tile, rows, index, row): tile[m] += the {what} `index` of address rows[m] times those of row."
-    )
-    return intrinsic(outer)
-
-
-outer_dot = _outer("outer_dot", _byte_dots, "group")
-outer_dot_words = _outer("outer_dot_words", _word_dots, "pair of int16")
+    return tile(tile, rows, types.int64, row), codegen
 
 
 @intrinsic

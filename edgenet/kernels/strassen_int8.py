@@ -24,7 +24,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.gemm_int8 import row_product, row_widener
+from edgenet.kernels.gemm_int8 import accumulator, row_product, row_widener
 from edgenet.kernels.partition import block_start
 from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
@@ -35,7 +35,6 @@ from edgenet.kernels.simd_int8 import (
     load_row_i32,
     load_sums,
     load_widened,
-    outer_dot,
     store_ints,
     store_sums,
 )
@@ -78,22 +77,6 @@ def _sum_weights(one, two, quarter, sums, spread):
         store_ints(int_subtract(load_i16(one, second + k), t2), sums + 3 * spread, k)
 
 
-def _accumulator(columns: int) -> Any:
-    """tile += x @ weights over an even number of `groups` of depth, two a turn.
-
-    As `gemm_int8.accumulator`, without asking for weights ahead: here they are in the first-level cache after a tile.
-    """
-
-    @njit(inline="always")
-    def accumulate(tile, rows, groups, weights):
-        for k in range(0, groups, 2):
-            tile = outer_dot(tile, rows, k, load_row_i32(weights, k * columns * lane_count(), columns))
-            tile = outer_dot(tile, rows, k + 1, load_row_i32(weights, (k + 1) * columns * lane_count(), columns))
-        return tile
-
-    return accumulate
-
-
 def _pair_product(rows: int, columns: int) -> Any:
     """All squares of a block times one pair of panels; each of the seven products for all squares, then the next.
 
@@ -101,7 +84,7 @@ def _pair_product(rows: int, columns: int) -> Any:
     T1 to T4, bytes from one of them to the next, half of the depth in groups); target: (first row of y, stride).
     `tiles` is room for three tiles a square.
     """
-    accumulate = _accumulator(columns)
+    accumulate = accumulator(columns)
 
     @njit(inline="always")
     def pair_product(pixels, panels, target, output, squares, channel, tiles):

@@ -36,12 +36,11 @@ from edgenet.kernels.simd_convert import int_add, int_multiply, int_subtract, sh
 from edgenet.kernels.simd_int8 import (
     load_i16,
     load_i32,
-    load_row_i32,
     load_widened,
-    outer_dot_words,
     store_ints,
     store_sums,
 )
+from edgenet.kernels.simd_outer import outer_word_dots
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.tuples import (
     each_add,
@@ -131,11 +130,11 @@ def _transform_window(image, line, first_y, first_x, lines, windows, spread):
 
 
 def _products(rows: int, second: int, columns: int) -> Any:
-    """The products of one position and panel: [tiles][depth] by [depth][columns * lanes], an even number of pairs.
+    """The products of one position and panel: [tiles][depth] by [depth][columns * lanes].
 
     While the first tiles are multiplied, the matrix that follows is brought near.
     """
-    lines = 2 * lines_of(columns)
+    lines = lines_of(columns)
 
     @njit(inline="always")
     def tile(job, first, last, height):
@@ -146,10 +145,9 @@ def _products(rows: int, second: int, columns: int) -> Any:
         ahead = w
         if first == 0:
             ahead += pairs * width * 4
-        for k in range(0, pairs, 2):
+        for k in range(pairs):
             prefetch_l2(ahead + k * width * 4, lines)
-            sums = outer_dot_words(sums, places, k, load_row_i32(w, k * width, columns))
-            sums = outer_dot_words(sums, places, k + 1, load_row_i32(w, (k + 1) * width, columns))
+            sums = outer_word_dots(sums, places, k, w + k * width * 4, 1)
         store_sums(sums, products + first * width * 4)
 
     return over_pixels(tile, rows, second)
@@ -196,8 +194,8 @@ def winograd(rows: int, second: int, columns: int) -> Callable[..., None]:
 
     Unit: a block of tiles of 4x4 outputs times a span of panels; blocks begin at multiples of `quantum`. `outside` has
     the zero point. A thread's scratch: a register for each position, the windows (`window_spread` bytes from position
-    to position, `window_stride` from tile to tile), the products (`product_spread`). `depth` is a multiple of 4, and
-    half the bytes of a register at least.
+    to position, `window_stride` from tile to tile), the products (`product_spread`). `depth` is even, and half the
+    bytes of a register at least.
     """
     product = _products(rows, second, columns)
 

@@ -35,7 +35,7 @@ def suits_winograd(node: Node, lowering: Lowering) -> bool:
         and (height, width) == (3, 3)
         and list(a["stride"]) == [1, 1]
         and list(a["dilation"]) == [1, 1]
-        and depth % 4 == 0
+        and depth % 2 == 0
         and min(filters, depth) >= _LEAST_CHANNELS
         and min(out_height, out_width) >= _LEAST_SIDE
         and (group_depth(lowering.target) == 2 or batch * out_height * out_width >= _LEAST_PIXELS)

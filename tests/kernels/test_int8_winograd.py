@@ -39,7 +39,7 @@ def test_images(target, size, pads, batch):
 
 
 @each_target
-@pytest.mark.parametrize(("depth", "filters"), [(32, 33), (36, 40), (44, 48), (52, 70), (68, 129), (132, 32)])
+@pytest.mark.parametrize(("depth", "filters"), [(32, 33), (34, 40), (48, 48), (54, 70), (68, 129), (132, 32)])
 def test_channels(target, depth, filters):
     convolution(target, (1, 20, 21, depth), filters, residual=True, x_zero=-128)
 
