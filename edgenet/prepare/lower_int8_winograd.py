@@ -17,8 +17,8 @@ _BOUND = 1 << 25
 """Sums of products must be smaller: the transform of the output divides by up to 64 what it knows modulo 2**32."""
 _LEAST_CHANNELS, _LEAST_SIDE = 32, 12
 """Below, the transforms, or tiles that lie half outside of the image, cost more than the products save."""
-_LEAST_PIXELS = 400
-"""Likewise where products of bytes are twice as fast as those of int16: with fewer pixels, the transformed weights,
+_BYTES_LEAST_CHANNELS, _BYTES_LEAST_PIXELS = 64, 400
+"""Likewise where products of bytes are twice as fast as those of int16. With fewer pixels, the transformed weights,
 eight times as many bytes, take the time."""
 _WINDOW_BYTES = 256 * 1024
 """Transformed windows that a thread keeps at hand, unless that were less than two tiles of rows."""
@@ -29,6 +29,7 @@ def suits_winograd(node: Node, lowering: Lowering) -> bool:
     a, weight = node.attributes, node.inputs["weight"]
     filters, height, width, depth = lowering.shape(weight)
     batch, out_height, out_width, _ = lowering.shape(node.output)
+    bytes_are_faster = group_depth(lowering.target) == 4
     return (
         lowering.strassen
         and has_winograd(lowering.target)
@@ -36,9 +37,9 @@ def suits_winograd(node: Node, lowering: Lowering) -> bool:
         and list(a["stride"]) == [1, 1]
         and list(a["dilation"]) == [1, 1]
         and depth % 2 == 0
-        and min(filters, depth) >= _LEAST_CHANNELS
+        and min(filters, depth) >= (_BYTES_LEAST_CHANNELS if bytes_are_faster else _LEAST_CHANNELS)
         and min(out_height, out_width) >= _LEAST_SIDE
-        and (group_depth(lowering.target) == 2 or batch * out_height * out_width >= _LEAST_PIXELS)
+        and (not bytes_are_faster or batch * out_height * out_width >= _BYTES_LEAST_PIXELS)
         and greatest_sum(lowering.constant(weight), lowering) < _BOUND
     )
 
