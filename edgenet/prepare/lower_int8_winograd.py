@@ -8,7 +8,7 @@ from edgenet.graph import Node
 from edgenet.kernels.table_int8 import group_depth, has_winograd, winograd_tile
 from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias
 from edgenet.prepare.lower_int8_window import zero_points
-from edgenet.prepare.lowering import Lowering, aligned_bytes
+from edgenet.prepare.lowering import Lowering, aligned_bytes, odd_lines
 
 POSITIONS = 36
 _TRANSFORM = np.array([[6, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 6]], np.int16)
@@ -57,7 +57,7 @@ def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: in
     """Transformed weights [O, 3, 3, K] as panels [bias][multiplier][36][K / 2][width][2] of int16, filled up with 0."""
     filters, _, _, depth = weight.shape
     panels = -(-filters // width)
-    spread = np.einsum("ai,oijk,bj->abko", _TRANSFORM, weight.astype(np.int16), _TRANSFORM, optimize=True)
+    transformed = np.einsum("ai,oijk,bj->abko", _TRANSFORM, weight.astype(np.int16), _TRANSFORM, optimize=True)
     head = 8 * width
     result = aligned_bytes(panels * (head + POSITIONS * depth * width * 2)).reshape(panels, -1)
     result[...] = 0
@@ -67,7 +67,7 @@ def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: in
         row[: 4 * width].view(np.int32)[:count] = bias[part]
         row[4 * width : head].view(np.float32)[:count] = multiplier[part]
         body = row[head:].view(np.int16).reshape(6, 6, depth // 2, width, 2)
-        body[:, :, :, :count] = spread[..., part].reshape(6, 6, depth // 2, 2, count).swapaxes(3, 4)
+        body[:, :, :, :count] = transformed[..., part].reshape(6, 6, depth // 2, 2, count).swapaxes(3, 4)
     return result
 
 
@@ -99,7 +99,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
     span = panels if blocks > 1 else -(-panels // lowering.threads)
     quantum = rows if blocks > 1 else 1
     largest = min(tiles, -(-tiles // blocks) + quantum)
-    window_spread, product_spread = _spread(largest * stride), _spread((largest + rows) * width * 4)
+    window_spread, product_spread = odd_lines(largest * stride), odd_lines((largest + rows) * width * 4)
     scratch = POSITIONS * (64 + window_spread + product_spread)
     lowering.step(
         f"s8_winograd_{rows}x{width}",
@@ -131,8 +131,3 @@ def winograd(node: Node, lowering: Lowering) -> None:
         quantum=quantum,
         **epilogue(node, lowering, filters),
     )
-
-
-def _spread(size: int) -> int:
-    """Bytes from one position to the next: `size` and more, an odd number of cache lines (see `lower_winograd`)."""
-    return (-(-size // 64) | 1) * 64

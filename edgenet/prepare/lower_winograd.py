@@ -7,7 +7,7 @@ import numpy as np
 from edgenet.graph import Node
 from edgenet.kernels.table_float import gemm_tile
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, pack_panels
-from edgenet.prepare.lowering import Lowering
+from edgenet.prepare.lowering import Lowering, odd_lines
 
 _P, _Q = 0.5**0.5, 2.0**0.5
 _POINTS = (0.0, _P, -_P, _Q, -_Q)
@@ -19,14 +19,6 @@ def weight_transform() -> np.ndarray:
     """G [6, 3] of the interpolation points, in float64: row j is (1, a, a^2) / prod(a - b) over the other points b."""
     rows = [[a**k / np.prod([a - b for b in _POINTS if b != a]) for k in range(3)] for a in _POINTS]
     return np.array([*rows, [0.0, 0.0, 1.0]])
-
-
-def _spread(size: int) -> int:
-    """Bytes from one position's matrix to the next: `size` and more, an odd number of cache lines.
-
-    So the 36 places of a tile fall into different sets of the caches.
-    """
-    return (-(-size // 64) | 1) * 64
 
 
 def suits_winograd(node: Node, lowering: Lowering) -> bool:
@@ -60,12 +52,12 @@ def winograd(node: Node, lowering: Lowering) -> None:
     def make() -> np.ndarray:
         g = weight_transform()
         kernel = lowering.float_constant(weight).astype(np.float64)
-        spread = np.einsum("ai,bj,oijc->aboc", g, g, kernel).astype(np.float32).reshape(36, filters, depth)
-        return np.stack([pack_panels(matrix, np.zeros(filters, np.float32), width, lanes) for matrix in spread])
+        matrices = np.einsum("ai,bj,oijc->aboc", g, g, kernel).astype(np.float32).reshape(36, filters, depth)
+        return np.stack([pack_panels(matrix, np.zeros(filters, np.float32), width, lanes) for matrix in matrices])
 
     packed = lowering.packed(("winograd", weight, width), make)
     bias = node.inputs.get("bias")
-    x_spread, y_spread = _spread(tiles * depth * 4), _spread(tiles * filters * 4)
+    x_spread, y_spread = odd_lines(tiles * depth * 4), odd_lines(tiles * filters * 4)
     source, product = lowering.temporary(36 * x_spread), lowering.temporary(36 * y_spread)
     lowering.step(
         "f32_winograd_input",

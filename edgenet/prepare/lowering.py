@@ -209,6 +209,11 @@ def aligned_bytes(size: int) -> np.ndarray:
     return memory[start : start + size]
 
 
+def odd_lines(size: int) -> int:
+    """`size` bytes and more, an odd number of cache lines: rows so far apart fall into different sets of caches."""
+    return (-(-size // 64) | 1) * 64
+
+
 def _is_aligned(array: np.ndarray) -> bool:
     """Whether an array is as `aligned_bytes` makes it, possibly of another shape and type."""
     base, start = array.base, array.ctypes.data
