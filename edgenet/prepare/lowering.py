@@ -48,7 +48,8 @@ class View:
 
 
 class Lowering:
-    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd`, `strassen` allow these algorithms.
+    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows this algorithm in float32,
+    `strassen` that one and Winograd's in int8, which take memory.
 
     `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
     """

@@ -42,11 +42,11 @@ def prepare(
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
     `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithm for 3x3
-    convolutions of stride 1 and, with `memory` "fast", Strassen's for int8 pointwise ones; without it all products are
-    made directly. `memory` "low" computes what helps to make the arena small by bands of rows, with the same results.
-    With `cache`, the bytes of the caches that each thread has of its own, "fast" computes by bands what would not stay
-    in them; of such chains several threads take a part each. Raises InputError when a shape does not fit the network,
-    EngineError when no kernel serves a node.
+    convolutions of stride 1 (in int8 with `memory` "fast") and, with `memory` "fast", Strassen's for int8 pointwise
+    ones; without it all products are made directly. `memory` "low" computes what helps to make the arena small by bands
+    of rows, with the same results. With `cache`, the bytes of the caches that each thread has of its own, "fast"
+    computes by bands what would not stay in them; of such chains several threads take a part each. Raises InputError
+    when a shape does not fit the network, EngineError when no kernel serves a node.
     """
     packed = {} if packed is None else packed
     try:
