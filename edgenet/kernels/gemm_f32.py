@@ -35,28 +35,12 @@ _HALF_ROWS = 8
 """Pixels of a tile of half a vector: as many sums as products are under way at a time. A last tile repeats its last."""
 
 
-def accumulator(columns: int) -> Any:
-    """tile += x @ weights over `depth`: rows are addresses of x, weights a row of `columns` for each k."""
-    step = row_lanes(columns)
-
-    @njit(inline="always")
-    def accumulate(tile, rows, depth, weights):
-        whole = depth - depth % TURN
-        for k in range(0, whole, TURN):
-            tile = outer_fmas(tile, rows, k, weights + k * step * 4, TURN)
-        for k in range(whole, depth):
-            tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
-        return tile
-
-    return accumulate
-
-
 def _accumulator_ahead(columns: int, lines: int) -> Any:
     """`accumulator` that asks for `lines` cache lines of what lies at `ahead` with each turn."""
     step = row_lanes(columns)
 
     @njit(inline="always")
-    def accumulate_ahead(tile, rows, depth, weights, ahead):
+    def accumulate(tile, rows, depth, weights, ahead):
         whole = depth - depth % TURN
         for k in range(0, whole, TURN):
             prefetch_l2(ahead + k // TURN * lines * LINE_BYTES, lines)
@@ -65,19 +49,25 @@ def _accumulator_ahead(columns: int, lines: int) -> Any:
             tile = outer_fma(tile, rows, k, load_row_f32(weights, k * step, columns))
         return tile
 
-    accumulate = accumulator(columns)
+    return accumulate
+
+
+def accumulator(columns: int) -> Any:
+    """tile += x @ weights over `depth`: rows are addresses of x, weights a row of `columns` for each k."""
+    accumulate_ahead = _accumulator_ahead(columns, 0)
 
     @njit(inline="always")
-    def accumulate_only(tile, rows, depth, weights, ahead):
-        return accumulate(tile, rows, depth, weights)
+    def accumulate(tile, rows, depth, weights):
+        return accumulate_ahead(tile, rows, depth, weights, weights)
 
-    return accumulate_only if by_lane() else accumulate_ahead
+    return accumulate
 
 
 def _tile(height: int, columns: int) -> Any:
-    """A tile of `height` pixels."""
+    """A tile of `height` pixels; products by lane ask for nothing."""
     line = lines_of(max(columns, 1))
     lines = line * TURN if height == 1 else line * TURN // _SHARES
+    lines = 0 if by_lane() else lines
     accumulate = _accumulator_ahead(columns, lines)
     step = row_lanes(columns)
 

@@ -16,6 +16,8 @@ TILE_ROWS, TILE_BYTES = 16, 64
 MATRIX_TILE = "32x32"
 """Rows and channels of a turn of the kernel for matrix registers."""
 
+WINOGRAD_POSITIONS = 36
+"""Matrices that Winograd's F(4x4, 3x3) multiplies: one for each value of a window of 6x6."""
 DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 2): 1}
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
 

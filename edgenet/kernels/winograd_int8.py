@@ -42,6 +42,7 @@ from edgenet.kernels.simd_int8 import (
 )
 from edgenet.kernels.simd_outer import outer_word_dots
 from edgenet.kernels.simd_tuples import as_tile
+from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS
 from edgenet.kernels.tuples import (
     each_add,
     each_and,
@@ -55,7 +56,6 @@ from edgenet.kernels.tuples import (
 
 INVERSE_OF_9 = 954437177
 """Modulo 2**32."""
-POSITIONS = 36
 
 
 @njit(inline="always")
@@ -246,15 +246,15 @@ def winograd(rows: int, second: int, columns: int) -> Callable[..., None]:
         lanes = lane_count()
         panel_width = columns * lanes
         panels = (channels + panel_width - 1) // panel_width
-        panel_bytes = panel_width * (8 + POSITIONS * depth * 2)
+        panel_bytes = panel_width * (8 + WINOGRAD_POSITIONS * depth * 2)
         settings = (
             y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
         image = (row_stride, depth, outside, height, width)
         lines = scratch + thread * scratch_bytes
-        windows = lines + POSITIONS * register_bytes()
-        products = windows + POSITIONS * window_spread
+        windows = lines + WINOGRAD_POSITIONS * register_bytes()
+        products = windows + WINOGRAD_POSITIONS * window_spread
         prepared = -1
         for unit in range(begin, end):
             block, part = unit // spans, unit % spans
@@ -270,7 +270,7 @@ def winograd(rows: int, second: int, columns: int) -> Callable[..., None]:
                 prepared = block
             for panel in range(part * span, least(part * span + span, panels)):
                 w = weights + panel * panel_bytes
-                for position in range(POSITIONS):
+                for position in range(WINOGRAD_POSITIONS):
                     source = windows + position * window_spread
                     matrix = w + panel_width * (8 + position * depth * 2)
                     job = (source, window_stride, matrix, depth // 2, products + position * product_spread)

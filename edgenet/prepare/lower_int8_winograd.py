@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import group_depth, has_winograd, winograd_tile
+from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS, group_depth, has_winograd, winograd_tile
 from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias
 from edgenet.prepare.lower_int8_window import zero_points
 from edgenet.prepare.lowering import Lowering, aligned_bytes, odd_lines
 
-POSITIONS = 36
 _TRANSFORM = np.array([[6, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 6]], np.int16)
 """Of the weights, across and down."""
 _BOUND = 1 << 25
@@ -31,7 +30,7 @@ def suits_winograd(node: Node, lowering: Lowering) -> bool:
     batch, out_height, out_width, _ = lowering.shape(node.output)
     bytes_are_faster = group_depth(lowering.target) == 4
     return (
-        lowering.strassen
+        lowering.int8_algorithms
         and has_winograd(lowering.target)
         and (height, width) == (3, 3)
         and list(a["stride"]) == [1, 1]
@@ -59,7 +58,7 @@ def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: in
     panels = -(-filters // width)
     transformed = np.einsum("ai,oijk,bj->abko", _TRANSFORM, weight.astype(np.int16), _TRANSFORM, optimize=True)
     head = 8 * width
-    result = aligned_bytes(panels * (head + POSITIONS * depth * width * 2)).reshape(panels, -1)
+    result = aligned_bytes(panels * (head + WINOGRAD_POSITIONS * depth * width * 2)).reshape(panels, -1)
     result[...] = 0
     for panel, row in enumerate(result):
         part = slice(panel * width, min(filters, panel * width + width))
@@ -92,7 +91,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
     tiles_y, tiles_x = -(-out_height // 4), -(-out_width // 4)
     tiles, panels = batch * tiles_y * tiles_x, -(-filters // width)
     stride = depth * 2 + 64
-    most = max(2 * rows, _WINDOW_BYTES // (POSITIONS * stride))
+    most = max(2 * rows, _WINDOW_BYTES // (WINOGRAD_POSITIONS * stride))
     blocks = -(-tiles // most)
     if blocks > 1:
         blocks = -(-blocks // lowering.threads) * lowering.threads
@@ -100,7 +99,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
     quantum = rows if blocks > 1 else 1
     largest = min(tiles, -(-tiles // blocks) + quantum)
     window_spread, product_spread = odd_lines(largest * stride), odd_lines((largest + rows) * width * 4)
-    scratch = POSITIONS * (64 + window_spread + product_spread)
+    scratch = WINOGRAD_POSITIONS * (64 + window_spread + product_spread)
     lowering.step(
         f"s8_winograd_{rows}x{width}",
         blocks * -(-panels // span),

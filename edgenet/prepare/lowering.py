@@ -49,7 +49,7 @@ class View:
 
 class Lowering:
     """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows this algorithm in float32,
-    `strassen` that one and Winograd's in int8, which take memory.
+    `int8_algorithms` it and Strassen's in int8, where they take memory.
 
     `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
     """
@@ -62,10 +62,10 @@ class Lowering:
         threads: int,
         packed: dict[Hashable, np.ndarray],
         winograd: bool = True,
-        strassen: bool = True,
+        int8_algorithms: bool = True,
     ):
         self.graph, self.tensors, self.target, self.threads = graph, tensors, target, threads
-        self.winograd, self.strassen = winograd, strassen
+        self.winograd, self.int8_algorithms = winograd, int8_algorithms
         self.steps: list[Step] = []
         self.root: dict[str, str] = {}
         self._packed = packed

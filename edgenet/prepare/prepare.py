@@ -56,8 +56,8 @@ def prepare(
     graph = fuse(graph, tensors, target)
 
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
-        strassen = winograd and memory == "fast"
-        lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd, strassen)
+        int8_algorithms = winograd and memory == "fast"
+        lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd, int8_algorithms)
         return _lower(graph, lowering, segments, steady=memory == "fast" and threads > 1)
 
     plan = lowered([])
