@@ -1,8 +1,9 @@
 """int8 standard and grouped convolution as an implicit matrix product.
 
 The tile and the panels are those of `gemm_int8`; every group of channels begins with a panel of its own, and each tap's
-depth is filled up to whole groups of products. Where a group is four bytes the tile reads the input itself, another set
-of row addresses for each tap; else a unit first gathers its pixels' taps, widened to int16, in the thread's scratch.
+depth is filled up to whole groups of products. Where the input lies as products take it (bytes in groups of four, or an
+image widened to int16 before) the tile reads it itself, another set of row addresses for each tap; else a unit first
+gathers its pixels' taps, widened to int16, in the thread's scratch.
 A tap outside of the input reads a row that holds the zero point; a kernel row that lies outside for a whole tile is
 summed once for all of its pixels, or left out where the zero point is stored as 0.
 """
@@ -123,13 +124,14 @@ def _gatherer() -> Any:
     return gather
 
 
-def convolution(rows: int, second: int, columns: int, group: int) -> Callable[..., None]:
+def convolution(rows: int, second: int, columns: int, widens: int) -> Callable[..., None]:
     """Convolution of any kernel, stride, padding, dilation and groups. Unit: see `partition`.
 
+    `widens` is 1 where a unit widens what it reads, 0 where x lies as products take it, in groups of four bytes.
     `depth` and `group_channels` are the input and output channels of one of the `conv_groups`; `groups` is a tap's
     depth in groups of products. Pixels outside of the input are read from `outside`.
     """
-    widened = group != 4
+    widened = widens != 0
     product = row_product if widened else _window_product
     wide, single = product(rows, second, columns, widened), product(rows, second, 1, widened)
     gather = _gatherer()

@@ -11,6 +11,8 @@ _TILES = {128: (8, 4, 2), 512: (14, 7, 2)}
 """Of instruction sets of 32 registers, by their width in bits."""
 _WINOGRAD_TILE = (8, 4, 2)
 _SMALL_FILE = (6, 5, 2)
+IMAGE_SPARE_BYTES = 128
+"""Bytes of a row of an image widened to int16 beyond its pixels, at least."""
 TILE_ROWS, TILE_BYTES = 16, 64
 """Rows of a matrix register, and the bytes of each."""
 MATRIX_TILE = "32x32"
@@ -85,12 +87,13 @@ def depthwise_strided_columns(target: InstructionSet) -> int:
 def rows(target: InstructionSet) -> list[Kernel]:
     """The kernels of this family for an instruction set."""
     height, second, vectors = gemm_tile(target)
-    matrix = (height, second, vectors, group_depth(target))
+    matrix = (height, second, vectors)
     tile = f"{height}x{vectors * target.lanes}"
     group = group_depth(target)
+    widened = int(group != 4)
     found = [
-        Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", matrix, "conv2d", "int8"),
-        Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", matrix, "conv2d", "int8"),
+        Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", (*matrix, group), "conv2d", "int8"),
+        Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", (*matrix, widened), "conv2d", "int8"),
         Kernel(
             "s8_dw_any", "depthwise_general_int8", "depthwise_general", (GENERAL_COLUMNS, group, 0), "conv2d", "int8"
         ),
@@ -110,8 +113,10 @@ def rows(target: InstructionSet) -> list[Kernel]:
         name = f"s8_winograd_{high}x{wide * target.lanes}"
         found.append(Kernel(name, "winograd_int8", "winograd", winograd, "conv2d", "int8"))
     if group == 2:  # where products take int16, sums of weights and of pixels are exact operands, too
-        strassen = (height, second, vectors)
-        found.append(Kernel(f"s8_strassen_{tile}", "strassen_int8", "strassen", strassen, "conv2d", "int8"))
+        found.append(Kernel(f"s8_strassen_{tile}", "strassen_int8", "strassen", matrix, "conv2d", "int8"))
+    if widened:
+        found.append(Kernel("s8_widen_image", "widen_image", "widen_image", (), "conv2d", "int8"))
+        found.append(Kernel(f"s8_image_{tile}", "convolution_int8", "convolution", (*matrix, 0), "conv2d", "int8"))
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))

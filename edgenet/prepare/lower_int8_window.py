@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import gemm_tile, group_depth
+from edgenet.kernels.table_int8 import IMAGE_SPARE_BYTES, gemm_tile, group_depth
 from edgenet.prepare.groups import merge_filters, merged_groups
 from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots
 from edgenet.prepare.lowering import Lowering
@@ -63,10 +63,10 @@ class Image:
     image_stride: int
 
 
-def padded_image(node: Node, lowering: Lowering) -> Image:
-    """The input with its padding; adds the step that copies it where there is any."""
-    source, a = node.inputs["x"], node.attributes
-    batch, height, width, depth = lowering.shape(source)
+def _padded_size(node: Node, lowering: Lowering) -> tuple[int, int]:
+    """Height and width of the input with as much padding as the window reads."""
+    a = node.attributes
+    _, *size, _ = lowering.shape(node.inputs["x"])
     _, *out_size, _ = lowering.shape(node.output)
     kernel_size = lowering.shape(node.inputs["weight"])[1:3]
     top, _, left, _ = a["padding"]
@@ -74,7 +74,15 @@ def padded_image(node: Node, lowering: Lowering) -> Image:
         (out - 1) * stride + (kernel - 1) * dilation + 1
         for out, stride, kernel, dilation in zip(out_size, a["stride"], kernel_size, a["dilation"], strict=True)
     ]
-    padded_height, padded_width = max(reach[0], top + height), max(reach[1], left + width)
+    return max(reach[0], top + size[0]), max(reach[1], left + size[1])
+
+
+def padded_image(node: Node, lowering: Lowering) -> Image:
+    """The input with its padding; adds the step that copies it where there is any."""
+    source = node.inputs["x"]
+    batch, height, width, depth = lowering.shape(source)
+    top, _, left, _ = node.attributes["padding"]
+    padded_height, padded_width = _padded_size(node, lowering)
     x: Operand | Packed = lowering.read(source)
     if (padded_height, padded_width) != (height, width):
         image = lowering.temporary(batch * padded_height * padded_width * depth)
@@ -104,13 +112,42 @@ def padded_image(node: Node, lowering: Lowering) -> Image:
     return Image(x, padded_height, padded_width, row_stride, padded_height * row_stride)
 
 
-def _kernel_rows(node: Node, lowering: Lowering) -> dict[str, Value]:
+def _widened_image(node: Node, lowering: Lowering) -> Image:
+    """The input with its padding, as int16; adds the step that copies it."""
+    source = node.inputs["x"]
+    batch, height, width, depth = lowering.shape(source)
+    top, _, left, _ = node.attributes["padding"]
+    padded_height, padded_width = _padded_size(node, lowering)
+    row_stride = -(-padded_width * depth * 2 // 64) * 64 + IMAGE_SPARE_BYTES
+    image = lowering.temporary(batch * padded_height * row_stride)
+    lowering.step(
+        "s8_widen_image",
+        units=batch * padded_height,
+        grain=16,
+        x=lowering.read(source),
+        image_stride=height * width * depth,
+        row_stride=width * depth,
+        outside=zero_points(lowering, source, depth),
+        y=lowering.write(image),
+        y_stride=row_stride,
+        padded_height=padded_height,
+        height=height,
+        top=top,
+        before=left * depth,
+        run=width * depth,
+    )
+    return Image(lowering.read(image), padded_height, padded_width, row_stride, padded_height * row_stride)
+
+
+def _kernel_rows(node: Node, lowering: Lowering, widened: bool) -> dict[str, Value]:
     """Slots that make each kernel row of an image of few channels a single tap; adds the step that pads the image."""
-    image = padded_image(node, lowering)
+    image = _widened_image(node, lowering) if widened else padded_image(node, lowering)
+    depth = lowering.shape(node.inputs["x"])[3]
     return geometry(node, lowering) | {
         "x": image.x,
         "image_stride": image.image_stride,
         "row_stride": image.row_stride,
+        "pixel_stride": depth * 2 if widened else depth,
         "height": image.height,
         "width": image.width,
         "kernel_width": 1,
@@ -130,7 +167,8 @@ def window_product(node: Node, lowering: Lowering) -> None:
     height, second, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
     image = depth <= IMAGE_CHANNELS and conv_groups == 1 and kernel_width > 1 and node.attributes["dilation"][1] == 1
-    slots = _kernel_rows(node, lowering) if image else geometry(node, lowering)
+    widened = group != 4
+    slots = _kernel_rows(node, lowering, widened) if image else geometry(node, lowering)
     taps, tap_depth = (kernel_height, kernel_width * depth) if image else (kernel_height * kernel_width, depth)
     groups = -(-tap_depth // group)
 
@@ -151,7 +189,7 @@ def window_product(node: Node, lowering: Lowering) -> None:
     panels = -(-group_channels // width)
     work = taps * groups * height * vectors
     stride, most = 0, 1 << 30
-    if group != 4:
+    if widened and not image:
         stride = -(-(taps * groups * group + 32) // 32) * 64 + 64
         most = _SCRATCH_BYTES // stride
     x_bytes = lowering.size(node.inputs["x"])
@@ -171,4 +209,5 @@ def window_product(node: Node, lowering: Lowering) -> None:
         **part.slots(),
         **epilogue(node, lowering, channels),
     }
-    lowering.step(f"s8_conv_{height}x{width}", part.units, 1, **slots)
+    kind = "image" if image and widened else "conv"
+    lowering.step(f"s8_{kind}_{height}x{width}", part.units, 1, **slots)
