@@ -300,7 +300,7 @@ class Model:
             raise InputError(f"Input {name} must have shape {shape}, not {given}.")
         if array.size == 0:
             raise InputError(f"Input {name} is empty: its shape is {'x'.join(map(str, array.shape))}.")
-        if math.isnan(array.max()):
+        if math.isnan(array.item(array.argmax())):  # the largest value is NaN where there is one
             raise InputError(f"Input {name} contains NaN.")
         return array
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ def aligned_words(count: int) -> np.ndarray:
 def address_of(array: np.ndarray) -> int:
     """Address of the array's first element."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+        exported: Any = array  # numpy's types tell of its buffer from Python 3.12 on
+        return ctypes.addressof(ctypes.c_char.from_buffer(exported))
     except (TypeError, ValueError, BufferError):  # read-only, empty or strided: numpy tells, if more slowly
         return array.__array_interface__["data"][0]
 

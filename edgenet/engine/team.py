@@ -156,10 +156,11 @@ def slots_of(kernel: LoadedKernel, **values: int) -> np.ndarray:
 
 def team(target: InstructionSet) -> Team:
     """The process's team for an instruction set."""
-    with _teams_lock:
-        if target.name not in _teams:
-            _teams[target.name] = Team(target)
-        return _teams[target.name]
+    found = _teams.get(target.name)
+    if found is None:
+        with _teams_lock:
+            found = _teams.get(target.name) or _teams.setdefault(target.name, Team(target))
+    return found
 
 
 def _forget() -> None:

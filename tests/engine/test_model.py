@@ -121,6 +121,14 @@ def test_bad_input_is_one_sentence(bad, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", [0, 1700, -1])
+def test_a_single_nan_is_found_behind_infinities(place):
+    x = np.full((1, 12, 12, 24), np.inf, np.float32)
+    x.reshape(-1)[place] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        edgenet.load(GRAPH, 1).run(x)
+
+
 @pytest.mark.parametrize("threads", [0, -1, 100_000])
 def test_a_thread_count_out_of_range_is_refused(threads):
     with pytest.raises(InputError, match="threads must lie between"):
