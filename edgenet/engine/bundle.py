@@ -160,18 +160,22 @@ def best_target(has_compiler: Callable[[], bool]) -> InstructionSet:
 
 
 def write(path: str | os.PathLike[str], kernels: Mapping[InstructionSet, Mapping[str, Block]]) -> int:
-    """Write blocks, by instruction set and kernel name, as a bundle; returns how many. A failure leaves nothing."""
+    """Write blocks, by instruction set and kernel name, as a bundle; returns how many. A failure leaves nothing.
+
+    What several instruction sets share is written once.
+    """
     import json
     import tempfile
 
     index: dict[str, dict[str, list[int]]] = {}
-    contents: list[bytes] = []
+    places: dict[bytes, int] = {}
     offset = 0
     for target, named in kernels.items():
         for name, block in named.items():
-            index.setdefault(target.name, {})[name] = [offset, len(block.content)]
-            contents.append(block.content)
-            offset += len(block.content)
+            place = places.setdefault(block.content, offset)
+            index.setdefault(target.name, {})[name] = [place, len(block.content)]
+            if place == offset:
+                offset += len(block.content)
     text = json.dumps({"edgenet": __version__, "kernels": index}).encode()
     destination = os.path.abspath(path)
     folder, file_name = os.path.split(destination)
@@ -180,7 +184,7 @@ def write(path: str | os.PathLike[str], kernels: Mapping[InstructionSet, Mapping
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(MAGIC + len(text).to_bytes(8, "little") + sha256(text).digest() + text)
-                file.writelines(contents)
+                file.writelines(places)
             os.chmod(temporary, 0o644)
             os.replace(temporary, destination)
         except BaseException:
@@ -188,4 +192,4 @@ def write(path: str | os.PathLike[str], kernels: Mapping[InstructionSet, Mapping
             raise
     except OSError as error:
         raise EngineError(f"The kernel bundle {destination} cannot be written: {error.strerror}.") from None
-    return len(contents)
+    return sum(map(len, index.values()))

@@ -246,24 +246,23 @@ def _compile_missing(
             "copy it here and name it with --kernels or EDGENET_KERNELS."
         )
     from concurrent.futures import ThreadPoolExecutor
-    from functools import partial
 
     from edgenet.engine.blocks import parse
-    from edgenet.kernels.table import slowest_first
+    from edgenet.kernels.table import compiled_for, slowest_first
 
     if progress is None and sys.stderr is not None and sys.stderr.isatty():
         progress = progress_line
     done = 0
 
-    def built(owner: InstructionSet, name: str, block: bytes) -> None:
+    def built(name: str, block: bytes) -> None:
         nonlocal done
         try:
-            found[name] = parse(block, name, owner)
+            found[name] = parse(block, name, compiled_for(name, target))
         except ValueError as reason:
             raise EngineError(
                 f"The compiled kernel {name} cannot be used ({reason}); start this program again."
             ) from None
-        _to_disk(block, name, owner)
+        _to_disk(block, name, target)
         done += 1
         if progress:
             progress("compiling kernels", done, len(missing))
@@ -272,11 +271,8 @@ def _compile_missing(
         progress("compiling kernels", 0, len(missing))
     workers = max(1, min(len(missing) // 2, len(os.sched_getaffinity(0)), 4))
     with ThreadPoolExecutor(workers) as pool:
-        tasks = []
-        for owner, own in _by_compiled_for(slowest_first(missing, target), target).items():
-            names = deque(own)
-            tasks += [pool.submit(_build, names, owner, partial(built, owner)) for _ in range(min(workers, len(own)))]
-        for task in tasks:
+        names = deque(slowest_first(missing, target))
+        for task in [pool.submit(_build, names, target, built) for _ in range(workers)]:
             task.result()
 
 

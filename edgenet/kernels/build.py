@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, by_name
-from edgenet.kernels.table import fingerprint, kernel
+from edgenet.kernels.table import compiled_for, fingerprint, kernel
 
 
 def _function(name: str, target: InstructionSet) -> Callable[..., None]:
@@ -28,16 +28,20 @@ def _function(name: str, target: InstructionSet) -> Callable[..., None]:
 
 
 def build(name: str, target: InstructionSet) -> bytes:
-    """The block of one kernel. This process must not have generated code for another target. Raises EngineError."""
+    """The block of one kernel, made for the instruction set whose code serves on `target` (see `table.compiled_for`).
+
+    This process must not have generated code for another target. Raises EngineError.
+    """
     from edgenet.kernels import compile as compiler
 
     function = _function(name, target)
-    code, entry = compiler.compile_kernel(function, target)
+    owner = compiled_for(name, target)
+    code, entry = compiler.compile_kernel(function, owner)
     slots = dict(list(compiler.parameters(function).items())[len(compiler.LEADING) :])
     header = {
         "kernel": name,
-        "target": target.name,
-        "fingerprint": fingerprint(name, target),
+        "target": owner.name,
+        "fingerprint": fingerprint(name, owner),
         "entry": entry,
         "slots": slots,
         "size": len(code),

@@ -24,8 +24,8 @@ class InstructionSet(NamedTuple):
     8-bit products into int32: "vnni512" and "vnni" (`vpdpbusd`, unsigned times signed), "madd16" (`vpmaddwd` on widened
     values), "sdot" (Arm dot product), "smull" (Arm widening multiply), "generic" (plain vector arithmetic).
     `stored_unsigned` tells that int8 activations lie in memory as value + 128, `matrix_registers` that int8 products of
-    whole tiles are made in registers of their own (see `kernels.simd_matrix`). Kernels that another instruction set has
-    as well are taken from it where `extends` names it.
+    whole tiles are made in registers of their own (see `kernels.simd_matrix`). `extends` names the instruction set that
+    this one adds int8 instructions to: kernels which do not use them are taken from it (see `table.compiled_for`).
     """
 
     name: str
@@ -70,6 +70,7 @@ _AVX512_VNNI: Final = InstructionSet(
     (*_AVX512_NEEDS, "avx512_vnni"),
     "vnni512",
     stored_unsigned=True,
+    extends="avx512",
 )
 
 INSTRUCTION_SETS: Final[dict[str, InstructionSet]] = {
@@ -87,6 +88,7 @@ INSTRUCTION_SETS: Final[dict[str, InstructionSet]] = {
             ("avx2", "fma", "avx_vnni"),
             "vnni",
             stored_unsigned=True,
+            extends="avx2",
         ),
         InstructionSet("avx512", "x86_64", 512, 32, "x86-64-v4", _AVX512_FEATURES, _AVX512_NEEDS, "madd16"),
         _AVX512_VNNI,

@@ -91,9 +91,17 @@ def kernel(name: str, target: InstructionSet) -> Kernel:
 
 @cache
 def compiled_for(name: str, target: InstructionSet) -> InstructionSet:
-    """The instruction set whose code serves as this kernel on `target`: that which `target` extends, if it has it."""
+    """The instruction set whose code serves as this kernel on `target`.
+
+    That is the one which `target` extends if it has the same row, and the kernel is not of int8 or both store and
+    multiply int8 alike: the same code is generated for both then.
+    """
+    row = kernel(name, target)
     base = INSTRUCTION_SETS.get(target.extends)
-    return base if base is not None and kernels(base).get(name) == kernel(name, target) else target
+    if base is None or kernels(base).get(name) != row:
+        return target
+    alike = (base.dot, base.stored_unsigned) == (target.dot, target.stored_unsigned)
+    return compiled_for(name, base) if alike or row.dtype != "int8" else target
 
 
 def slowest_first(names: Iterable[str], target: InstructionSet) -> list[str]:

@@ -26,6 +26,7 @@ def write(folder: Path) -> None:
     from edgenet.converter.importer import import_module
     from edgenet.converter.passes import optimize
     from edgenet.converter.quantize import quantize
+    from tests.quantize.plain import PLAIN
 
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -34,7 +35,7 @@ def write(folder: Path) -> None:
         module = zoo.randomize_batchnorm(zoo.build(name), example=example).eval()
         graph = optimize(import_module(module, (example[:1],)))
         picture = np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE), dtype=np.float32)
-        quantize(graph, [example.numpy()]).save(str(folder / f"{name}.edgenet"))
+        quantize(graph, [example.numpy()], options=PLAIN).save(str(folder / f"{name}.edgenet"))
         np.save(folder / f"{name}.npy", picture)
     (folder / "digests.json").write_text(json.dumps(digests(folder), indent=1) + "\n")
 

@@ -5,8 +5,6 @@ Computed by bands of rows (memory="low") they give the same bits.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import pytest
 import torch
@@ -18,6 +16,7 @@ from edgenet.converter.importer import import_module
 from edgenet.converter.passes import optimize
 from edgenet.converter.quantize import quantize
 from edgenet.graph import Graph
+from tests.quantize.plain import PLAIN
 
 RESOLUTION = {"inception_v3": 107, "alexnet": 67, "vgg11": 47, "tiny_separable": 32, "googlenet": 65, "densenet121": 39}
 """A small odd input size that the network takes."""
@@ -27,20 +26,21 @@ def size_of(name: str) -> int:
     return RESOLUTION.get(name, 49)
 
 
-@lru_cache(maxsize=1)
-def network(name: str) -> tuple[torch.nn.Module, Graph]:
+@pytest.fixture(scope="module", params=zoo.names())
+def network(request) -> tuple[str, torch.nn.Module, Graph]:
+    """Name, module and graph; all tests of a network run one after the other."""
+    name = request.param
     torch.manual_seed(0)
     module = zoo.randomize_batchnorm(zoo.build(name), example=torch.randn(2, 3, 96, 96)).eval()
-    return module, optimize(import_module(module, (torch.randn(1, 3, size_of(name), size_of(name)),)))
+    return name, module, optimize(import_module(module, (torch.randn(1, 3, size_of(name), size_of(name)),)))
 
 
 def images(name: str, batch: int) -> np.ndarray:
     return np.random.default_rng(batch).standard_normal((batch, 3, size_of(name), size_of(name)), dtype=np.float32)
 
 
-@pytest.mark.parametrize("name", zoo.names())
-def test_float32_agrees_with_torch(name):
-    module, graph = network(name)
+def test_float32_agrees_with_torch(network):
+    name, module, graph = network
     for batch, threads in ((1, 1), (3, 2)):
         x = images(name, batch)
         with torch.no_grad():
@@ -53,10 +53,9 @@ def test_float32_agrees_with_torch(name):
         assert all(step["vector"] for step in model.plan_info()["steps"])
 
 
-@pytest.mark.parametrize("name", zoo.names())
-def test_int8_equals_the_oracle(name):
-    _, graph = network(name)
-    int8 = quantize(graph, [images(name, 2)])
+def test_int8_equals_the_oracle(network):
+    name, _, graph = network
+    int8 = quantize(graph, [images(name, 2)], options=PLAIN)
     x = images(name, 1)
     expected = reference.run(int8, {int8.inputs[0]: x})[int8.outputs[0]]
     for threads, memory in ((1, "fast"), (2, "fast"), (2, "low")):

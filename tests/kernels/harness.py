@@ -17,8 +17,10 @@ from edgenet.prepare.prepare import prepare
 
 ALL_TARGETS = [host()] if "EDGENET_ISA" in os.environ else available()
 """Every instruction set of this machine, or the one that EDGENET_ISA names."""
-TARGETS = [target for target in ALL_TARGETS if not target.extends or len(ALL_TARGETS) == 1]
-"""What tests run on that look at kernels which an instruction set takes from the one that it extends."""
+TARGETS = [target for target in ALL_TARGETS if not target.matrix_registers or len(ALL_TARGETS) == 1]
+"""What tests run on that make no products of int8: matrix registers change nothing for them."""
+FLOAT_TARGETS = [target for target in ALL_TARGETS if not target.extends or len(ALL_TARGETS) == 1]
+"""What tests run on that use no int8: kernels without it are taken from the instruction set that another extends."""
 executed: set[tuple[str, str]] = set()
 """Instruction set and name of every kernel that `execute` has run, for comparison with the oracle."""
 UNUSUAL_DEPTHWISE = [

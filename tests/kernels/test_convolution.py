@@ -6,11 +6,11 @@ import pytest
 from edgenet.dtypes import BATCH
 from edgenet.graph import Graph, Node, Tensor
 from edgenet.ops import infer_shapes
-from tests.kernels.harness import TARGETS, UNUSUAL_DEPTHWISE, check
+from tests.kernels.harness import FLOAT_TARGETS, UNUSUAL_DEPTHWISE, check
 from tests.ops.builder import one_node
 
 CLAMP = {"kind": "clamp", "min": 0.0, "max": 6.0}
-each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+each_target = pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
 
 
 def convolve(target, x, weight, residual=False, activation=CLAMP, threads=1, **attributes):

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from edgenet import reference
 from edgenet.graph import Node, Quantization, Tensor
 from edgenet.ops.arithmetic import ACTIVATIONS
-from tests.kernels.harness import TARGETS, check, execute
+from tests.kernels.harness import FLOAT_TARGETS, TARGETS, check, execute
 from tests.ops.builder import one_node
 
 target_grid = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+float_grid = pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
 PARAMETERS = {"alpha": 0.3, "min": -1.0, "max": 2.0}
 SPECIAL = np.array([0, -0.0, 1e-30, -1e-30, 1e30, -1e30, np.inf, -np.inf, np.nan, 88.5, -88.5, -103, 21], np.float32)
 
@@ -28,14 +29,14 @@ def settings_of(kind):
     return {"kind": kind, **{name: PARAMETERS[name] for name in ACTIVATIONS[kind][0]}}
 
 
-@target_grid
+@float_grid
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_activation(target, kind):
     x = np.abs(floats((3, 5, 301))) if kind == "sqrt" else floats((3, 5, 301))
     check(one_node("activation", {"x": x}, {"activation": settings_of(kind)}), {"x": x}, target)
 
 
-@target_grid
+@float_grid
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_activation_of_special_values(target, kind):
     x = np.tile(SPECIAL, 3)[None]
@@ -67,7 +68,7 @@ BROADCASTS = [
 ]
 
 
-@target_grid
+@float_grid
 @pytest.mark.parametrize("operation", ["add", "sub", "mul", "div"])
 @pytest.mark.parametrize(("a", "b"), BROADCASTS)
 def test_binary(target, operation, a, b):
@@ -92,7 +93,7 @@ def test_broadcast_of_any_shapes(data):
         check(one_node("mul", stored, {"multiplier": 0.013}, **quantized), stored, target)
 
 
-@target_grid
+@float_grid
 @pytest.mark.parametrize("kind", ["silu", "leaky_relu"])
 def test_binary_with_another_activation(target, kind):
     arrays = {"a": floats((2, 5, 1, 19), 1), "b": floats((2, 5, 3, 19), 2)}
@@ -158,7 +159,7 @@ def test_add_int8_rounds_as_defined(data):
         check(graph, arrays, target)
 
 
-@target_grid
+@float_grid
 @pytest.mark.parametrize("slopes", [1, 19])
 def test_prelu(target, slopes):
     arrays = {"x": floats((2, 5, 3, 19)), "slope": floats((slopes,), 3)}

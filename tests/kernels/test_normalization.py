@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from edgenet import reference
-from tests.kernels.harness import TARGETS, check, execute
+from tests.kernels.harness import FLOAT_TARGETS, TARGETS, check, execute
 from tests.ops.builder import one_node
 
-target_grid = pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+target_grid = pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
 lengths = pytest.mark.parametrize("length", [1, 3, 16, 17, 31, 130])
 
 
@@ -64,7 +64,7 @@ def test_local_response_norm(target, length, size):
     check(one_node("local_response_norm", {"x": x}, attributes), {"x": x}, target)
 
 
-@target_grid
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 @pytest.mark.parametrize("channels", [1, 5, 16, 37])
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.kernels.harness import TARGETS, check
+from tests.kernels.harness import FLOAT_TARGETS, check
 from tests.ops.builder import one_node
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
 @pytest.mark.parametrize("pixels", [1, 5, 6, 7, 9, 13, 49])
 @pytest.mark.parametrize("channels", [1, 7, 8, 15, 16, 17, 24, 33, 40, 64, 71, 72])
 def test_linear(target, pixels, channels):

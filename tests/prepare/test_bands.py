@@ -26,6 +26,7 @@ from tests.engine.networks import separable
 from tests.kernels.harness import TARGETS, execute
 from tests.passes.builder import Builder
 from tests.prepare.test_arena import check_plan
+from tests.quantize.plain import PLAIN
 
 SIZE = 33
 
@@ -35,7 +36,7 @@ def network(name: str, precision: str) -> Graph:
     torch.manual_seed(0)
     module = zoo.randomize_batchnorm(zoo.build(name), example=torch.randn(1, 3, SIZE, SIZE)).eval()
     graph = optimize(import_module(module, (torch.randn(1, 3, SIZE, SIZE),)))
-    return quantize(graph, [images(1, SIZE)]) if precision == "int8" else graph
+    return quantize(graph, [images(1, SIZE)], options=PLAIN) if precision == "int8" else graph
 
 
 def in_bands(plan: Plan) -> bool:

@@ -28,8 +28,7 @@ from edgenet.converter.quantize.sensitivity import channel_sensitivity, observe_
 from edgenet.converter.quantize.weights import quantize_weights
 from edgenet.graph import Node
 from tests.quantize.networks import NETWORKS, build, samples, sqnr, validate
-
-PLAIN = QuantizationOptions(weighted=False, equalize=False, rounding="nearest")
+from tests.quantize.plain import PLAIN
 
 
 class Uneven(nn.Module):
