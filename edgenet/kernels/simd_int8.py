@@ -120,6 +120,25 @@ def load_row_i32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
     return row_of(vector, count)(types.int64, types.int64, columns), codegen
 
 
+@intrinsic(prefer_literal=True)
+def load_row_widened(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
+    """load_row_widened(address, index, columns): `load_row_i32` of pairs of int16 that lie as bytes in memory."""
+    count, vector = row_shape(constant_int(columns), "i32")
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        pairs = 2 * vector.lanes
+        place = builder.add(args[0], builder.mul(args[1], I64(2)))
+        values = []
+        for j in range(count):
+            value = builder.sext(
+                load_vector(builder, place, ir.VectorType(I8, pairs), j * pairs), ir.VectorType(I16, pairs)
+            )
+            values.append(builder.bitcast(value, vector.llvm))
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(vector, count)(types.int64, types.int64, columns), codegen
+
+
 def word_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights: list[ir.Value]) -> list[ir.Value]:
     """Sums of products of pairs of int16; for instruction sets that have an instruction for them."""
     if target().dot not in ("vnni512", "vnni"):

@@ -114,6 +114,9 @@ def rows(target: InstructionSet) -> list[Kernel]:
         found.append(Kernel(name, "winograd_int8", "winograd", winograd, "conv2d", "int8"))
     if widened:  # sums of weights and of pixels are exact operands, too
         found.append(Kernel(f"s8_strassen_{tile}", "strassen_int8", "strassen", matrix, "conv2d", "int8"))
+        found.append(
+            Kernel(f"s8_gemv_{vectors * target.lanes}", "gemv_int8", "matrix_vector", (vectors,), "conv2d", "int8")
+        )
         found.append(Kernel("s8_widen_image", "widen_image", "widen_image", (), "conv2d", "int8"))
         found.append(Kernel(f"s8_image_{tile}", "convolution_int8", "convolution", (*matrix, 0), "conv2d", "int8"))
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():

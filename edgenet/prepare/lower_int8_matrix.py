@@ -41,15 +41,16 @@ def pack_panels(
     width: int,
     target: InstructionSet,
     half: int = 0,
+    narrow: bool = False,
 ) -> np.ndarray:
     """Weights [O, K] as panels [bias][multiplier][K / group][width][group], bytes; `width` channels, fewer in the last.
 
-    Last channels that fit in `half` lanes have a panel of that width instead of a vector. Weights of a `group` of 4
-    are int8, others int16; K is filled up with zeros to a multiple of `group`.
+    Last channels that fit in `half` lanes have a panel of that width instead of a vector. Weights are int8 if `narrow`
+    or if a `group` is four, else int16; K is filled up with zeros to a multiple of `group`.
     """
     channels, depth = matrix.shape
     lanes, group = target.lanes, group_depth(target)
-    kind = np.dtype(np.int8 if group == 4 else np.int16)
+    kind = np.dtype(np.int8 if narrow or group == 4 else np.int16)
     padded, groups = -(-channels // lanes) * lanes, -(-depth // group)
     full = padded
     if 0 < channels % lanes <= half:
@@ -124,8 +125,8 @@ def scratch_slots(lowering: Lowering, stride: int, rows: int) -> dict[str, Value
     return {"scratch": lowering.scratch(size), "scratch_stride": stride}
 
 
-def packed_weights(node: Node, lowering: Lowering, half: int = 0) -> Packed:
-    """The panels of a matrix product (`half`: see `pack_panels`)."""
+def packed_weights(node: Node, lowering: Lowering, half: int = 0, narrow: bool = False) -> Packed:
+    """The panels of a matrix product (`half`, `narrow`: see `pack_panels`)."""
     weight = node.inputs["weight"]
     channels, depth = lowering.shape(weight)[0], lowering.shape(weight)[-1]
     lanes, group = lowering.target.lanes, group_depth(lowering.target)
@@ -134,9 +135,10 @@ def packed_weights(node: Node, lowering: Lowering, half: int = 0) -> Packed:
     def make() -> np.ndarray:
         matrix = lowering.constant(weight).reshape(channels, depth)
         multiplier = lowering.constant(node.inputs["multiplier"])
-        return pack_panels(matrix, folded_bias(node, lowering, matrix), multiplier, width, lowering.target, half)
+        bias = folded_bias(node, lowering, matrix)
+        return pack_panels(matrix, bias, multiplier, width, lowering.target, half, narrow)
 
-    return lowering.packed(("s8_panels", node.name, weight, width, lanes, group, half), make)
+    return lowering.packed(("s8_panels", node.name, weight, width, lanes, group, half, narrow), make)
 
 
 def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
@@ -152,6 +154,9 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     if group != 4:
         stride = -(-depth // 32) * 64 + 64
         most = _SCRATCH_BYTES // stride
+        if pixels == 1:
+            _matrix_vector(node, lowering, stride)
+            return
     part = partition(pixels, height, second, panels, work, pixels * depth, channels * depth, lowering.threads, most)
     lowering.step(
         f"s8_pw_{height}x{width}",
@@ -167,4 +172,29 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         channels=channels,
         **part.slots(),
         **epilogue(node, lowering, channels),
+    )
+
+
+def _matrix_vector(node: Node, lowering: Lowering, stride: int) -> None:
+    """Step of `matrix_product` of one pixel, which takes `stride` bytes when widened."""
+    channels, depth = (lowering.shape(node.inputs["weight"])[axis] for axis in (0, -1))
+    vectors = gemm_tile(lowering.target)[2]
+    width, groups = vectors * lowering.target.lanes, -(-depth // group_depth(lowering.target))
+    part = partition(
+        1, 1, 1, -(-channels // width), groups * vectors, depth, channels * depth, lowering.threads, most_pixels=1
+    )
+    slots = epilogue(node, lowering, channels)
+    del slots["y_stride"]
+    lowering.step(
+        f"s8_gemv_{width}",
+        part.units,
+        1,
+        x=lowering.read(node.inputs["x"]),
+        weights=packed_weights(node, lowering, narrow=True),
+        scratch=lowering.scratch(-(-stride // 64) * 64),
+        depth=depth,
+        groups=groups,
+        channels=channels,
+        span=part.span,
+        **slots,
     )

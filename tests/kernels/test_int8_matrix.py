@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgenet.kernels.table_int8 import group_depth
 from tests.kernels.harness import check
 from tests.kernels.int8_layers import HARDSWISH, each_target, layer, run
 from tests.ops.builder import one_node
@@ -36,11 +37,24 @@ def test_epilogues(target, residual, output, attributes: dict[str, Any], channel
 
 
 @each_target
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("output", [(0.25, -7), None])
+@pytest.mark.parametrize("attributes", [{}, HARDSWISH])
+@pytest.mark.parametrize(("channels", "depth"), [(150, 75), (1000, 1280), (16, 3)])
+def test_one_pixel(target, residual, output, attributes: dict[str, Any], channels, depth):
+    if output is None:
+        attributes = {"activation": None}
+    plan = run(target, (1, depth), (channels, depth), residual=residual, output=output, threads=3, **attributes)
+    assert plan.steps[-1].kernel.startswith("s8_gemv" if group_depth(target) == 2 else "s8_pw")
+
+
+@each_target
+@pytest.mark.parametrize("pixels", [1, 7])
 @pytest.mark.parametrize("x", [-128, 127])
 @pytest.mark.parametrize("weight", [-127, 127])
 @pytest.mark.parametrize("x_zero", [-128, 0, 127])
-def test_extreme_values(target, x, weight, x_zero):
-    run(target, (7, 600), (17, 600), fill=(x, weight), x_zero=x_zero)
+def test_extreme_values(target, pixels, x, weight, x_zero):
+    run(target, (pixels, 600), (17, 600), fill=(x, weight), x_zero=x_zero)
 
 
 @each_target
