@@ -7,8 +7,9 @@ from typing import Any
 
 from .arithmetic import binary
 from .context import Importer, array, parameter
+from .layout import cut
 from .registry import Unsupported, handles
-from .values import Value
+from .values import Constant, Value
 
 PLAIN = {
     "sigmoid": "sigmoid",
@@ -44,8 +45,10 @@ for _name, _kind in PLAIN.items():
 def _bound(value: Any) -> float | None:
     if value is None:
         return None
+    if isinstance(value, Constant) and value.tensor.numel() == 1:
+        value = float(value.tensor)
     if not isinstance(value, int | float):
-        raise Unsupported("a bound is a tensor; use a number")
+        raise Unsupported("a bound is a tensor of several values; use a number")
     return None if value in (float("inf"), float("-inf")) else float(value)
 
 
@@ -120,13 +123,35 @@ def rsqrt(importer: Importer, a: Mapping[str, Any]) -> Value:
     return activate(importer, activate(importer, a["self"], "sqrt"), "reciprocal")
 
 
+POWERS = {
+    4: ("square", "square"),
+    2: ("square",),
+    0.5: ("sqrt",),
+    -0.5: ("sqrt", "reciprocal"),
+    -1: ("reciprocal",),
+    -2: ("square", "reciprocal"),
+}
+
+
 @handles("pow")
 def power(importer: Importer, a: Mapping[str, Any]) -> Value:
-    kinds = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
-    exponent = a["exponent"]
-    if not isinstance(a["self"], Value) or exponent not in (1, *kinds):
-        raise Unsupported("only the powers 2, 1, 0.5 and -1 are converted")
-    return a["self"] if exponent == 1 else activate(importer, a["self"], kinds[exponent])
+    x, exponent = a["self"], a["exponent"]
+    if not isinstance(x, Value) or exponent not in (1, 3, *POWERS):
+        raise Unsupported("only the powers 4, 3, 2, 1, 0.5, -0.5, -1 and -2 are converted")
+    if exponent == 3:
+        return binary(importer, "mul", activate(importer, x, "square"), x)
+    for kind in POWERS.get(exponent, ()):
+        x = activate(importer, x, kind)
+    return x
+
+
+@handles("glu")
+def glu(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """The first half of an axis times the sigmoid of the second."""
+    x, dim = a["self"], a["dim"]
+    half = importer.shape(x)[dim % x.rank] // 2
+    gate = activate(importer, cut(importer, x, dim, half, None), "sigmoid")
+    return binary(importer, "mul", cut(importer, x, dim, 0, half), gate)
 
 
 @handles("prelu", "_prelu_kernel")

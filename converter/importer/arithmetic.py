@@ -106,12 +106,23 @@ def addcdiv(importer: Importer, a: Mapping[str, Any]) -> Value:
     return _combined(importer, a, "div")
 
 
+def _expanded(importer: Importer, constant: Constant, sizes: tuple[Any, ...]) -> Constant:
+    """A constant of one sample, repeated to `sizes` but for the batch."""
+    tensor = constant.tensor
+    if not importer.is_batch(sizes[0]) or (tensor.dim() == len(sizes) and tensor.shape[0] != 1):
+        raise Unsupported("it makes a constant with samples of its own; give it size 1 on axis 0")
+    assert importer.current is not None, "set by the walk over the program"
+    return Constant(tensor.expand(1, *(importer.dimension(size) for size in sizes[1:])), importer.current.name)
+
+
 @handles("expand", "expand_as")
-def expand(importer: Importer, a: Mapping[str, Any]) -> Value:
-    """A pending broadcast: the arithmetic that follows broadcasts by itself."""
+def expand(importer: Importer, a: Mapping[str, Any]) -> Value | Constant:
+    """A pending broadcast: the arithmetic that follows broadcasts by itself. A constant stays one of one sample."""
     x = a["self"]
     assert importer.current is not None, "set by the walk over the program"
     target = tuple(importer.current.meta["val"].shape)
+    if isinstance(x, Constant):
+        return _expanded(importer, x, target)
     if len(target) != x.rank:
         raise Unsupported("it adds axes; unsqueeze first")
     sizes = tuple(s if isinstance(s, int) and not isinstance(s, torch.SymInt) else -1 for s in target)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from edgenet.dtypes import BATCH
 
+from .arithmetic import binary
 from .context import Importer
 from .registry import Unsupported, handles
 from .regroup import regroup
-from .values import Value, channels_last
+from .values import Constant, Value, channels_last
 
 
 @handles("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "_unsafe_view", "_reshape_alias")
@@ -118,12 +121,41 @@ def split(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
 def join(importer: Importer, values: Sequence[Any], dim: int) -> Value:
     """Concatenate along a torch axis."""
     if not all(isinstance(v, Value) for v in values):
-        raise Unsupported("a constant is concatenated with activations; add it to the input instead")
+        return _join_constants(importer, values, dim)
     rank = values[0].rank
     axes = next((v.axes for v in values if v.axes == channels_last(rank)), values[0].axes)
     parts = [importer.arrange(v, axes) for v in values]
     roles = {f"x{i}": part.name for i, part in enumerate(parts)}
     return Value(importer.emit("concat", roles, {"axis": importer.axis(parts[0], dim)}), axes)
+
+
+def _join_constants(importer: Importer, values: Sequence[Any], dim: int) -> Value:
+    """Activations make room for the constants between them by zero padding; these are added there."""
+    rank = next(v.rank for v in values if isinstance(v, Value))
+    dim %= rank
+    parts: list[tuple[Value, list[int]]] = []
+    content, leading = [], 0
+    for value in values:
+        if isinstance(value, Value):
+            content.append(torch.zeros(1, *importer.shape(value)[1:]))
+            parts.append((value, [0 if parts else leading, 0]))
+        elif isinstance(value, Constant) and value.tensor.dim() == rank and value.tensor.shape[0] == 1:
+            content.append(value.tensor.detach().float())
+            if parts:
+                parts[-1][1][1] += value.tensor.shape[dim]
+            else:
+                leading += value.tensor.shape[dim]
+        else:
+            raise Unsupported("a constant that is concatenated has samples of its own; give it size 1 there")
+    padded = []
+    for x, widths in parts:
+        place = importer.axis(x, dim)
+        pads = [0, 0] * place + widths + [0, 0] * (rank - 1 - place)
+        padded.append(Value(importer.emit("pad", {"x": x.name}, {"pads": pads}, "room"), x.axes) if any(widths) else x)
+    joined = join(importer, padded, dim) if len(padded) > 1 else padded[0]
+    assert importer.current is not None, "set by the walk over the program"
+    filled = torch.cat(content, dim)
+    return binary(importer, "add", joined, Constant(filled, importer.current.name)) if filled.any() else joined
 
 
 @handles("cat", "concat", "concatenate")
@@ -182,9 +214,20 @@ def pixel_unshuffle(importer: Importer, a: Mapping[str, Any]) -> Value:
     return Value(importer.emit("reshape", {"x": name}, flat), x.axes)
 
 
+def _repeated(importer: Importer, constant: Constant, counts: Sequence[Any]) -> Constant:
+    """A constant repeated for each sample: still one of one sample."""
+    one = constant.tensor.dim() < len(counts) or constant.tensor.shape[0] == 1
+    if not one or not importer.is_batch(counts[0]) or not all(isinstance(n, int) for n in counts[1:]):
+        raise Unsupported("it makes a constant with samples of its own; give it size 1 on axis 0")
+    assert importer.current is not None, "set by the walk over the program"
+    return Constant(constant.tensor.repeat(1, *counts[1:]), importer.current.name)
+
+
 @handles("repeat", "tile")
-def repeat(importer: Importer, a: Mapping[str, Any]) -> Value:
+def repeat(importer: Importer, a: Mapping[str, Any]) -> Value | Constant:
     x, counts = a["self"], list(a["repeats"] if "repeats" in a else a["dims"])
+    if isinstance(x, Constant):
+        return _repeated(importer, x, counts)
     if len(counts) > x.rank or any(not isinstance(n, int) or n < 1 for n in counts):
         raise Unsupported("it adds axes or repeats a computed number of times; unsqueeze first and use numbers")
     for dim, count in enumerate(counts, start=x.rank - len(counts)):

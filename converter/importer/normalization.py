@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
+from .activation import activate
+from .arithmetic import binary
 from .context import Importer, array, parameter
 from .registry import Unsupported, handles
 from .regroup import regroup
@@ -111,6 +114,21 @@ def layer_norm(importer: Importer, a: Mapping[str, Any]) -> Any:
     if count > 1:
         result = regroup(importer, result, shape)
     return [result] if _native(importer) else result
+
+
+@handles("rms_norm")
+def rms_norm(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """x / sqrt(mean of x**2 + eps) * weight over the last axes."""
+    x, count = a["input"], len(a["normalized_shape"])
+    if not isinstance(x, Value):
+        raise Unsupported("its input is a constant")
+    epsilon = torch.finfo(torch.float32).eps if a["eps"] is None else float(a["eps"])
+    axes = sorted(importer.axis(x, -1 - i) for i in range(count))
+    square = activate(importer, x, "square")
+    mean = Value(importer.emit("mean", {"x": square.name}, {"axes": axes, "keepdims": True}), x.axes)
+    root = activate(importer, binary(importer, "add", mean, epsilon), "sqrt")
+    y = binary(importer, "div", x, root)
+    return y if a["weight"] is None else binary(importer, "mul", y, parameter(a["weight"], "weight"))
 
 
 def _softmax(importer: Importer, a: Mapping[str, Any], operation: str) -> Value:

@@ -19,6 +19,7 @@ from . import (  # noqa: F401  # their handlers register themselves
     arithmetic,
     convolution,
     extremes,
+    filled,
     layout,
     normalization,
     padding,
@@ -27,6 +28,7 @@ from . import (  # noqa: F401  # their handlers register themselves
     quantized,
     reductions,
     resizing,
+    selection,
 )
 from .context import Importer, module_path, source_line
 from .local_response import LocalResponse, match
@@ -36,7 +38,18 @@ from .values import Constant, Value, channels_last, plain
 IGNORED = {"sym_size", "sym_numel", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_for_size"}
 PENDING = {"add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide", "clone", "contiguous"}
 """Operators that accept a pending broadcast."""
-CONSTANT_FIRST = {*PENDING, "addmm", "addcmul", "addcdiv"}
+CONSTANT_FIRST = {
+    *PENDING,
+    "addmm",
+    "addcmul",
+    "addcdiv",
+    "expand",
+    "expand_as",
+    "repeat",
+    "tile",
+    *filled.LIKE,
+    *filled.SIZED,
+}
 """Operators whose first argument may be a constant."""
 NOTHING = object()
 """Result of a node that could not be converted."""
@@ -165,13 +178,20 @@ class _Walk:
             raise Unsupported("it has no conversion; replace it with supported operators or move it out of the module")
         if any(v is NOTHING or (isinstance(v, list) and NOTHING in v) for v in used):
             return NOTHING
-        if name not in PENDING and any(isinstance(v, Value) and v.expanded for v in used):
-            raise Unsupported("an expanded tensor is used outside arithmetic; drop the expand")
+        if name not in PENDING:
+            for source in node.all_input_nodes:
+                if source in self.values:
+                    self.values[source] = self.broadcast(self.values[source])
         if node in self.replaced:
             return self.local_response(self.replaced[node])
         if name not in CONSTANT_FIRST and node.args and isinstance(self.resolve(node.args[0]), Constant):
             raise Unsupported("it makes a constant as large as the batch; use broadcasting or add it to the input")
         return HANDLERS[name](self.importer, self.arguments(node))
+
+    def broadcast(self, value: Any) -> Any:
+        """`value` without a pending broadcast."""
+        pending = isinstance(value, Value) and value.expanded is not None
+        return selection.broadcast(self.importer, value) if pending else value
 
     def local_response(self, found: LocalResponse) -> Value:
         x = self.importer.channels_last(self.values[found.x])
@@ -218,8 +238,8 @@ class _Walk:
         results = [n for n in flat if isinstance(n, fx.Node) and isinstance(n.meta.get("val"), torch.Tensor)]
         for node in results:
             importer.current = node
-            value = self.values.get(node)
-            if not isinstance(value, Value) or value.expanded:
+            value = self.broadcast(self.values.get(node))
+            if not isinstance(value, Value):
                 if value is not NOTHING:
                     self.problem(node, "an output does not depend on the input; return it separately")
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .context import Importer
-from .registry import handles
+from .registry import Unsupported, handles
 from .values import Value
 
 
@@ -40,6 +40,16 @@ def sequence(importer: Importer, a: Mapping[str, Any]) -> Value:
 
 @handles("upsample_nearest2d")
 def nearest(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return _resize(importer, a, "nearest")
+
+
+@handles("_upsample_nearest_exact2d")
+def nearest_exact(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """Enlarged by whole numbers, the same as nearest."""
+    assert importer.current is not None, "set by the walk over the program"
+    before, behind = importer.shape(a["input"])[2:], importer.current.meta["val"].shape[2:]
+    if any(new % old for old, new in zip(before, behind, strict=True)):
+        raise Unsupported("it resizes by no whole number; use the mode nearest or bilinear")
     return _resize(importer, a, "nearest")
 
 

@@ -71,6 +71,10 @@ FUNCTIONS = {
     "in-place arithmetic": lambda x: x.mul(2).add_(1).mul_(3).sub_(0.5).div_(2),
     "augmented assignment": lambda x: _augmented(x),
     "maximum with itself": lambda x: x + x,
+    "powers": lambda x: x**3 + x**4 + (x.abs() + 1) ** -0.5 + (x.abs() + 1) ** -2,
+    "clamp to tensors": lambda x: torch.clamp(x, torch.tensor(-0.5), torch.tensor([1.0])),
+    "gated": lambda x: F.glu(x, 1),
+    "gated rows": lambda x: F.glu(F.pad(x, (0, 0, 0, 1)), -2),
     "no-ops": lambda x: (x * 1).contiguous().clone().detach().to(torch.float32).float(),
 }
 

@@ -19,6 +19,10 @@ def shuffle(x, count):
     return x.view(n, count, c // count, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
+def coordinates():
+    return torch.linspace(-1, 1, 5).reshape(1, 1, 1, 5)
+
+
 FUNCTIONS = {
     "flatten": lambda x: x.flatten(1),
     "flatten picture": lambda x: torch.flatten(x, 2),
@@ -68,6 +72,25 @@ FUNCTIONS = {
     "channel shuffle in four": lambda x: shuffle(x, 4),
     "channel shuffle layer": nn.ChannelShuffle(2),
     "no change": lambda x: x[:, :],
+    "channels by number": lambda x: x[:, [5, 0, 1, 2, 7, -3]],
+    "one channel by number": lambda x: x[:, [5]],
+    "rows by number": lambda x: x.index_select(2, torch.tensor([3, 1, 2])),
+    "roll": lambda x: x.roll((2, -1), (1, 3)),
+    "roll nothing": lambda x: x.roll(6, 2) + 1,
+    "repeated channels": lambda x: x.repeat_interleave(3, 1),
+    "repeated columns": lambda x: x.repeat_interleave(2, -1),
+    "broadcast pixels": lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand(-1, -1, 6, 5)], 1),
+    "broadcast rows": lambda x: x.mean(2, keepdim=True).expand_as(x).relu(),
+    "broadcast channels": lambda x: x.mean(1, keepdim=True).expand(-1, 4, -1, -1),
+    "broadcast features": lambda x: x.mean((2, 3)).mean(1, keepdim=True).expand(-1, 3),
+    "zeros beside": lambda x: torch.cat([x, torch.zeros_like(x)], 1),
+    "zeros between": lambda x: torch.cat([x, x.new_zeros(x.shape[0], 2, 6, 5), x.relu()], 1),
+    "ones before": lambda x: torch.cat([torch.ones(x.size(0), 1, 6, 5), x], 1),
+    "numbers around": lambda x: torch.cat([torch.full_like(x, 0.25), x, torch.full((x.size(0), 8, 6, 1), 2.0), x], -1),
+    "coordinates": lambda x: torch.cat([x, coordinates().expand(x.shape[0], -1, 6, -1)], 1),
+    "repeated coordinates": lambda x: torch.cat([coordinates().repeat(x.shape[0], 2, 6, 1), x], 1),
+    "repeated features": lambda x: x * torch.arange(8.0).repeat(x.shape[0], 1).view(-1, 8, 1, 1),
+    "constants in arithmetic": lambda x: x * torch.ones_like(x) + torch.full_like(x, 0.5),
 }
 
 

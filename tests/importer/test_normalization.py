@@ -48,6 +48,15 @@ def test_layer_norm_over_features(affine):
     check(nn.LayerNorm(6, eps=1e-3), (6,))
 
 
+@pytest.mark.parametrize("epsilon", [None, 1e-3])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_norm_by_mean_squares(axes, epsilon):
+    norm = nn.RMSNorm((4, 5, 6)[-axes:], eps=epsilon)
+    nn.init.normal_(norm.weight)
+    check(norm, (4, 5, 6))
+    check(nn.RMSNorm(6, elementwise_affine=False), (6,))
+
+
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_layer_norm_over_several_axes(affine, axes):

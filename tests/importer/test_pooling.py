@@ -93,6 +93,8 @@ RESIZES = {
     "nearest by factor": nn.Upsample(scale_factor=2),
     "nearest by odd factor": nn.Upsample(scale_factor=1.7),
     "nearest to size": nn.Upsample(size=(9, 13)),
+    "nearest exactly": nn.Upsample(scale_factor=3, mode="nearest-exact"),
+    "nearest exactly, to size": nn.Upsample(size=(10, 6), mode="nearest-exact"),
     "bilinear by factor": nn.Upsample(scale_factor=2, mode="bilinear"),
     "bilinear aligned": nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
     "bilinear to size": nn.Upsample(size=(9, 13), mode="bilinear"),

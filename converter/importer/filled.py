@@ -1,0 +1,39 @@
+"""Tensors of one value, as large as the batch: constants of one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from .context import Importer
+from .registry import Unsupported, handles
+from .values import Constant
+
+LIKE = {"zeros_like": 0.0, "ones_like": 1.0, "full_like": None}
+SIZED = {"zeros": 0.0, "ones": 1.0, "full": None, "new_zeros": 0.0, "new_ones": 1.0, "new_full": None}
+"""The value that each operator fills in; None: its argument."""
+
+
+def _filled(importer: Importer, sizes: Sequence[Any], value: Any) -> Constant:
+    assert importer.current is not None, "set by the walk over the program"
+    if not sizes or not importer.is_batch(sizes[0]) or not all(isinstance(size, int) for size in sizes[1:]):
+        raise Unsupported("its size depends on more than the number of samples; use numbers for the other axes")
+    if not isinstance(value, int | float):
+        raise Unsupported("its value is computed at run time; use a number")
+    if importer.current.meta["val"].dtype != torch.float32:
+        raise Unsupported("its result is not float32; convert the module with .float()")
+    return Constant(torch.full((1, *sizes[1:]), float(value)), importer.current.name)
+
+
+def _register(name: str, value: float | None, argument: str) -> None:
+    @handles(name)
+    def fill(importer: Importer, a: Mapping[str, Any]) -> Constant:
+        assert importer.current is not None, "set by the walk over the program"
+        given = a[argument] if value is None else value
+        return _filled(importer, list(importer.current.meta["val"].shape), given)
+
+
+for _name, _value in (LIKE | SIZED).items():
+    _register(_name, _value, "fill_value")
