@@ -10,10 +10,12 @@ from edgenet.prepare.lowering import Lowering
 _LEAST_DEPTH = _LEAST_CHANNELS = 256
 """With less, the sums of weights and pixels cost what they save in products."""
 _LEAST_PIXELS = 48
-"""Likewise, for each thread: the sums of weights serve so many pixels."""
+"""Likewise: the sums of weights serve so many pixels."""
 _BLOCK_BYTES = 256 * 1024
 """Widened pixels and their sums that a thread keeps at hand."""
 _UNITS_PER_THREAD = 4
+_UNITS_OF_SHARED_PIXELS = 2
+"""Where threads share a block, each prepares its pixels as often as it takes units."""
 _APART = 320
 """Bytes between the four sums of weights, so that they do not share sets of the first-level cache."""
 
@@ -27,7 +29,7 @@ def suits_strassen(node: Node, lowering: Lowering, pixels: int) -> bool:
         and weight[-1] % 8 == 0
         and weight[-1] >= _LEAST_DEPTH
         and weight[0] >= _LEAST_CHANNELS
-        and pixels >= _LEAST_PIXELS * lowering.threads
+        and pixels >= _LEAST_PIXELS
     )
 
 
@@ -35,6 +37,7 @@ def strassen(node: Node, lowering: Lowering, pixels: int) -> None:
     """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows.
 
     Each thread has the same number of blocks of pixels; where these are few, the pairs of panels are divided, too.
+    Pixels that are too few for that are one block for all threads, which divide the pairs.
     """
     channels, depth = lowering.shape(node.inputs["weight"])[0], lowering.shape(node.inputs["weight"])[-1]
     rows, _, vectors = gemm_tile(lowering.target)
@@ -42,8 +45,10 @@ def strassen(node: Node, lowering: Lowering, pixels: int) -> None:
     squares, pairs = pixels // (2 * rows), -(-channels // (2 * width))
     stride, sums_stride = -(-depth // 32) * 64 + 64, -(-depth // 64) * 64 + 64
     pixel_bytes = stride + 2 * sums_stride
-    blocks = threads * -(-squares * 2 * rows * pixel_bytes // (threads * _BLOCK_BYTES))
-    span = -(-pairs // (min(pairs, -(-_UNITS_PER_THREAD * threads // blocks)) if threads > 1 else 1))
+    sharing = threads if pixels >= _LEAST_PIXELS * threads else 1
+    blocks = sharing * -(-squares * 2 * rows * pixel_bytes // (sharing * _BLOCK_BYTES))
+    units = threads * (_UNITS_PER_THREAD if sharing > 1 else _UNITS_OF_SHARED_PIXELS)
+    span = -(-pairs // (min(pairs, -(-units // blocks)) if threads > 1 else 1))
     largest = min(pixels, -(-pixels // blocks) + rows - 1)
     tile_bytes, weight_sums_stride = rows * width * 4, depth // 4 * width * 4 + _APART
     scratch = 4 * weight_sums_stride + largest // (2 * rows) * 3 * tile_bytes + largest * pixel_bytes

@@ -41,8 +41,9 @@ def test_depths(target, depth):
 
 @each_target
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
-def test_threads(target, threads):
-    pointwise(target, (16, 17), 272, 400, threads=threads)
+@pytest.mark.parametrize("image", [(16, 17), (7, 7)])
+def test_threads(target, threads, image):
+    pointwise(target, image, 272, 400, threads=threads)
 
 
 @each_target
@@ -83,13 +84,9 @@ def test_the_largest_sums_of_operands(target):
 
 @each_target
 def test_where_it_does_not_serve(target):
-    """Neither where products are to be direct, nor for the least memory, nor for few pixels a thread."""
-    arrays, quantization = layer(np.random.default_rng(0), (1, 7, 7, 256), (256, 1, 1, 256))
-    graph = one_layer(arrays, quantization)
-    shapes = {"x": arrays["x"].shape}
-    plans = [
-        prepare(graph, shapes, target, 1, winograd=False),
-        prepare(graph, shapes, target, 1, memory="low"),
-        prepare(graph, shapes, target, 2),
-    ]
+    """Neither where products are to be direct, nor for the least memory, nor for few pixels."""
+    plans = []
+    for image, settings in (((7, 7), {"winograd": False}), ((7, 7), {"memory": "low"}), ((6, 7), {})):
+        arrays, quantization = layer(np.random.default_rng(0), (1, *image, 256), (256, 1, 1, 256))
+        plans.append(prepare(one_layer(arrays, quantization), {"x": arrays["x"].shape}, target, 1, **settings))
     assert not any("strassen" in step.kernel for plan in plans for step in plan.steps)
