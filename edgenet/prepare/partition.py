@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 _LEAST_WORK = 4_000
 """Multiply-add instructions of a unit below which handing it out shows in its time (about a microsecond)."""
+_LEAST_WORK_ALONE = 12_000
+"""The same where one thread does all: no other waits for its last unit, and each begins with a cold panel."""
 _MOST_WORK = 100_000
 _UNITS_PER_THREAD = 32
 OWN_ROWS = 6
@@ -80,7 +82,7 @@ def partition(
         work = work * quantum // rows
     prepares = most_pixels < 1 << 30
     wanted = tiles * panels * groups * work // (_UNITS_PER_THREAD * threads)
-    wanted = min(max(wanted, _LEAST_WORK), _MOST_WORK)
+    wanted = min(max(wanted, _LEAST_WORK if threads > 1 else _LEAST_WORK_ALONE), _MOST_WORK)
     heavy = weights_bytes > x_bytes * (OWN_ROWS if threads > 1 else 1)
     if heavy and not prepares:
         block = min(tiles, max(1, wanted // work))
