@@ -111,8 +111,7 @@ def _expanded(importer: Importer, constant: Constant, sizes: tuple[Any, ...]) ->
     tensor = constant.tensor
     if not importer.is_batch(sizes[0]) or (tensor.dim() == len(sizes) and tensor.shape[0] != 1):
         raise Unsupported("it makes a constant with samples of its own; give it size 1 on axis 0")
-    assert importer.current is not None, "set by the walk over the program"
-    return Constant(tensor.expand(1, *(importer.dimension(size) for size in sizes[1:])), importer.current.name)
+    return importer.made(tensor.expand(1, *(importer.dimension(size) for size in sizes[1:])))
 
 
 @handles("expand", "expand_as")

@@ -112,6 +112,11 @@ class Importer:
             self._constants[key] = self.graph.add_constant(constant.name, array, quantization)
         return self._constants[key]
 
+    def made(self, tensor: torch.Tensor) -> Constant:
+        """`tensor` as the constant that the current operator makes."""
+        assert self.current is not None, "set by the walk over the program"
+        return Constant(tensor, self.current.name)
+
     def number(self, value: float) -> str:
         """Graph constant of shape (1,)."""
         return self.graph.add_constant(f"{self.node_name()}.constant", np.asarray([value], np.float32))

@@ -24,7 +24,7 @@ def _filled(importer: Importer, sizes: Sequence[Any], value: Any) -> Constant:
         raise Unsupported("its value is computed at run time; use a number")
     if importer.current.meta["val"].dtype != torch.float32:
         raise Unsupported("its result is not float32; convert the module with .float()")
-    return Constant(torch.full((1, *sizes[1:]), float(value)), importer.current.name)
+    return importer.made(torch.full((1, *sizes[1:]), float(value)))
 
 
 def _register(name: str, value: float | None, argument: str) -> None:

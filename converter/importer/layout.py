@@ -153,9 +153,8 @@ def _join_constants(importer: Importer, values: Sequence[Any], dim: int) -> Valu
         pads = [0, 0] * place + widths + [0, 0] * (rank - 1 - place)
         padded.append(Value(importer.emit("pad", {"x": x.name}, {"pads": pads}, "room"), x.axes) if any(widths) else x)
     joined = join(importer, padded, dim) if len(padded) > 1 else padded[0]
-    assert importer.current is not None, "set by the walk over the program"
     filled = torch.cat(content, dim)
-    return binary(importer, "add", joined, Constant(filled, importer.current.name)) if filled.any() else joined
+    return binary(importer, "add", joined, importer.made(filled)) if filled.any() else joined
 
 
 @handles("cat", "concat", "concatenate")
@@ -219,8 +218,7 @@ def _repeated(importer: Importer, constant: Constant, counts: Sequence[Any]) -> 
     one = constant.tensor.dim() < len(counts) or constant.tensor.shape[0] == 1
     if not one or not importer.is_batch(counts[0]) or not all(isinstance(n, int) for n in counts[1:]):
         raise Unsupported("it makes a constant with samples of its own; give it size 1 on axis 0")
-    assert importer.current is not None, "set by the walk over the program"
-    return Constant(constant.tensor.repeat(1, *counts[1:]), importer.current.name)
+    return importer.made(constant.tensor.repeat(1, *counts[1:]))
 
 
 @handles("repeat", "tile")

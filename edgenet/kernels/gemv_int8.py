@@ -19,6 +19,7 @@ from edgenet.kernels.simd_types import target
 from edgenet.kernels.tuples import least
 
 _TURN = 4
+"""Groups that the loop below spells out."""
 _LINE_BYTES = 64
 _AHEAD = 4096
 """Bytes from the weights in use to those that are asked for: one page, where hardware starts anew."""

@@ -17,7 +17,7 @@ from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import INSTRUCTION_SETS, InstructionSet
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
-_SLOW_TO_COMPILE = ("convolution_int8", "convolution_f32", "gemm_f32", "winograd_f32", "gemm_int8")
+_SLOW_TO_COMPILE = ("convolution_int8", "strassen_int8", "convolution_f32", "gemm_f32", "winograd_f32", "gemm_int8")
 _IMPORTS = "from edgenet.kernels"
 _IMPORT = re.compile(r"^from edgenet\.kernels\.(\w+) import|^from edgenet\.kernels import (\w+)", re.MULTILINE)
 

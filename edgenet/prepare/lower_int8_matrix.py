@@ -191,7 +191,7 @@ def _matrix_vector(node: Node, lowering: Lowering, stride: int) -> None:
         1,
         x=lowering.read(node.inputs["x"]),
         weights=packed_weights(node, lowering, narrow=True),
-        scratch=lowering.scratch(-(-stride // 64) * 64),
+        scratch=lowering.scratch(stride),
         depth=depth,
         groups=groups,
         channels=channels,
