@@ -13,18 +13,17 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
 
 if "numba" not in sys.modules:
     os.environ["NUMBA_OPT"] = "0"  # LLVM's passes run once, for the selected instruction set, in `optimise`
 
 import llvmlite.binding as llvm
-from numba.core import compiler, ir, types
-from numba.core.registry import cpu_target
+from numba.core import ir, types
 
 from edgenet.errors import EngineError
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.object_file import link
+from edgenet.kernels.subroutine import take_called, text_of, typed_ir
 
 ENTRY = "edgenet_entry"
 LEADING = ("begin", "end", "thread")
@@ -43,21 +42,6 @@ def parameters(function: Callable[..., None]) -> dict[str, str]:
             raise EngineError(f"Parameter {name} of {function.__name__} must be annotated int or float.")
         found[name] = kind
     return found
-
-
-def _typed_ir(function: Callable[..., Any], kinds: dict[str, str], result: types.Type) -> tuple[str, str]:
-    """LLVM IR of the function as numba lowers it, and the name of its native function."""
-    flags = compiler.Flags()
-    flags.no_compile = True
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    flags.error_model = "numpy"
-    flags.nrt = False
-    scalar = {"int": types.int64, "float": types.float32}
-    arguments = tuple(scalar[kind] for kind in kinds.values())
-    typing, target = cpu_target.typing_context, cpu_target.target_context
-    compiled = compiler.compile_extra(typing, target, function, arguments, result, flags, {})
-    return str(compiled.library._final_module), compiled.fndesc.llvm_func_name
 
 
 def _wrapper(name: str, kinds: dict[str, str]) -> str:
@@ -86,6 +70,15 @@ def machine(target: InstructionSet) -> llvm.TargetMachine:
     )
 
 
+def _parsed(text: str, code_generator: llvm.TargetMachine) -> llvm.ModuleRef:
+    """LLVM IR of numba as a module for the code generator's machine."""
+    text = re.sub(r'^target (datalayout|triple) = ".*"$', "", text, flags=re.MULTILINE)
+    text = re.sub(r"^(attributes #\d+ = \{)", r'\1 "no-builtins"', text, flags=re.MULTILINE)
+    return llvm.parse_assembly(
+        f'target datalayout = "{code_generator.target_data}"\ntarget triple = "{code_generator.triple}"\n{text}'
+    )
+
+
 def optimised_module(
     function: Callable[..., None], target: InstructionSet
 ) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
@@ -93,20 +86,19 @@ def optimised_module(
     kinds = parameters(function)
     if tuple(kinds)[: len(LEADING)] != LEADING:
         raise EngineError(f"The first parameters of {function.__name__} must be {', '.join(LEADING)}.")
-    text, name = _typed_ir(function, kinds, types.void)
+    scalar = {"int": types.int64, "float": types.float32}
+    compiled = typed_ir(function, tuple(scalar[kind] for kind in kinds.values()))
+    name = compiled.fndesc.llvm_func_name
     code_generator = machine(target)
-    text = re.sub(r'^target (datalayout|triple) = ".*"$', "", text, flags=re.MULTILINE)
-    text = re.sub(r"^(attributes #\d+ = \{)", r'\1 "no-builtins"', text, flags=re.MULTILINE)
-    # Numba's static initialisation of exceptions and environments is unreachable in a kernel.
-    module = llvm.parse_assembly(
-        f'target datalayout = "{code_generator.target_data}"\ntarget triple = "{code_generator.triple}"\n'
-        + text
-        + _wrapper(name, kinds)
-    )
+    module = _parsed(text_of(compiled) + _wrapper(name, kinds), code_generator)
+    subroutines = take_called()
+    for text in subroutines.values():
+        module.link_in(_parsed(text, code_generator))
     for item in (*module.functions, *module.global_variables):
         if not item.is_declaration and item.name != ENTRY:
             item.linkage = "internal"
-    module.get_function(name).add_function_attribute("alwaysinline")
+    for called in (name, *subroutines):
+        module.get_function(called).add_function_attribute("alwaysinline")
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_vectorization = False
     tuning.slp_vectorization = False

@@ -17,20 +17,16 @@ from edgenet.kernels.gemm_f32 import accumulator
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places, window_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
-from edgenet.kernels.tuples import (
-    each_add,
-    each_and,
-    each_choose,
-    each_within,
-    least,
-)
+from edgenet.kernels.subroutine import subroutine
+from edgenet.kernels.tuples import each_add, each_and, each_choose, each_within, least
 
 
 def _tile(height_in_rows: int, columns: int) -> Any:
     accumulate = accumulator(columns)
 
-    @njit(inline="always")
-    def tile(image, window, target, w, depth, pixel, last, channel, missing, count):
+    @subroutine
+    def tile(arguments):
+        image, window, target, w, depth, pixel, last, channel, missing, count = arguments
         _, _, row_stride, pixel_stride, zeros, height, width = image
         kernel_height, kernel_width, _, _, dilation_y, dilation_x, _, _, _, _ = window
         y, y_stride, residual, residual_stride, low, high, activation = target
@@ -62,10 +58,10 @@ def _panel(rows: int, columns: int) -> Any:
         pixel = first
         while pixel < last:
             if (last - pixel) % rows == 0:
-                tall(image, window, target, w, depth, pixel, last, channel, missing, count)
+                tall((image, window, target, w, depth, pixel, last, channel, missing, count))
                 pixel += rows
             else:
-                short(image, window, target, w, depth, pixel, last, channel, missing, count)
+                short((image, window, target, w, depth, pixel, last, channel, missing, count))
                 pixel += less
 
     return panel
@@ -173,8 +169,9 @@ def convolution(rows: int, columns: int) -> Callable[..., None]:
 def _line_tile(height_in_rows: int, columns: int) -> Any:
     accumulate = accumulator(columns)
 
-    @njit(inline="always")
-    def tile(source, target, w, pixel, last, channel, missing, count):
+    @subroutine
+    def tile(arguments):
+        source, target, w, pixel, last, channel, missing, count = arguments
         x, pixel_step, tap_stride, taps, depth = source
         y, y_stride, residual, residual_stride, low, high, activation = target
         sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
@@ -200,10 +197,10 @@ def _line(rows: int, columns: int) -> Any:
         pixel = 0
         while pixel < last:
             if (last - pixel) % rows == 0:
-                tall(source, target, w, pixel, last, channel, missing, count)
+                tall((source, target, w, pixel, last, channel, missing, count))
                 pixel += rows
             else:
-                short(source, target, w, pixel, last, channel, missing, count)
+                short((source, target, w, pixel, last, channel, missing, count))
                 pixel += less
 
     return line

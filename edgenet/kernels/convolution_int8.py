@@ -1,11 +1,13 @@
 """int8 standard and grouped convolution as an implicit matrix product.
 
 The tile and the panels are those of `gemm_int8`; every group of channels begins with a panel of its own, and each tap's
-depth is filled up to whole groups of products. Where the input lies as products take it (bytes in groups of four, or an
-image widened to int16 before) the tile reads it itself, another set of row addresses for each tap; else a unit first
-gathers its pixels' taps, widened to int16, in the thread's scratch.
+depth is filled up to whole groups of products. Where the input lies as products take it (bytes in groups of four), the
+tile reads it itself, another set of row addresses for each tap; else a unit first gathers its pixels' taps, widened to
+int16, in the thread's scratch.
 A tap outside of the input reads a row that holds the zero point; a kernel row that lies outside for a whole tile is
 summed once for all of its pixels, or left out where the zero point is stored as 0.
+An image of few channels has its padding around it, as products take it, so that each kernel row is a single tap, which
+the tile reads without looking at borders.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from edgenet.kernels.tuples import (
     sequence,
 )
 
+FROM_INPUT, FROM_SCRATCH, FROM_PADDED = 0, 1, 2
+"""What tiles read: the input, rows that a unit has gathered and widened, or an image with its padding."""
 _AHEAD = 2048
 """Bytes between the weights in use and those asked for: the panels of large kernels come from a slow cache."""
 
@@ -96,6 +100,37 @@ def _window_product(rows: int, second: int, columns: int, widened: bool) -> Any:
     return over_pixels(tile, rows, second)
 
 
+def _padded_product(rows: int, second: int, columns: int, widened: bool) -> Any:
+    """The pixels first..last-1 of one panel, read from an image with its padding, of which a kernel row is one tap."""
+    accumulate = accumulator(columns, _AHEAD)
+
+    @njit(inline="always")
+    def tile(job, pixel, last, height_in_rows):
+        source, target, output, place = job
+        image, window = source
+        x, image_stride, row_stride, pixel_stride, _, _, _, groups = image
+        kernel_height, _, stride_y, stride_x, dilation_y, _, _, _, out_height, out_width = window
+        w = place[0]
+        panel_width = columns * lane_count()
+        line = pixel // out_width
+        column = pixel - line * out_width
+        if column + height_in_rows <= out_width:
+            start = x + (line // out_height) * image_stride + (line % out_height) * stride_y * row_stride
+            places = row_places(start, stride_x * pixel_stride, column, last - line * out_width, height_in_rows)
+        else:
+            _, _, places = window_places(image, window, pixel, last, height_in_rows)
+        sums = repeat(load_row_i32(w, 0, columns), height_in_rows)
+        tap = w + 8 * panel_width
+        for _ in range(kernel_height):
+            sums = accumulate(sums, places, groups, tap)
+            places = each_add(places, dilation_y * row_stride)
+            tap += groups * panel_width * 4
+        out = row_places(target[0], target[1], pixel, last, height_in_rows)
+        finish(sums, load_row_f32(w, panel_width, columns), out, place, output)
+
+    return over_pixels(tile, rows, second)
+
+
 def _gatherer() -> Any:
     """Widens the taps of the pixels first..last-1 into rows of `own`, each tap's depth filled up to `tap_bytes`."""
     widen_row = row_widener()
@@ -124,15 +159,17 @@ def _gatherer() -> Any:
     return gather
 
 
-def convolution(rows: int, second: int, columns: int, widens: int) -> Callable[..., None]:
+def convolution(rows: int, second: int, columns: int, reads: int) -> Callable[..., None]:
     """Convolution of any kernel, stride, padding, dilation and groups. Unit: see `partition`.
 
-    `widens` is 1 where a unit widens what it reads, 0 where x lies as products take it, in groups of four bytes.
+    `reads` is FROM_INPUT where x lies as products take it, in groups of four bytes, FROM_SCRATCH where a unit widens
+    what it reads, FROM_PADDED where x is an image with its padding: kernel_width is 1 then, top and left are 0, and
+    `outside`, height and width are not looked at.
     `depth` and `group_channels` are the input and output channels of one of the `conv_groups`; `groups` is a tap's
     depth in groups of products. Pixels outside of the input are read from `outside`.
     """
-    widened = widens != 0
-    product = row_product if widened else _window_product
+    widened = reads == FROM_SCRATCH
+    product = {FROM_INPUT: _window_product, FROM_SCRATCH: row_product, FROM_PADDED: _padded_product}[reads]
     wide, single = product(rows, second, columns, widened), product(rows, second, 1, widened)
     gather = _gatherer()
 

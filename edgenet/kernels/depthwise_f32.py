@@ -18,6 +18,7 @@ from edgenet.kernels.simd import add, lane_count, load_f32, load_row_f32, load_t
 from edgenet.kernels.simd_depthwise import convolve_row_f32, convolve_row_partial_f32, convolve_rows_f32
 from edgenet.kernels.simd_masked import load_tile_partial, store_tile_partial
 from edgenet.kernels.simd_tuples import as_tile
+from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import (
     each_add,
     each_and,
@@ -34,8 +35,9 @@ def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool
     """Outputs first..first+count-1 of one row, all channel blocks."""
     span = (count - 1) * step + kernel_width
 
-    @njit(inline="always")
-    def tile(source, window, target, first):
+    @subroutine
+    def tile(arguments):
+        source, window, target, first = arguments
         x, row_stride, pixel_stride, zeros, width = source
         left, top_tap, taps, in_y = window
         y, y_stride, residual, residual_stride, weights, kernel_height, channels, low, high, activation = target
@@ -94,8 +96,9 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
             places = each_choose(each_and(inside, within), places, zeros)
         return places
 
-    @njit(inline="always")
-    def pair(source, window, target, y_row, residual_row, first):
+    @subroutine
+    def pair(arguments):
+        source, window, target, y_row, residual_row, first = arguments
         x, row_stride, pixel_stride, zeros, width, height = source
         left, stride_y, top = window
         y, y_stride, residual, residual_stride, weights, kernel_height, channels, low, high, activation = target
@@ -226,13 +229,13 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: i
                     inside = whole and from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
                     if count == columns:
                         if inside:
-                            wide_pair(both, from_row, target, y_row, residual_row, first)
+                            wide_pair((both, from_row, target, y_row, residual_row, first))
                         else:
-                            wide_pair_clipped(both, from_row, target, y_row, residual_row, first)
+                            wide_pair_clipped((both, from_row, target, y_row, residual_row, first))
                     elif inside:
-                        narrow_pair(both, from_row, target, y_row, residual_row, first)
+                        narrow_pair((both, from_row, target, y_row, residual_row, first))
                     else:
-                        narrow_pair_clipped(both, from_row, target, y_row, residual_row, first)
+                        narrow_pair_clipped((both, from_row, target, y_row, residual_row, first))
                     first += count
                 unit += 2
                 continue
@@ -260,18 +263,18 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: i
                 inside = from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
                 if count == columns:
                     if inside:
-                        wide(source, window, target, first)
+                        wide((source, window, target, first))
                     else:
-                        wide_clipped(source, window, target, first)
+                        wide_clipped((source, window, target, first))
                 elif count == less:
                     if inside:
-                        narrow(source, window, target, first)
+                        narrow((source, window, target, first))
                     else:
-                        narrow_clipped(source, window, target, first)
+                        narrow_clipped((source, window, target, first))
                 elif count == 4:
-                    four(source, window, target, first)
+                    four((source, window, target, first))
                 else:
-                    single(source, window, target, first)
+                    single((source, window, target, first))
                 first += count
             unit += 1
 

@@ -18,6 +18,7 @@ from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_depthwise_int8 import depthwise_dot, interleave_rows, part
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.simd_tuples import as_tile
+from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import (
     each_add,
     each_choose,
@@ -57,8 +58,9 @@ def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, col
     """`columns` outputs from `first` on of each row of the band; `valid` rows of the band exist."""
     total = band * columns
 
-    @njit(inline="always")
-    def tile(own, column_bytes, target, output, place, first, valid):
+    @subroutine
+    def tile(arguments):
+        own, column_bytes, target, output, place, first, valid = arguments
         y, y_row, y_stride = target
         w = place[0]
         lanes = lane_count()
@@ -155,13 +157,13 @@ def depthwise(
                     left_over = out_width - first
                     done = columns
                     if left_over % columns == 0:
-                        wide(own, column_bytes, target, output, place, first, valid)
+                        wide((own, column_bytes, target, output, place, first, valid))
                     elif out_width >= less:
                         first = least(first, out_width - less)
-                        narrow(own, column_bytes, target, output, place, first, valid)
+                        narrow((own, column_bytes, target, output, place, first, valid))
                         done = less
                     else:
-                        single(own, column_bytes, target, output, place, first, valid)
+                        single((own, column_bytes, target, output, place, first, valid))
                         done = 1
                     first += done
 

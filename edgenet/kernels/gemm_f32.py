@@ -22,6 +22,7 @@ from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, prefetch_l2, repeat
 from edgenet.kernels.simd_outer import TURN, by_lane, outer_fmas
 from edgenet.kernels.simd_types import row_lanes, target
+from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import least
 
 LINE_BYTES = 64
@@ -71,8 +72,9 @@ def _tile(height: int, columns: int) -> Any:
     accumulate = _accumulator_ahead(columns, lines)
     step = row_lanes(columns)
 
-    @njit(inline="always")
-    def tile(operands, epilogue, w, depth, pixel, last, channel, missing, count):
+    @subroutine
+    def tile(arguments):
+        operands, epilogue, w, depth, pixel, last, channel, missing, count = arguments
         x, x_stride, y, y_stride, residual, residual_stride, following = operands
         low, high, activation = epilogue
         sums = repeat(load_row_f32(w, 0, columns), height)
@@ -103,13 +105,13 @@ def pixel_rows(rows: int, columns: int) -> Any:
         pixel = first
         while pixel < last:
             if (last - pixel) % rows == 0:
-                tall(operands, epilogue, w, depth, pixel, last, channel, missing, count)
+                tall((operands, epilogue, w, depth, pixel, last, channel, missing, count))
                 pixel += rows
             elif last - pixel == 1:
-                single(operands, epilogue, w, depth, pixel, last, channel, missing, count)
+                single((operands, epilogue, w, depth, pixel, last, channel, missing, count))
                 pixel += 1
             else:
-                short(operands, epilogue, w, depth, pixel, last, channel, missing, count)
+                short((operands, epilogue, w, depth, pixel, last, channel, missing, count))
                 pixel += less
 
     return panel
@@ -181,9 +183,9 @@ def _with_half(rows: int, columns: int) -> Any:
             pixel = first
             while pixel < last:
                 if last - pixel == 1:
-                    single(operands, epilogue, w, depth, pixel, last, channel, rest < half, rest)
+                    single((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest))
                 else:
-                    tall(operands, epilogue, w, depth, pixel, last, channel, rest < half, rest)
+                    tall((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest))
                 pixel += _HALF_ROWS
 
     return split

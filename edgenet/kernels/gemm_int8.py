@@ -22,6 +22,7 @@ from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_i32, load_widened, outer_dot, store_ints
 from edgenet.kernels.simd_outer import by_lane, dots_of_a_turn, outer_dots
 from edgenet.kernels.simd_types import row_lanes, target
+from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import least
 
 _AHEAD = 1024
@@ -71,6 +72,15 @@ def over_pixels(tile: Any, rows: int, second: int) -> Any:
     """
     halves = rows == 2 * second
 
+    def of_height(height: int) -> Any:
+        def tile_of_height(arguments):
+            job, pixel, last = arguments
+            tile(job, pixel, last, height)
+
+        return subroutine(tile_of_height)
+
+    tall, short, single = of_height(rows), of_height(second), of_height(1)
+
     @njit(inline="always")
     def panel(job, first, last):
         pixel = first
@@ -78,12 +88,12 @@ def over_pixels(tile: Any, rows: int, second: int) -> Any:
             left = last - pixel
             done = rows
             if left % rows == 0 or (halves and left > rows):
-                tile(job, pixel, last, rows)
+                tall((job, pixel, last))
             elif left > 1:
-                tile(job, pixel, last, second)
+                short((job, pixel, last))
                 done = least(second, left)
             else:
-                tile(job, pixel, last, 1)
+                single((job, pixel, last))
                 done = 1
             pixel += done
 

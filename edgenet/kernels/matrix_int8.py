@@ -19,7 +19,7 @@ from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd import lane_count, load_row_f32
 from edgenet.kernels.simd_convert import int_add
 from edgenet.kernels.simd_int8 import load_row_i32, load_sums
 from edgenet.kernels.simd_matrix import (
@@ -73,7 +73,7 @@ def _panels_of_width(columns: int) -> Any:
         place = (pitch[0], channel, count % lanes != 0 and count < columns * lanes, count)
         w = pitch[0] + panel * pitch[1]
         bias = load_row_i32(w, 0, columns)
-        values = int_add(load_sums(sums, repeat(bias, CHUNK)), bias)
+        values = int_add(load_sums(sums, CHUNK, columns), bias)
         out = row_places(target[0], target[1], pixel, pixel + CHUNK, CHUNK)
         finish(values, load_row_f32(w, columns * lanes, columns), out, place, output)
 

@@ -195,19 +195,32 @@ def store_sums(typingctx: Any, tile: Any, destination: Any) -> Any:
     return types.void(tile, types.int64), codegen
 
 
-@intrinsic
-def load_sums(typingctx: Any, source: Any, like: Any) -> Any:
-    """load_sums(source, like): the int32 tile, shaped as `like`, that `store_sums` has written."""
+@intrinsic(prefer_literal=True)
+def load_sums(typingctx: Any, source: Any, rows: Any, columns: Any) -> Any:
+    """load_sums(source, rows, columns): the int32 tile that `store_sums` has written."""
+    height, width = constant_int(rows), constant_int(columns)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        kind, lanes, rows = sig.return_type, target().lanes, []
-        for m in range(len(kind)):
-            numbers = range(m * len(kind.dtype), (m + 1) * len(kind.dtype))
+        kind, lanes, tile = sig.return_type, target().lanes, []
+        for m in range(height):
+            numbers = range(m * width, (m + 1) * width)
             values = [load_vector(builder, args[0], i32v().llvm, number * lanes) for number in numbers]
-            rows.append(pack(context, builder, kind.dtype, values))
-        return pack(context, builder, kind, rows)
+            tile.append(pack(context, builder, kind.dtype, values))
+        return pack(context, builder, kind, tile)
 
-    return like(types.int64, like), codegen
+    return row_of(row_of(i32v(), width), height)(types.int64, rows, columns), codegen
+
+
+@intrinsic(prefer_literal=True)
+def no_sums(typingctx: Any, rows: Any, columns: Any) -> Any:
+    """no_sums(rows, columns): an int32 tile of zeros."""
+    height, width = constant_int(rows), constant_int(columns)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        row = pack(context, builder, sig.return_type.dtype, [ir.Constant(i32v().llvm, None)] * width)
+        return pack(context, builder, sig.return_type, [row] * height)
+
+    return row_of(row_of(i32v(), width), height)(rows, columns), codegen
 
 
 def _loader(name: str, element: str) -> Any:

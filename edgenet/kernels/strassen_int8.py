@@ -27,7 +27,7 @@ from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.gemm_int8 import accumulator, row_product, row_widener
 from edgenet.kernels.partition import block_start
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd import lane_count, load_row_f32
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_convert import int_add, int_subtract
 from edgenet.kernels.simd_int8 import (
@@ -35,9 +35,11 @@ from edgenet.kernels.simd_int8 import (
     load_row_i32,
     load_sums,
     load_widened,
+    no_sums,
     store_ints,
     store_sums,
 )
+from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import least
 
 
@@ -86,6 +88,36 @@ def _pair_product(rows: int, columns: int) -> Any:
     """
     accumulate = accumulator(columns)
 
+    @subroutine
+    def add_product(arguments):
+        """The sums at `to` = the sums at `start`, or none if it is 0, + a product."""
+        start, to, a, a_stride, groups, weights = arguments
+        sums = no_sums(rows, columns)
+        if start != 0:
+            sums = load_sums(start, rows, columns)
+        store_sums(accumulate(sums, row_places(a, a_stride, 0, rows, rows), groups, weights), to)
+
+    @njit(inline="always")
+    def finish_sums(sums, target, place, output):
+        bias = load_row_i32(place[0], 0, columns)
+        scale = load_row_f32(place[0], columns * lane_count(), columns)
+        finish(int_add(sums, bias), scale, row_places(target[0], target[1], 0, rows, rows), place, output)
+
+    @subroutine
+    def finish_product(arguments):
+        """The rows of `target` = the sums at `start` + a product + the bias of the panel of `place`, requantized."""
+        start, a, a_stride, groups, weights, target, place, output = arguments
+        sums = load_sums(start, rows, columns)
+        sums = accumulate(sums, row_places(a, a_stride, 0, rows, rows), groups, weights)
+        finish_sums(sums, target, place, output)
+
+    @subroutine
+    def finish_last(arguments):
+        """The rows of `target` = the sums at `v` and `w` - those at `u` + the bias, requantized."""
+        u, v, w, target, place, output = arguments
+        sums = int_add(load_sums(v, rows, columns), load_sums(w, rows, columns))
+        finish_sums(int_subtract(sums, load_sums(u, rows, columns)), target, place, output)
+
     @njit(inline="always")
     def pair_product(pixels, panels, target, output, squares, channel, tiles):
         a, a_stride, s, s_stride = pixels
@@ -93,45 +125,40 @@ def _pair_product(rows: int, columns: int) -> Any:
         y, y_stride = target
         width = columns * lane_count()
         half, quarter, size = groups * 4, groups * width * 4, rows * width * 4
-        bias_one, bias_two = load_row_i32(one, 0, columns), load_row_i32(two, 0, columns)
-        scale_one, scale_two = load_row_f32(one, width, columns), load_row_f32(two, width, columns)
         place_one, place_two = (one, channel, False, width), (two, channel + width, False, width)
         b11, b12 = one + 8 * width, two + 8 * width
-        s_spread = rows * s_stride
-        zeros = repeat(int_subtract(bias_one, bias_one), rows)
+        below = rows * a_stride
+        s1, s2, s3, s4 = s, s + rows * s_stride, s + 2 * rows * s_stride, s + 3 * rows * s_stride
         for square in range(squares):
-            a11 = row_places(a + square * 2 * rows * a_stride, a_stride, 0, rows, rows)
-            store_sums(accumulate(zeros, a11, groups, b11), tiles + square * 3 * size)
-        for square in range(squares):
-            a12 = row_places(a + square * 2 * rows * a_stride + half, a_stride, 0, rows, rows)
-            out = row_places(y + square * 2 * rows * y_stride, y_stride, 0, rows, rows)
-            c11 = accumulate(load_sums(tiles + square * 3 * size, zeros), a12, groups, b11 + quarter)
-            finish(int_add(c11, bias_one), scale_one, out, place_one, output)
-        for square in range(squares):
-            s2 = row_places(s + (square * 4 + 1) * s_spread, s_stride, 0, rows, rows)
             u = tiles + square * 3 * size
-            store_sums(accumulate(load_sums(u, zeros), s2, groups, t + t_spread), u)
+            add_product((0, u, a + square * 2 * below, a_stride, groups, b11))
         for square in range(squares):
-            s1 = row_places(s + square * 4 * s_spread, s_stride, 0, rows, rows)
             u = tiles + square * 3 * size
-            store_sums(accumulate(load_sums(u, zeros), s1, groups, t), u + size)
+            upper = (y + square * 2 * rows * y_stride, y_stride)
+            a12 = a + square * 2 * below + half
+            finish_product((u, a12, a_stride, groups, b11 + quarter, upper, place_one, output))
         for square in range(squares):
-            s4 = row_places(s + (square * 4 + 3) * s_spread, s_stride, 0, rows, rows)
-            out = row_places(y + square * 2 * rows * y_stride, y_stride, 0, rows, rows)
-            c12 = accumulate(load_sums(tiles + (square * 3 + 1) * size, zeros), s4, groups, b12 + quarter)
-            finish(int_add(c12, bias_two), scale_two, out, place_two, output)
-        for square in range(squares):
-            s3 = row_places(s + (square * 4 + 2) * s_spread, s_stride, 0, rows, rows)
             u = tiles + square * 3 * size
-            store_sums(accumulate(load_sums(u, zeros), s3, groups, t + 2 * t_spread), u + 2 * size)
+            add_product((u, u, s2 + square * 4 * rows * s_stride, s_stride, groups, t + t_spread))
         for square in range(squares):
-            a22 = row_places(a + (square * 2 + 1) * rows * a_stride + half, a_stride, 0, rows, rows)
-            out = row_places(y + (square * 2 + 1) * rows * y_stride, y_stride, 0, rows, rows)
             u = tiles + square * 3 * size
-            c21 = accumulate(load_sums(u + 2 * size, zeros), a22, groups, t + 3 * t_spread)
-            finish(int_add(c21, bias_one), scale_one, out, place_one, output)
-            c22 = int_subtract(int_add(load_sums(u + size, zeros), load_sums(u + 2 * size, zeros)), load_sums(u, zeros))
-            finish(int_add(c22, bias_two), scale_two, out, place_two, output)
+            add_product((u, u + size, s1 + square * 4 * rows * s_stride, s_stride, groups, t))
+        for square in range(squares):
+            v = tiles + (square * 3 + 1) * size
+            upper = (y + square * 2 * rows * y_stride, y_stride)
+            finish_product(
+                (v, s4 + square * 4 * rows * s_stride, s_stride, groups, b12 + quarter, upper, place_two, output)
+            )
+        for square in range(squares):
+            u = tiles + square * 3 * size
+            add_product((u, u + 2 * size, s3 + square * 4 * rows * s_stride, s_stride, groups, t + 2 * t_spread))
+        for square in range(squares):
+            u = tiles + square * 3 * size
+            w = u + 2 * size
+            lower = (y + (square * 2 + 1) * rows * y_stride, y_stride)
+            a22 = a + (square * 2 + 1) * below + half
+            finish_product((w, a22, a_stride, groups, t + 3 * t_spread, lower, place_one, output))
+            finish_last((u, u + size, w, lower, place_two, output))
 
     return pair_product
 

@@ -94,6 +94,7 @@ def rows(target: InstructionSet) -> list[Kernel]:
     found = [
         Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", (*matrix, group), "conv2d", "int8"),
         Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", (*matrix, widened), "conv2d", "int8"),
+        Kernel(f"s8_image_{tile}", "convolution_int8", "convolution", (*matrix, 2), "conv2d", "int8"),
         Kernel(
             "s8_dw_any", "depthwise_general_int8", "depthwise_general", (GENERAL_COLUMNS, group, 0), "conv2d", "int8"
         ),
@@ -118,7 +119,6 @@ def rows(target: InstructionSet) -> list[Kernel]:
             Kernel(f"s8_gemv_{vectors * target.lanes}", "gemv_int8", "matrix_vector", (vectors,), "conv2d", "int8")
         )
         found.append(Kernel("s8_widen_image", "widen_image", "widen_image", (), "conv2d", "int8"))
-        found.append(Kernel(f"s8_image_{tile}", "convolution_int8", "convolution", (*matrix, 0), "conv2d", "int8"))
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))

@@ -30,16 +30,10 @@ from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.gemm_int8 import over_pixels
 from edgenet.kernels.partition import block_start
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l2, repeat, splat_i32
+from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l2
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_convert import int_add, int_multiply, int_subtract, shift_left, shift_right
-from edgenet.kernels.simd_int8 import (
-    load_i16,
-    load_i32,
-    load_widened,
-    store_ints,
-    store_sums,
-)
+from edgenet.kernels.simd_int8 import load_i16, load_i32, load_widened, no_sums, store_ints, store_sums
 from edgenet.kernels.simd_outer import outer_word_dots
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS
@@ -140,7 +134,7 @@ def _products(rows: int, second: int, columns: int) -> Any:
     def tile(job, first, last, height):
         windows, stride, w, pairs, products = job
         width = columns * lane_count()
-        sums = repeat(repeat(splat_i32(0), columns), height)
+        sums = no_sums(height, columns)
         places = row_places(windows, stride, first, last, height)
         ahead = w
         if first == 0:

@@ -209,5 +209,5 @@ def window_product(node: Node, lowering: Lowering) -> None:
         **part.slots(),
         **epilogue(node, lowering, channels),
     }
-    kind = "image" if image and widened else "conv"
+    kind = "image" if image else "conv"
     lowering.step(f"s8_{kind}_{height}x{width}", part.units, 1, **slots)

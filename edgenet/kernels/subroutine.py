@@ -1,0 +1,60 @@
+"""Parts of a kernel that numba compiles apart, each once, while the kernel only calls them.
+
+The time that numba takes grows faster than the code of a function does, and a kernel has a tile for every height and
+width. LLVM inlines the calls: the kernel's machine code is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.core import compiler, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+_called: dict[str, str] = {}
+
+
+def typed_ir(function: Callable[..., Any], arguments: tuple[types.Type, ...]) -> compiler.CompileResult:
+    """The function, which returns nothing and neither allocates nor raises, as numba lowers it, not optimised."""
+    flags = compiler.Flags()
+    flags.no_compile = True
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"
+    flags.nrt = False
+    typing, target = cpu_target.typing_context, cpu_target.target_context
+    return compiler.compile_extra(typing, target, function, arguments, types.void, flags, {})
+
+
+def text_of(compiled: compiler.CompileResult) -> str:
+    """The LLVM IR of a function."""
+    return str(compiled.library._final_module)
+
+
+def take_called() -> dict[str, str]:
+    """LLVM IR of the subroutines that were lowered since this was last asked, by their names in it."""
+    taken = _called.copy()
+    _called.clear()
+    return taken
+
+
+def subroutine(function: Callable[[Any], None]) -> Any:
+    """Makes `function` callable from kernels, compiled apart; its only argument is a tuple of scalars or of tuples."""
+    known: dict[tuple[types.Type, ...], compiler.CompileResult] = {}
+
+    @intrinsic
+    def call(typingctx: Any, job: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            if sig.args not in known:
+                known[sig.args] = typed_ir(function, sig.args)
+            description = known[sig.args].fndesc
+            _called[description.llvm_func_name] = text_of(known[sig.args])
+            context.call_internal_no_propagate(builder, description, sig, args)
+            return context.get_dummy_value()
+
+        return types.void(types.unliteral(job)), codegen
+
+    return call
