@@ -12,6 +12,7 @@ single pixel, which may be all there is, asks for weights of its own panel short
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from numba import njit
@@ -64,6 +65,7 @@ def accumulator(columns: int) -> Any:
     return accumulate
 
 
+@cache
 def _tile(height: int, columns: int) -> Any:
     """A tile of `height` pixels; products by lane ask for nothing."""
     line = lines_of(max(columns, 1))

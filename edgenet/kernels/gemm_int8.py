@@ -10,6 +10,7 @@ Where a group is not four bytes, a unit widens its pixels to int16 in the thread
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from numba import njit
@@ -100,6 +101,7 @@ def over_pixels(tile: Any, rows: int, second: int) -> Any:
     return panel
 
 
+@cache
 def row_product(rows: int, second: int, columns: int, widened: bool) -> Any:
     """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
     accumulate = accumulator(columns, _AHEAD if widened else 0)

@@ -118,8 +118,9 @@ def _pair_product(rows: int, columns: int) -> Any:
         sums = int_add(load_sums(v, rows, columns), load_sums(w, rows, columns))
         finish_sums(int_subtract(sums, load_sums(u, rows, columns)), target, place, output)
 
-    @njit(inline="always")
-    def pair_product(pixels, panels, target, output, squares, channel, tiles):
+    @subroutine
+    def pair_product(arguments):
+        pixels, panels, target, output, squares, channel, tiles = arguments
         a, a_stride, s, s_stride = pixels
         one, two, t, t_spread, groups = panels
         y, y_stride = target
@@ -248,7 +249,7 @@ def strassen(rows: int, second: int, columns: int) -> Callable[..., None]:
                     taken = (widened, scratch_stride, sums, sums_stride)
                     panels = (w, w + panel_bytes, weight_sums, weight_sums_stride, groups // 2)
                     target = (y + first * y_stride, y_stride)
-                    pair_product(taken, panels, target, output, squares, channel, tiles)
+                    pair_product((taken, panels, target, output, squares, channel, tiles))
                     start = rest
                 source = (widened, scratch_stride, first, groups)
                 stop = least(channel + 2 * width, channels)

@@ -1,7 +1,8 @@
 """Parts of a kernel that numba compiles apart, each once, while the kernel only calls them.
 
 The time that numba takes grows faster than the code of a function does, and a kernel has a tile for every height and
-width. LLVM inlines the calls: the kernel's machine code is the same.
+width. LLVM inlines the calls: a kernel's machine code is what it would be without them. What kernels share, such as the
+tiles of matrix products, is made by a cached function, so that numba compiles it once in a process.
 """
 
 from __future__ import annotations
