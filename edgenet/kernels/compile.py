@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 
 if "numba" not in sys.modules:
-    os.environ["NUMBA_OPT"] = "0"  # LLVM's passes run once, for the selected instruction set, in `optimise`
+    os.environ["NUMBA_OPT"] = "0"  # LLVM's passes run once, for the selected instruction set, in `optimised_module`
 
 import llvmlite.binding as llvm
 from numba.core import ir, types

@@ -24,6 +24,7 @@ from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places, window_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_int8 import load_row_i32
+from edgenet.kernels.table_int8 import FROM_INPUT, FROM_PADDED, FROM_SCRATCH
 from edgenet.kernels.tuples import (
     each_add,
     each_and,
@@ -34,8 +35,6 @@ from edgenet.kernels.tuples import (
     sequence,
 )
 
-FROM_INPUT, FROM_SCRATCH, FROM_PADDED = 0, 1, 2
-"""What tiles read: the input, rows that a unit has gathered and widened, or an image with its padding."""
 _AHEAD = 2048
 """Bytes between the weights in use and those asked for: the panels of large kernels come from a slow cache."""
 

@@ -44,15 +44,23 @@ def take_called() -> dict[str, str]:
 
 def subroutine(function: Callable[[Any], None]) -> Any:
     """Makes `function` callable from kernels, compiled apart; its only argument is a tuple of scalars or of tuples."""
-    known: dict[tuple[types.Type, ...], compiler.CompileResult] = {}
+    known: dict[tuple[types.Type, ...], tuple[Any, dict[str, str]]] = {}
+
+    def made(arguments: tuple[types.Type, ...]) -> tuple[Any, dict[str, str]]:
+        """Numba's description of the function for these types, and the LLVM IR of it and of what it calls."""
+        if arguments not in known:
+            before = take_called()
+            compiled = typed_ir(function, arguments)
+            own = take_called() | {compiled.fndesc.llvm_func_name: text_of(compiled)}
+            _called.update(before)
+            known[arguments] = (compiled.fndesc, own)
+        return known[arguments]
 
     @intrinsic
     def call(typingctx: Any, job: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-            if sig.args not in known:
-                known[sig.args] = typed_ir(function, sig.args)
-            description = known[sig.args].fndesc
-            _called[description.llvm_func_name] = text_of(known[sig.args])
+            description, texts = made(sig.args)
+            _called.update(texts)
             context.call_internal_no_propagate(builder, description, sig, args)
             return context.get_dummy_value()
 

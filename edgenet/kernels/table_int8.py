@@ -11,6 +11,8 @@ _TILES = {128: (8, 4, 2), 512: (14, 7, 2)}
 """Of instruction sets of 32 registers, by their width in bits."""
 _WINOGRAD_TILE = (8, 4, 2)
 _SMALL_FILE = (6, 5, 2)
+FROM_INPUT, FROM_SCRATCH, FROM_PADDED = 0, 1, 2
+"""What the tiles of a convolution read: its input, rows gathered and widened before, or an image with its padding."""
 IMAGE_SPARE_BYTES = 128
 """Bytes of a row of an image widened to int16 beyond its pixels, at least."""
 TILE_ROWS, TILE_BYTES = 16, 64
@@ -90,11 +92,12 @@ def rows(target: InstructionSet) -> list[Kernel]:
     matrix = (height, second, vectors)
     tile = f"{height}x{vectors * target.lanes}"
     group = group_depth(target)
-    widened = int(group != 4)
+    widened = group != 4
+    reads = FROM_SCRATCH if widened else FROM_INPUT
     found = [
         Kernel(f"s8_pw_{tile}", "gemm_int8", "pointwise", (*matrix, group), "conv2d", "int8"),
-        Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", (*matrix, widened), "conv2d", "int8"),
-        Kernel(f"s8_image_{tile}", "convolution_int8", "convolution", (*matrix, 2), "conv2d", "int8"),
+        Kernel(f"s8_conv_{tile}", "convolution_int8", "convolution", (*matrix, reads), "conv2d", "int8"),
+        Kernel(f"s8_image_{tile}", "convolution_int8", "convolution", (*matrix, FROM_PADDED), "conv2d", "int8"),
         Kernel(
             "s8_dw_any", "depthwise_general_int8", "depthwise_general", (GENERAL_COLUMNS, group, 0), "conv2d", "int8"
         ),
