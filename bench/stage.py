@@ -10,6 +10,7 @@ import numpy as np
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.link import link
 from edgenet.engine.memory import address_of, aligned_words, working_memory
+from edgenet.engine.profile import step_milliseconds
 from edgenet.engine.program import LINE_WORDS, STEP_WORDS, Context
 from edgenet.engine.team import Record, team
 from edgenet.graph import Graph
@@ -101,7 +102,7 @@ class Stage:
         if self._short:
             self.run()
         self._run(self._stamped)
-        durations = np.diff(self._stamps[:, 0] * 1e9 + self._stamps[:, 1]).reshape(self.passes, -1)
+        durations = step_milliseconds(self._stamps).reshape(self.passes, -1)
         found: dict[str, float] = {}
         for step, taken in zip(self.steps, np.median(durations, axis=0).tolist(), strict=True):
             found[step.node] = found.get(step.node, 0.0) + taken

@@ -104,8 +104,11 @@ def _await(done, complete, meeting, syscall):
 
 
 @njit(inline="always")
-def _share(step, thread, threads, epoch, meeting, syscall):
-    """This thread's part of a step, until the step is over. False if the thread is late for the whole run."""
+def _share(step, thread, threads, epoch, meeting, syscall, clock_gettime, time):
+    """This thread's part of a step, until the step is over. False if the thread is late for the whole run.
+
+    Who has done units sets `time`, if not 0: a thread that comes by later tells nothing of when the step was over.
+    """
     kernel = load_word(step)
     units = load_word(step + 8)
     grain = load_word(step + 16)
@@ -130,6 +133,8 @@ def _share(step, thread, threads, epoch, meeting, syscall):
         if first == LATE:
             return False
     done = counters + threads * LINE_BYTES
+    if finished > 0 and time != 0:
+        call_c(clock_gettime, 1, time)
     if finished > 0 and _report(done, epoch, finished, units, meeting, syscall) == units:
         return True
     return _await(done, (epoch << COUNT_BITS) + units, meeting, syscall)
@@ -154,25 +159,28 @@ def execute(
     """Run steps 0..count-1 as `thread` of `threads`. Thread 0 first calls the others through their mailboxes.
 
     The slots of this entry are a run record, which the mailboxes pass on by address (`begin`). `times`, if not 0,
-    receives a timespec before the first step and after each.
+    receives a timespec before the first step and after each that has units.
     """
     if thread >= threads:
         return
     if thread == 0:
+        if times != 0:
+            call_c(clock_gettime, 1, times)
         for worker in range(1, threads):
             before = atomic_exchange(mailboxes + worker * LINE_BYTES, begin)
             if before == SLEEPING:
                 call_c(sem_post, semaphores + worker * LINE_BYTES, 0)
-        if times != 0:
-            call_c(clock_gettime, 1, times)
     for i in range(count):
         step = steps + i * STEP_BYTES
+        time = 0
+        if times != 0:
+            time = times + 16 * (i + 1)
         if threads == 1:
             call_entry(load_word(step), load_word(step + 24), 0, load_word(step + 8), 0)
-        elif not _share(step, thread, threads, epoch, meeting, syscall):
+            if time != 0:
+                call_c(clock_gettime, 1, time)
+        elif not _share(step, thread, threads, epoch, meeting, syscall, clock_gettime, time):
             return
-        if times != 0 and thread == 0:
-            call_c(clock_gettime, 1, times + 16 * (i + 1))
     if thread == 0:
         for worker in range(1, threads):
             compare_exchange(mailboxes + worker * LINE_BYTES, begin, IDLE)

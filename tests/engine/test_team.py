@@ -10,6 +10,9 @@ import pytest
 
 import edgenet
 from edgenet.engine import program
+from edgenet.engine.memory import address_of
+from edgenet.engine.team import team
+from edgenet.kernels.isa import host
 from tests.engine.networks import separable
 
 
@@ -70,6 +73,31 @@ def test_the_last_epoch_is_followed_by_the_first(graph):
     for _ in range(3):
         assert np.array_equal(model.run(x), y)
     assert context._epoch == 2
+
+
+def test_steps_end_when_their_work_does_whoever_comes_by_later(graph):
+    """A worker that computes all steps before the caller comes has taken their times; the caller leaves them alone."""
+    x, _ = _expected(graph)
+    model = edgenet.load(graph, threads=2)
+    model.run(x)
+    [prepared] = model._prepared.values()
+    [context] = prepared.idle
+    outputs = context.outputs()
+    context.attach_all({next(iter(model.example_inputs())): x}, outputs)
+    found = team(host())
+    stamps = np.zeros((context.program.steps + 1, 2), np.int64)
+    record = found.record(address_of(context.records), context.program.steps, address_of(stamps))
+    context._epoch += 1
+    record.words[found._epoch_slot], record.words[found._threads_slot] = context._epoch, 2
+    found._entry(record.address, record.address, 0, 1)
+    moments = stamps[1:, 0] * 1e9 + stamps[1:, 1]
+    assert (np.diff(moments) > 0).all()
+    assert moments[0] > 0
+    before = stamps[1:].copy()
+    found._entry(record.address, record.address, 0, 0)
+    found.settle(record)
+    np.testing.assert_array_equal(stamps[1:], before)
+    assert stamps[0, 0] * 1e9 + stamps[0, 1] > moments[-1]
 
 
 def test_profiles_and_runs_take_turns(graph):
