@@ -7,10 +7,12 @@ from edgenet.kernels.table_int8 import gemm_tile, group_depth
 from edgenet.prepare.lower_int8_matrix import epilogue, packed_weights
 from edgenet.prepare.lowering import Lowering
 
-_LEAST_DEPTH = _LEAST_CHANNELS = 256
-"""With less, the sums of weights and pixels cost what they save in products."""
+_LEAST_DEPTH, _LEAST_CHANNELS = 96, 160
+"""With less, the sums of tiles and of pixels cost what they save in products."""
 _LEAST_PIXELS = 48
 """Likewise: the sums of weights serve so many pixels."""
+_FEW_PIXELS, _GREAT_DEPTH = 144, 256
+"""Fewer pixels need a greater depth: theirs is a larger share of sums of weights."""
 _BLOCK_BYTES = 256 * 1024
 """Widened pixels and their sums that a thread keeps at hand."""
 _UNITS_PER_THREAD = 4
@@ -27,9 +29,9 @@ def suits_strassen(node: Node, lowering: Lowering, pixels: int) -> bool:
         lowering.int8_algorithms
         and group_depth(lowering.target) == 2
         and weight[-1] % 8 == 0
-        and weight[-1] >= _LEAST_DEPTH
         and weight[0] >= _LEAST_CHANNELS
         and pixels >= _LEAST_PIXELS
+        and weight[-1] >= (_LEAST_DEPTH if pixels >= _FEW_PIXELS else _GREAT_DEPTH)
     )
 
 

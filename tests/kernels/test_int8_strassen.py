@@ -40,6 +40,13 @@ def test_depths(target, depth):
 
 
 @each_target
+@pytest.mark.parametrize("channels", [160, 175, 192])
+@pytest.mark.parametrize("depth", [96, 112, 136])
+def test_less_depth_and_channels_of_more_pixels(target, depth, channels):
+    pointwise(target, (12, 13), depth, channels)
+
+
+@each_target
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 @pytest.mark.parametrize("image", [(16, 17), (7, 7)])
 def test_threads(target, threads, image):
@@ -84,9 +91,16 @@ def test_the_largest_sums_of_operands(target):
 
 @each_target
 def test_where_it_does_not_serve(target):
-    """Neither where products are to be direct, nor for the least memory, nor for few pixels."""
+    """Neither where products are to be direct, nor for the least memory, nor for few pixels, channels or values."""
     plans = []
-    for image, settings in (((7, 7), {"winograd": False}), ((7, 7), {"memory": "low"}), ((6, 7), {})):
-        arrays, quantization = layer(np.random.default_rng(0), (1, *image, 256), (256, 1, 1, 256))
+    for image, depth, channels, settings in (
+        ((7, 7), 256, 256, {"winograd": False}),
+        ((7, 7), 256, 256, {"memory": "low"}),
+        ((6, 7), 256, 256, {}),
+        ((7, 7), 248, 256, {}),
+        ((14, 14), 256, 152, {}),
+        ((14, 14), 88, 256, {}),
+    ):
+        arrays, quantization = layer(np.random.default_rng(0), (1, *image, depth), (channels, 1, 1, depth))
         plans.append(prepare(one_layer(arrays, quantization), {"x": arrays["x"].shape}, target, 1, **settings))
     assert not any("strassen" in step.kernel for plan in plans for step in plan.steps)
