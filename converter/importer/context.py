@@ -49,7 +49,7 @@ class Importer:
         self.batch = batch
         self.current: fx.Node | None = None
         self._layouts: dict[tuple[str, tuple[int, ...]], str] = {}
-        self._constants: dict[tuple[str, str], str] = {}
+        self._constants: dict[tuple[int, str], tuple[torch.Tensor, str]] = {}
         self._names: set[str] = set()
 
     def is_batch(self, size: Any) -> bool:
@@ -102,15 +102,15 @@ class Importer:
 
         Where `constant` has scales for axis 0 of `array`, they become the quantization of the (float32) constant.
         """
-        key = (constant.name, form)
+        key = (id(constant.tensor), form)  # names are not unique; the entry keeps the tensor, and so its id
         if key not in self._constants:
             scales = constant.scales
             quantization = None
             if scales is not None and len(scales) in (1, len(array)) and form != "matrix":
                 quantization = Quantization(tuple(scales.double().expand(len(array)).tolist()), 0, 0)
             array = np.asarray(array, np.float32)
-            self._constants[key] = self.graph.add_constant(constant.name, array, quantization)
-        return self._constants[key]
+            self._constants[key] = constant.tensor, self.graph.add_constant(constant.name, array, quantization)
+        return self._constants[key][1]
 
     def made(self, tensor: torch.Tensor) -> Constant:
         """`tensor` as the constant that the current operator makes."""

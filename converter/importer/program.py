@@ -139,7 +139,9 @@ class _Walk:
         return bound
 
     def evaluate(self, node: fx.Node) -> Any:
-        """The value of an operator on constants alone, computed by torch."""
+        """The value of an operator on constants alone, computed by torch. Unsupported if it draws random numbers."""
+        if torch.Tag.nondeterministic_seeded in node.target.tags:  # type: ignore[union-attr]  # ATen operators only
+            raise Unsupported("it draws random numbers, which a file cannot hold; leave it out of the module")
 
         def concrete(argument: Any) -> Any:
             value = self.resolve(argument)

@@ -164,3 +164,19 @@ def test_channel_scale_written_as_an_input_normalisation():
     module.register_buffer("mean", mean)
     module.register_buffer("std", std)
     check(module, (3, 6, 6))
+
+
+def test_constants_made_from_parameters_are_told_apart():
+    """One parameter in several forms, and parameters called as the exported program calls its operators."""
+
+    def forward(m, x):
+        x = torch.add(torch.tanh(x), m.add, alpha=2)
+        x = torch.sub(torch.tanh(x), m.add, alpha=0.5)
+        x = torch.rsub(m.add, torch.tanh(x), alpha=3)
+        x = torch.addcmul(torch.tanh(x), m.add, m.other, value=0.3)
+        x = torch.addcmul(torch.tanh(x), m.add, m.mul, value=0.7)
+        x = torch.addcdiv(torch.tanh(x), m.add, m.mul, value=2)
+        return torch.tanh(x) + m.other * 2 + m.mul
+
+    parameters = {name: nn.Parameter(torch.rand(4, 1, 1) + 0.5) for name in ("mul", "add", "other")}
+    check(Apply(forward, **parameters), (4, 5, 6))

@@ -101,6 +101,13 @@ def test_products_of_activations():
     assert "second matrix is computed at run time" in refused(One(lambda x: x @ x.transpose(1, 2)), (4, 5))
 
 
+@pytest.mark.parametrize("draw", [torch.rand, torch.randn])
+def test_random_numbers_are_not_drawn_once_for_all(draw):
+    message = refused(nn.Sequential(nn.Linear(8, 8), One(lambda x: x + draw(8))), (8,))
+    assert f"aten.{draw.__name__}.default (in 1" in message
+    assert "random" in message
+
+
 def test_volumes():
     assert "aten.conv3d" in refused(nn.Conv3d(2, 3, 1), (2, 4, 4, 4))
 
