@@ -13,7 +13,7 @@ from edgenet.errors import ConversionError
 from edgenet.graph import Graph, Preprocessing
 from edgenet.validate import validate
 
-from .evaluation import evaluation
+from .evaluation import class_count, evaluation
 from .golden import add_golden_pair, golden_inputs
 from .passes import optimize
 from .report import (
@@ -56,8 +56,8 @@ def convert(
     `source`: an nn.Module (with `example_inputs`, the tensors its forward takes, batch first), an ExportedProgram, the
     path of a .pt2 file, weights (path of a .pth or .safetensors file, or a state dict) with `arch`, or a zoo name (with
     the weights of an installed package, or else random ones, as the provenance says).
-    `arch`: a zoo name or "package.module:factory". `precision`: "float32", "int8" (needs `calibration`), or compact
-    float32 files with "weights_int8" or "float16" storage. `calibration`: a folder of images, a list of images or of
+    `arch`: a zoo name or "package.module:factory". `precision`: "float32", "int8" (which alone takes `calibration`,
+    and needs it), or compact float32 files with "weights_int8" or "float16" storage. `calibration`: a folder of images, a list of images or of
     inputs, or an iterable of tensors. `preprocessing` and `labels` go into the file; zoo networks know their
     preprocessing. `name` is the network's name in the file. `progress(stage, done, total)` is called as work proceeds.
     `max_drop` (int8): keep as few layers as possible in float32, such that at most so many points of top-1 are lost on
@@ -72,6 +72,8 @@ def convert(
     """
     if precision is not None and precision not in PRECISIONS:
         raise ConversionError(f"There is no precision {precision!r}. Choose one of {', '.join(PRECISIONS)}.")
+    if test is not None and max_drop is None:
+        raise ConversionError("test is what max_drop is measured on: give max_drop as well.")
     torch_version = require_torch()
     report = progress or (lambda stage, done, total: None)
     graph, facts, known = _import(source, arch, example_inputs, report)
@@ -99,8 +101,9 @@ def convert(
     elif precision == "int8":
         graph, described = quantize_with_report(graph, calibration, test, max_drop, force, report)
     else:
-        if max_drop is not None:
-            raise ConversionError(f"max_drop is for int8: {precision} leaves the arithmetic in float32.")
+        for option, value in (("calibration", calibration), ("max_drop", max_drop)):
+            if value is not None:
+                raise ConversionError(f"{option} is for int8: {precision} leaves the arithmetic in float32.")
         graph, described = _float32(graph, precision, force), Report(precision)
     report("golden pair", 0, 1)
     add_golden_pair(graph)
@@ -211,7 +214,7 @@ def check_labels(graph: Graph, labels: Sequence[str] | None) -> None:
     """ConversionError unless there is one label for each class of the first output."""
     if labels is None:
         return
-    classes = graph.tensors[graph.outputs[0]].shape[-1]
+    classes = class_count(graph)
     if isinstance(labels, str) or len(labels) != classes:
         count = "one string" if isinstance(labels, str) else str(len(labels))
         raise ConversionError(f"The network has {classes} classes, but labels holds {count}. Give one label a class.")

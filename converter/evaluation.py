@@ -90,7 +90,7 @@ def _folder_classes(graph: Graph, folder: Path, files: Sequence[Path]) -> list[i
         if any(number is not None for number in known.values()):
             bad = next(name for name, number in known.items() if number is None)
             raise ConversionError(f"The subfolder {bad} of {folder} is no label of the network, but others are.")
-        if len(every) != graph.tensors[graph.outputs[0]].shape[-1]:
+        if len(every) != class_count(graph):
             return None
         known = {name: index for index, name in enumerate(every)}
     return [int(known[part[0]] or 0) for part in parts]
@@ -99,13 +99,23 @@ def _folder_classes(graph: Graph, folder: Path, files: Sequence[Path]) -> list[i
 def _read_labels(path: Path) -> dict[str, str]:
     """Class names by image name."""
     listed = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConversionError(f"{path} is no UTF-8 text. Save it as UTF-8, with an image and its class a line.") from None
+    for line in text.splitlines():
         for separator in (",", "\t", " "):
             image, found, name = line.strip().partition(separator)
             if found:
                 listed[image.strip()] = name.strip()
                 break
     return listed
+
+
+def class_count(graph: Graph) -> int:
+    """Classes of a classifier: the size of axis 1 of its first output, 0 without one."""
+    shape = graph.tensors[graph.outputs[0]].shape
+    return shape[1] if len(shape) > 1 else 0
 
 
 def _class_number(graph: Graph, name: str) -> int | None:
@@ -116,7 +126,7 @@ def _class_number(graph: Graph, name: str) -> int | None:
         for form in (name.lower(), wanted):
             if candidates.count(form) == 1:
                 return candidates.index(form)
-    classes = graph.tensors[graph.outputs[0]].shape[-1]
+    classes = class_count(graph)
     return int(name) if name.isdecimal() and int(name) < classes else None
 
 

@@ -41,7 +41,8 @@ def train(
     """Train `module` as it stands, in place: loss is the softmax cross-entropy with the recipe's label smoothing.
 
     With `path`, the run's state is written there after each epoch, and a run that is found there goes on.
-    Leaves the module in eval mode. Raises InputError for a checkpoint of another recipe, or a loss that is not finite.
+    Leaves the module in eval mode. Raises InputError for a checkpoint of another recipe, network or
+    data set, or a loss that is not finite.
     """
     images = examples[0]
     normalization = fit(images, recipe.normalization)
@@ -50,8 +51,9 @@ def train(
     transfer.freeze(module, recipe.frozen)
     optimizer = build_optimizer(module, recipe)
     history = History()
+    subject = checkpoint.subject(module, examples)
     if path is not None and path.is_file():
-        state = checkpoint.read(path, recipe)
+        state = checkpoint.read(path, recipe, subject)
         module.load_state_dict(state["state_dict"])
         optimizer.load_state_dict(state["optimizer"])
         history = History(**state["history"])
@@ -65,7 +67,7 @@ def train(
         if validation is not None:
             history.accuracy.append(accuracy(module, validation, normalization))
         if path is not None:
-            checkpoint.save(path, module, optimizer, recipe, history)
+            checkpoint.save(path, module, optimizer, recipe, subject, history)
     module.eval()
     return history, normalization
 

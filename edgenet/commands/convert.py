@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="FILE", help="text file with one class name a line, or 'imagenet'")
     parser.add_argument("--input-size", metavar="CxHxW", type=_size, help="the network's input, such as 3x224x224")
     parser.add_argument("--name", help="the network's name in the file")
-    parser.add_argument("-o", "--output", metavar="FILE", help="file to write (default: CHECKPOINT with .edgenet)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="file to write (default: CHECKPOINT's name with .edgenet, in this folder)"
+    )
     pictures = parser.add_argument_group("pictures", "how pictures become inputs; zoo networks know it")
     pictures.add_argument("--resize", type=int, metavar="N", help="shorter side in pixels")
     pictures.add_argument("--crop", type=int, metavar="N", help="side of the centre crop in pixels")

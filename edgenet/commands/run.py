@@ -6,6 +6,7 @@ import argparse
 import os
 import secrets
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         writable_target(arguments.output)
+        if Path(arguments.output).suffix != ".npz":
+            raise InputError(f"Outputs are written as .npz; {arguments.output} ends otherwise.")
     model = open_model(arguments.model, arguments.threads)
     if arguments.output or any(Path(path).suffix == ".npy" for path in arguments.inputs):
         _run_arrays(model, arguments)
@@ -72,12 +75,13 @@ def _run_arrays(model: Any, arguments: argparse.Namespace) -> None:
 
 def _write(path: str, outputs: dict[str, np.ndarray]) -> None:
     """Write an .npz file under a temporary name, then rename it."""
-    if Path(path).suffix != ".npz":
-        raise InputError(f"Outputs are written as .npz; {path} ends otherwise.")
     temporary = f"{path}.{secrets.token_hex(4)}"
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **outputs)
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in outputs.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)

@@ -128,7 +128,7 @@ def test_a_budget_on_labelled_pictures(command: Callable, refused: Callable, che
     assert found["budget"]["unit"] == "points"
     assert found["budget"]["found"] >= found["budget"]["float32"]
     assert len(found["worst"]) == 3
-    assert "max_drop is for int8" in refused(*words, "-o", target)
+    assert "calibration is for int8" in refused(*words, "-o", target)
     page = tmp_path / "page.html"
     compare = ["compare", checkpoint, target, "--arch", NETWORK, "--images", tmp_path / "pictures", "--html", page]
     result = command(*compare)

@@ -43,6 +43,7 @@ def test_arrays_in_and_out(command: Callable, models: dict[str, Path], tmp_path:
     found = command("run", models["float32"], tmp_path / "x.npy", "-o", tmp_path / "y.npz", "--json")
     expected = reference.run(edgenet.load(models["float32"]).graph, {"x": x})["y"]
     with np.load(tmp_path / "y.npz") as written:
+        assert written.files == ["y"]
         np.testing.assert_allclose(written["y"], expected, rtol=1e-4, atol=1e-4)
     assert found.json["y"]["shape"] == [3, 4]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npz"]

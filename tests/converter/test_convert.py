@@ -116,6 +116,29 @@ def test_labels_must_fit_the_classes(labels, message):
         convert("tiny_separable", labels=labels)
 
 
+def test_labels_of_every_pixel_are_those_of_the_channels(tmp_path):
+    module, labels = torch.nn.Conv2d(3, 5, 1), list("abcde")
+    graph = convert(module, (torch.zeros(1, 3, 8, 6),), labels=labels)
+    graph.save(str(tmp_path / "m.edgenet"))
+    assert edgenet.load(tmp_path / "m.edgenet").graph.metadata.labels == labels
+    with pytest.raises(ConversionError, match="has 5 classes, but labels holds 6"):
+        convert(module, (torch.zeros(1, 3, 8, 6),), labels=[*labels, "f"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"calibration": []}, "calibration is for int8"),
+        ({"calibration": [], "precision": "float16"}, "calibration is for int8"),
+        ({"test": "/nowhere"}, "give max_drop"),
+        ({"test": "/nowhere", "precision": "int8", "calibration": []}, "give max_drop"),
+    ],
+)
+def test_what_would_not_be_used_is_refused(settings, message):
+    with pytest.raises(ConversionError, match=message):
+        convert("tiny_separable", **settings)
+
+
 def test_weights_with_nan_are_named():
     module = zoo.build("tiny_separable")
     with torch.no_grad():

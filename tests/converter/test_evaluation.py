@@ -59,6 +59,9 @@ def test_a_labels_file(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("a.png,dog\n")
     with pytest.raises(ConversionError, match=r"no class for b\.png"):
         classes(data)
+    (tmp_path / "labels.csv").write_bytes(b"a.png,ca\xf1\n")
+    with pytest.raises(ConversionError, match=r"labels\.csv is no UTF-8 text"):
+        classes(data)
 
 
 def test_folders_without_labels(tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def test_resumed_run_has_the_same_bits(tmp_path, optimizer):
 
     with pytest.raises(Interruption):
         train(fresh(recipe), data, recipe, data, path, interrupt)
-    assert checkpoint.read(path, recipe)["history"]["loss"] == history.loss[:2]
+    of = checkpoint.subject(whole, data)
+    assert checkpoint.read(path, recipe, of)["history"]["loss"] == history.loss[:2]
     torch.manual_seed(99)  # what is random elsewhere does not matter
     resumed = network()
     assert train(resumed, data, recipe, data, path)[0] == history
@@ -122,6 +123,14 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
     train(fresh(recipe), examples(64), recipe, path=path)
     with pytest.raises(InputError, match="trained with another epochs, rate"):
         train(fresh(recipe), examples(64), Recipe(epochs=2, batch=32, rate=0.2), path=path)
+    with pytest.raises(InputError, match=r"trained with another pictures\."):
+        train(fresh(recipe), examples(65), recipe, path=path)
+    images, labels = examples(64)
+    with pytest.raises(InputError, match=r"trained with another pictures\."):
+        train(fresh(recipe), (images, labels.flip(0)), recipe, path=path)
+    other = torch.nn.Sequential(fresh(recipe), torch.nn.ReLU())
+    with pytest.raises(InputError, match=r"trained with another network\."):
+        train(other, examples(64), recipe, path=path)
     torch.save(network().state_dict(), path)
     with pytest.raises(InputError, match="not a checkpoint of a training run"):
         train(fresh(recipe), examples(64), recipe, path=path)
