@@ -77,9 +77,10 @@ class Results:
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             self.rows, before = kept["rows"], kept["machine"]
-        except (ValueError, KeyError, TypeError):
+            others = any(before.get(key) != machine[key] for key in ("cpu", "instruction_set"))
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path} does not hold the rows of a sweep. Name another file.") from None
-        if any(before.get(key) != machine[key] for key in ("cpu", "instruction_set")):
+        if others:
             raise InputError(f"{path} holds rows of another CPU or instruction set. Name another file.")
 
     def figures(self) -> dict[str, Any]:

@@ -55,9 +55,9 @@ def convert(
 
     `source`: an nn.Module (with `example_inputs`, the tensors its forward takes, batch first), an ExportedProgram, the
     path of a .pt2 file, weights (path of a .pth or .safetensors file, or a state dict) with `arch`, or a zoo name (with
-    the weights of an installed package, or else random ones, as the provenance says).
-    `arch`: a zoo name or "package.module:factory". `precision`: "float32", "int8" (which alone takes `calibration`,
-    and needs it), or compact float32 files with "weights_int8" or "float16" storage. `calibration`: a folder of images, a list of images or of
+    the weights of an installed package, or else random ones, as the provenance says). `arch`: a zoo name or
+    "package.module:factory". `precision`: "float32", "int8" (which alone takes `calibration`, and needs it), or compact
+    float32 files with "weights_int8" or "float16" storage. `calibration`: a folder of images, a list of images or of
     inputs, or an iterable of tensors. `preprocessing` and `labels` go into the file; zoo networks know their
     preprocessing. `name` is the network's name in the file. `progress(stage, done, total)` is called as work proceeds.
     `max_drop` (int8): keep as few layers as possible in float32, such that at most so many points of top-1 are lost on

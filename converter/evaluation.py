@@ -102,7 +102,7 @@ def _read_labels(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ConversionError(f"{path} is no UTF-8 text. Save it as UTF-8, with an image and its class a line.") from None
+        raise ConversionError(f"{path} is no UTF-8 text; it holds an image and its class a line.") from None
     for line in text.splitlines():
         for separator in (",", "\t", " "):
             image, found, name = line.strip().partition(separator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from edgenet.dtypes import BATCH, DTYPES
 from edgenet.engine import bundle, cache, program_cache
 from edgenet.engine.program import Context, Linked
 from edgenet.engine.team import ENGINE_KERNELS, MOST_THREADS, team
-from edgenet.errors import EngineError, InputError, ModelFormatError
+from edgenet.errors import InputError, ModelFormatError
 from edgenet.mapped import MappedFile, open_file
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ class _Prepared:
             return Context(self.linked)
 
 
+_models: weakref.WeakSet[Model] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    """In a forked child: a lock may be held by a thread that does not exist."""
+    for model in _models:
+        model._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 class Model:
     """A loaded network. Runs are thread-safe; pickling keeps the path (or the graph, if it came without one).
 
@@ -62,8 +75,8 @@ class Model:
         winograd: bool = True,
         memory: str = "fast",
     ):
-        if threads is not None and not 1 <= threads <= MOST_THREADS:
-            raise InputError(f"threads must lie between 1 and {MOST_THREADS}.")
+        if threads is not None and not (isinstance(threads, int | np.integer) and 1 <= threads <= MOST_THREADS):
+            raise InputError(f"threads must be a whole number between 1 and {MOST_THREADS}, not {threads!r}.")
         if memory not in MEMORY:
             raise InputError(f"memory must be one of {', '.join(MEMORY)}, not {memory!r}.")
         self.winograd = winograd
@@ -72,10 +85,11 @@ class Model:
         self.target = bundle.best_target(cache.has_compiler)
         self._file = source if isinstance(source, MappedFile) else None
         self._graph = None if isinstance(source, MappedFile) else source
-        self.path = None if self._file is None else self._file.path
+        self.path = None if self._file is None else os.path.abspath(self._file.path)
         self._packed: dict[Hashable, np.ndarray] = {}
         self._prepared: OrderedDict[Hashable, _Prepared] = OrderedDict()
         self._lock = threading.RLock()
+        _models.add(self)
         self._key = self._stored_key()
         stored = program_cache.find(self._key, self.target) if self._key else None
         if stored is None:
@@ -200,8 +214,10 @@ class Model:
     def profile(self, *inputs: Any, repeats: int = 10) -> Profile:
         """Median time of each layer over `repeats` runs; without inputs, on random ones of the declared shape.
 
-        A chain of layers that several threads compute by parts has one row.
+        A chain of layers that several threads compute by parts has one row. Raises InputError.
         """
+        if not isinstance(repeats, int) or repeats < 1:
+            raise InputError(f"repeats must be a whole number from 1 on, not {repeats!r}.")
         from edgenet.engine.profile import measure
 
         arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
@@ -374,19 +390,21 @@ def load(
     """A Model from an .edgenet file or a Graph. `threads` None: physical cores that this process may use, at most 4.
 
     `winograd` False makes all products of convolutions directly, without Winograd's and Strassen's algorithms, as a
-    comparison of algorithms needs it. `memory` "low" makes the
-    memory of activations as small as it can, computing chains of layers by bands of rows: the results are the same,
-    runs take somewhat longer.
+    comparison of algorithms needs it. `memory` "low" makes the memory of activations as small as it can, computing
+    chains of layers by bands of rows: the results are the same, runs take somewhat longer.
 
     Raises ModelFormatError for a bad file, InputError for a missing one or a bad argument, EngineError when this CPU is
     not supported.
     """
     if isinstance(source, str | os.PathLike):
         return Model(open_file(source), threads, winograd, memory)
+    from edgenet.graph import Graph
     from edgenet.validate import validate
 
+    if not isinstance(source, Graph):
+        raise InputError(f"load takes the path of a file or a Graph, not {type(source).__name__}.")
     validate(source)
     return Model(source, threads, winograd, memory)
 
 
-__all__ = ["EngineError", "Model", "load"]
+__all__ = ["Model", "load"]

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-size", metavar="CxHxW", type=_size, help="the network's input, such as 3x224x224")
     parser.add_argument("--name", help="the network's name in the file")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="file to write (default: CHECKPOINT's name with .edgenet, in this folder)"
+        "-o", "--output", metavar="FILE", help="file to write (default: CHECKPOINT's name with .edgenet, here)"
     )
     pictures = parser.add_argument_group("pictures", "how pictures become inputs; zoo networks know it")
     pictures.add_argument("--resize", type=int, metavar="N", help="shorter side in pixels")

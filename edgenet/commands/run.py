@@ -77,11 +77,10 @@ def _write(path: str, outputs: dict[str, np.ndarray]) -> None:
     """Write an .npz file under a temporary name, then rename it."""
     temporary = f"{path}.{secrets.token_hex(4)}"
     try:
-        with open(temporary, "wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                for name, array in outputs.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, array in outputs.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)

@@ -35,6 +35,15 @@ _lock = threading.Lock()
 _warned = False
 
 
+def _forget() -> None:
+    """In a forked child: a lock may be held by a thread that does not exist."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 def folder() -> Path:
     """Where compiled kernels are kept. Raises OSError when nothing says where the home folder is."""
     named = os.environ.get("EDGENET_CACHE")

@@ -22,13 +22,13 @@ class Cache:
 
 
 USUAL = {"L1": Cache(32 << 10), "L2": Cache(512 << 10), "L3": Cache(8 << 20)}
-"""What is assumed of levels that the system does not tell of."""
+"""What is assumed where the system tells nothing."""
 
 
 @cache
 def data_caches(root: str = "/") -> dict[str, Cache]:
     """The first CPU's data caches, L1 first; usual ones where the system does not tell."""
-    found = dict(USUAL)
+    found = {}
     try:
         indices = sorted(name for name in os.listdir(root + _PLACE) if name.startswith("index"))
     except OSError:
@@ -39,15 +39,15 @@ def data_caches(root: str = "/") -> dict[str, Cache]:
         if kind != "Instruction" and size.rstrip("K").isdigit() and level.isdigit():
             cores = {core_of(cpu, root) for cpu in cpu_list(cpus)}
             found[f"L{level}"] = Cache(int(size.rstrip("K")) << 10, max(1, len(cores)))
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items())) or USUAL
 
 
 def cache_sizes() -> dict[str, int]:
-    """Bytes of the data caches L1, L2, L3 as one thread sees them."""
+    """Bytes of the data caches that there are, L1 first, as one thread sees them."""
     return {name: each.size for name, each in data_caches().items()}
 
 
 def own_cache(root: str = "/") -> int:
     """Bytes of the second-level cache that a thread has of its own: its share where cores have one together."""
-    second = data_caches(root)[f"L{_OWN}"]
+    second = data_caches(root).get(f"L{_OWN}", USUAL[f"L{_OWN}"])
     return second.size // second.cores

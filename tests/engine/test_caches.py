@@ -27,6 +27,7 @@ def test_cores_that_share_a_cache_have_a_part_each(tmp_path):
     found = data_caches(f"{tmp_path}/")
     assert (found["L1"].size, found["L2"].size, found["L2"].cores) == (32 << 10, 1 << 20, 4)
     assert own_cache(f"{tmp_path}/") == 256 << 10
+    assert list(found) == ["L1", "L2"]
 
 
 def test_hardware_threads_of_one_core_share_nothing_with_others(tmp_path):

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import subprocess
 import sys
 import threading
 
@@ -11,6 +12,7 @@ import pytest
 
 import edgenet
 from edgenet import reference
+from edgenet.engine import cache
 from edgenet.errors import InputError
 from tests.engine.networks import separable
 
@@ -60,6 +62,10 @@ def _child(model, x, queue):
     queue.put(model.run(x))
 
 
+def _other_size(model: edgenet.Model, queue) -> None:
+    queue.put(model.run(np.concatenate([sample()] * 3)))
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_survives_fork_and_spawn(method):
@@ -75,10 +81,11 @@ def test_survives_fork_and_spawn(method):
     np.testing.assert_array_equal(model.run(x), expected)
 
 
-def test_pickles_by_file(tmp_path):
-    path = tmp_path / "m.edgenet"
-    GRAPH.save(str(path))
-    model = edgenet.load(path, 1)
+def test_pickles_by_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    GRAPH.save("m.edgenet")
+    model = edgenet.load("m.edgenet", 1)
+    monkeypatch.chdir("/")
     data = pickle.dumps(model)
     assert len(data) < 1000
     np.testing.assert_array_equal(pickle.loads(data).run(sample()), model.run(sample()))
@@ -129,10 +136,54 @@ def test_a_single_nan_is_found_behind_infinities(place):
         edgenet.load(GRAPH, 1).run(x)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 100_000])
+@pytest.mark.parametrize("threads", [0, -1, 100_000, 1.5, "2"])
 def test_a_thread_count_out_of_range_is_refused(threads):
-    with pytest.raises(InputError, match="threads must lie between"):
+    with pytest.raises(InputError, match="threads must be a whole number between"):
         edgenet.load(GRAPH, threads)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"m.edgenet"])
+def test_only_paths_and_graphs_are_loaded(source):
+    with pytest.raises(InputError, match="path of a file or a Graph"):
+        edgenet.load(source)
+
+
+@pytest.mark.parametrize("repeats", [0, -1, 2.5])
+def test_profiles_take_at_least_one_run(repeats):
+    with pytest.raises(InputError, match="repeats must be"):
+        edgenet.load(GRAPH, 1).profile(repeats=repeats)
+
+
+def test_other_systems_are_told_that_linux_is_needed():
+    code = "import sys; sys.platform = 'win32'; import edgenet; edgenet.load('m.edgenet')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("edgenet.errors.EngineError: edgenet runs networks on Linux alone")
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_takes_locks_that_others_held_at_the_fork():
+    model, x = edgenet.load(GRAPH, 1), sample()
+    expected, held, over = model.run(x), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with model._lock, cache._lock:
+            held.set()
+            over.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_other_size, args=(model, queue))
+    child.start()
+    try:
+        found = queue.get(timeout=60)
+    finally:
+        over.set()
+        holder.join()
+        child.kill()
+    np.testing.assert_array_equal(found[0], expected[0])
 
 
 def test_many_shapes_keep_few_plans():
