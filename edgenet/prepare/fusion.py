@@ -124,30 +124,42 @@ def _stuff_zeros(graph: Graph, tensors: dict[str, Tensor]) -> None:
         a = complete_attributes(node)
         weight = constant_value(graph, node.inputs["weight"])
         x, y = tensors[node.inputs["x"]].shape, tensors[node.output].shape
-        (sh, sw), (dh, dw), (top, _, left, _) = a["stride"], a["dilation"], a["padding"]
-        before = [dh * (weight.shape[1] - 1) - top, dw * (weight.shape[2] - 1) - left]
-        stuffed = [(x[1] - 1) * sh + 1, (x[2] - 1) * sw + 1]
-        after = [y[1] - 1 + dh * (weight.shape[1] - 1) + 1 - before[0] - stuffed[0], 0]
-        after[1] = y[2] - 1 + dw * (weight.shape[2] - 1) + 1 - before[1] - stuffed[1]
-        pads = [before[0], after[0], before[1], after[1]]
         flipped = graph.add_constant(f"{node.inputs['weight']}.flipped", np.ascontiguousarray(weight[:, ::-1, ::-1]))
         tensors[flipped] = graph.tensors[flipped]
+        sizes, crops, pads = zip(
+            *(
+                _stuffed_axis(
+                    x[1 + axis], y[1 + axis], a["stride"][axis], a["dilation"][axis] * (weight.shape[1 + axis] - 1),
+                    a["padding"][2 * axis],
+                )
+                for axis in (0, 1)
+            ),
+            strict=True,
+        )  # fmt: skip
         source = node.inputs["x"]
-        if (sh, sw) != (1, 1) or min(pads) < 0:
-            shape = (
-                x[0],
-                stuffed[0] + min(pads[0], 0) + min(pads[1], 0),
-                stuffed[1] + min(pads[2], 0) + min(pads[3], 0),
-                x[3],
-            )
+        if list(a["stride"]) != [1, 1] or sizes != x[1:3] or any(crops):
+            shape = (x[0], *sizes, x[3])
             source = _new_tensor(graph, tensors, f"{node.output}.stuffed", replace(tensors[source], shape=shape))
-            attributes = {"stride": [sh, sw], "crop": [max(-pads[0], 0), max(-pads[2], 0)]}
+            attributes = {"stride": list(a["stride"]), "crop": list(crops)}
             nodes.append(Node("zero_stuff", node.name, {"x": node.inputs["x"]}, source, attributes))
         inputs = {**node.inputs, "x": source, "weight": flipped}
-        attributes = {"padding": [max(p, 0) for p in pads], "dilation": [dh, dw], "groups": a["groups"]}
+        attributes = {"padding": [*pads[0], *pads[1]], "dilation": list(a["dilation"]), "groups": a["groups"]}
         attributes["activation"] = a["activation"]
         nodes.append(Node("conv2d", node.name, inputs, node.output, attributes))
     graph.nodes = nodes
+
+
+def _stuffed_axis(size: int, out: int, stride: int, reach: int, padding: int) -> tuple[int, int, tuple[int, int]]:
+    """Of one axis of a transposed convolution: the stuffed image's size, the pixels left out before, the zeros around.
+
+    `reach`: the kernel's pixels beyond the first, with dilation; `padding`: that before the image.
+    """
+    stuffed, before = (size - 1) * stride + 1, reach - padding
+    after = out + reach - before - stuffed
+    kept = stuffed + min(before, 0) + min(after, 0)
+    if kept < 1:  # the output lies beside all that the image reaches: one of the zeros behind it stands for it
+        return 1, stuffed, (out + reach - 1, 0)
+    return kept, max(-before, 0), (max(before, 0), max(after, 0))
 
 
 def _new_tensor(graph: Graph, tensors: dict[str, Tensor], name: str, like: Tensor) -> str:

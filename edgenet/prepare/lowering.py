@@ -194,9 +194,11 @@ class Lowering:
         return self.stored(quantization.zero_point if quantization else 0)
 
     def step(self, kernel_name: str, units: int, grain: int = 1, **slots: Value) -> None:
-        """Add a step of the current node."""
+        """Add a step of the current node. EngineError where it would compute a tensor without values."""
         node = self.node
         assert node is not None, "run() sets the node"
+        if units < 1 or min(self.tensors[node.output].shape, default=1) < 1:
+            raise EngineError(f"{node.name}: its output would have no values.")
         row = kernel(kernel_name, self.target)
         self.steps.append(
             Step(kernel_name, units, max(1, grain), slots, node.name, node.operation, node.output, vector=row.vector)

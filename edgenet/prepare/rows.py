@@ -79,7 +79,7 @@ def _same_row(graph: Graph, node: Node, tensors: Mapping[str, Tensor]) -> dict[s
     for role, name in node.inputs.items():
         shape = tensors[name].shape
         if name in graph.constants:
-            if shape[-3:-2] not in ((), (1,)):
+            if any(shape[axis : axis + 1] not in ((), (1,)) for axis in (-3, -4)):  # rows and images alike
                 return None
         elif len(shape) != len(out) or shape[0] != out[0] or shape[1] not in (1, out[1]):
             return None

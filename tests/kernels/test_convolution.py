@@ -185,6 +185,29 @@ def test_transposed(target, kernel, stride, pads, extra, dilation, groups):
 
 
 @each_target
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "dilation", "pads", "extra"),
+    [
+        ((1, 3), (4, 1), (9, 5), (1, 1), [8, 0, 0, 0], (8, 0)),  # a row of the output that the image does not reach
+        ((1, 1), (1, 1), (9, 9), (1, 1), [0, 0, 8, 0], (0, 8)),
+        ((2, 1), (3, 2), (1, 6), (7, 1), [17, 0, 5, 1], (6, 5)),
+        ((1, 2), (2, 2), (4, 4), (1, 1), [3, 1, 5, 2], (3, 3)),
+    ],
+)
+def test_transposed_with_outputs_beside_the_image(target, size, kernel, stride, dilation, pads, extra):
+    rng = np.random.default_rng(1)
+    arrays = {
+        "x": rng.standard_normal((2, *size, 5), dtype=np.float32),
+        "weight": rng.standard_normal((7, *kernel, 5), dtype=np.float32),
+        "bias": rng.standard_normal(7, dtype=np.float32),
+    }
+    attributes = {"stride": list(stride), "padding": pads, "output_padding": list(extra), "dilation": list(dilation)}
+    graph = one_node("conv_transpose2d", arrays, attributes, constants=("weight", "bias"))
+    plan = check(graph, {"x": arrays["x"]}, target)
+    assert all(min(plan.tensors[step.output].shape) > 0 for step in plan.steps)
+
+
+@each_target
 @pytest.mark.parametrize("width", [5, 6, 7, 12, 13])
 @pytest.mark.parametrize(("kernel", "stride", "pad"), [(2, 1, 1), (1, 2, 2), (3, 2, 0)])
 def test_tiles_that_cross_lines_and_images(target, width, kernel, stride, pad):

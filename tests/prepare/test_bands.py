@@ -16,7 +16,7 @@ from edgenet.converter.passes import optimize
 from edgenet.converter.quantize import quantize
 from edgenet.engine import caches
 from edgenet.errors import InputError
-from edgenet.graph import Graph
+from edgenet.graph import Graph, Tensor
 from edgenet.kernels.isa import available, host
 from edgenet.prepare import band_cache
 from edgenet.prepare.describe import plan_info
@@ -92,15 +92,21 @@ def test_mobilenet_v2_int8_at_224_pixels_fits_700_kilobytes(target, threads: int
 
 @pytest.mark.parametrize("memory", ["fast", "low"])
 @pytest.mark.parametrize(
-    "shape", [(), (1,), (8,), (1, 1), (20, 8), (24, 1, 1), (1, 20, 8), (24, 20, 8), (1, 24, 1, 8), (1, 1, 20, 1)]
-)
+    "shape",
+    [
+        (), (1,), (8,), (1, 1), (20, 8), (24, 1, 1), (1, 20, 8), (24, 20, 8), (1, 24, 1, 8), (1, 1, 20, 1), (2, 1, 1, 8),
+        (2, 1, 20, 1),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("operation", ["add", "mul"])
 def test_constants_of_every_shape(operation: str, shape: tuple[int, ...], memory: str, monkeypatch: pytest.MonkeyPatch):
-    """Those that differ from row to row stay out of bands, whatever number of dimensions they have."""
+    """Those that differ from row to row or image to image stay out of bands, whatever number of dimensions they have."""
     monkeypatch.setattr(band_cache, "STEP_BYTES", 100)
     monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
     monkeypatch.setattr(caches, "own_cache", lambda: 50_000)
     builder = Builder(24, 20, 8)
+    if shape[:1] == (2,):
+        builder.graph.tensors["x"] = Tensor("x", (2, 24, 20, 8))
     y = builder.conv("first", "x", 8, 3, padding=[1, 1, 1, 1])
     for number in range(3):
         y = builder.node(operation, f"{operation}{number}", {"a": y, "b": builder.constant(f"c{number}", *shape)})
