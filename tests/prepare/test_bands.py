@@ -94,13 +94,13 @@ def test_mobilenet_v2_int8_at_224_pixels_fits_700_kilobytes(target, threads: int
 @pytest.mark.parametrize(
     "shape",
     [
-        (), (1,), (8,), (1, 1), (20, 8), (24, 1, 1), (1, 20, 8), (24, 20, 8), (1, 24, 1, 8), (1, 1, 20, 1), (2, 1, 1, 8),
-        (2, 1, 20, 1),
+        (), (1,), (8,), (1, 1), (20, 8), (24, 1, 1), (1, 20, 8), (24, 20, 8), (1, 24, 1, 8), (1, 1, 20, 1),
+        (2, 1, 1, 8), (2, 1, 20, 1),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("operation", ["add", "mul"])
 def test_constants_of_every_shape(operation: str, shape: tuple[int, ...], memory: str, monkeypatch: pytest.MonkeyPatch):
-    """Those that differ from row to row or image to image stay out of bands, whatever number of dimensions they have."""
+    """Those that differ from row to row, or image to image, stay out of bands, whatever dimensions they have."""
     monkeypatch.setattr(band_cache, "STEP_BYTES", 100)
     monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
     monkeypatch.setattr(caches, "own_cache", lambda: 50_000)
