@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import InputKind, OutputKind
 
 from edgenet.dtypes import BATCH
 from edgenet.errors import ConversionError
@@ -201,12 +201,15 @@ class _Walk:
         return Value(self.importer.emit("local_response_norm", {"x": x.name}, attributes), x.axes)
 
     def check(self, node: fx.Node, result: Any) -> None:
-        """The inferred shape must be torch's."""
+        """The inferred shape must be torch's, and a batch that the module fixes the number of samples."""
         value = node.meta.get("val")
         if not isinstance(result, Value) or result.expanded or not isinstance(value, torch.Tensor):
             return
         if value.dtype != torch.float32 and operator_name(node.target) != "quantize_per_tensor":
             raise Unsupported("its result is not float32; convert the module with .float()")
+        sizes = (*value.shape[:1], self._batch())
+        if all(isinstance(size, int) for size in sizes) and sizes[0] != sizes[-1]:
+            raise Unsupported("it changes the number of samples; keep samples on axis 0, each on its own")
         if tuple(value.shape)[1:] != self.importer.shape(result)[1:]:
             raise Unsupported(f"the conversion gives shape {self.importer.shape(result)}, torch {tuple(value.shape)}")
 
@@ -237,7 +240,9 @@ class _Walk:
         importer, graph = self.importer, self.importer.graph
         final = next(n for n in self.program.graph.nodes if n.op == "output")
         flat: list[Any] = list(final.args[0])  # type: ignore[arg-type]  # exported programs return a tuple
-        results = [n for n in flat if isinstance(n, fx.Node) and isinstance(n.meta.get("val"), torch.Tensor)]
+        specs = self.program.graph_signature.output_specs  # others are new values of buffers and of inputs
+        returned = [n for n, spec in zip(flat, specs, strict=True) if spec.kind == OutputKind.USER_OUTPUT]
+        results = [n for n in returned if isinstance(n, fx.Node) and isinstance(n.meta.get("val"), torch.Tensor)]
         for node in results:
             importer.current = node
             value = self.broadcast(self.values.get(node))

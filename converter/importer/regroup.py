@@ -64,7 +64,7 @@ def regroup(importer: Importer, value: Value, target: tuple[int, ...]) -> Value:
     stored = tuple(target[axis] for axis in axes)
     if stored == importer.graph.tensors[value.name].shape and all(len(m) == len(t) == 1 for m, t in parts):
         return Value(value.name, axes)
-    if len(target) == 2:
+    if len(target) == 2 and value.rank > 1:
         return Value(importer.emit("flatten", {"x": value.name}, {"start_axis": 1}), axes)
     entries, free = [0], False
     kept = {theirs[0]: mine[0] for mine, theirs in parts if len(mine) == len(theirs) == 1}

@@ -53,6 +53,8 @@ def _arithmetic(graph: Graph, node: Node) -> Affine | None:
         return None
     x, name = (b, a) if a in graph.constants else (a, b)
     shape, constant = graph.tensors[x].shape, graph.constants[name].astype(np.float64)
+    if len(shape) < 2:  # one value a sample: there are no channels
+        return None
     if node.operation == "div" and name == a:
         return None
     if graph.tensors[node.output].shape != shape or constant.size not in (1, shape[-1]):

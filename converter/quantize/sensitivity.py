@@ -49,14 +49,17 @@ def observe_gradients(
 def channel_sensitivity(
     graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Mean squared gradient (see `observe_gradients`) for each index of the last axis of every activation."""
-    activations = [name for name in graph.tensors if name not in graph.constants]
-    found = {name: np.zeros(graph.tensors[name].shape[-1]) for name in activations}
+    """Mean squared gradient (see `observe_gradients`) for each index of the last axis of every activation.
+
+    One of one value a sample has a single index.
+    """
+    shapes = {name: tensor.shape for name, tensor in graph.tensors.items() if name not in graph.constants}
+    found = {name: np.zeros(shape[-1] if len(shape) > 1 else 1) for name, shape in shapes.items()}
     seen = dict.fromkeys(found, 0)
 
     def add(name: str, value: torch.Tensor, gradient: torch.Tensor) -> None:
-        found[name] += gradient.reshape(-1, gradient.shape[-1]).square().sum(0).double().numpy()
-        seen[name] += value.numel() // value.shape[-1]
+        found[name] += gradient.reshape(-1, len(found[name])).square().sum(0).double().numpy()
+        seen[name] += value.numel() // len(found[name])
 
     observe_gradients(graph, samples, add, seed)
     return {name: found[name] / max(seen[name], 1) for name in found}

@@ -25,6 +25,8 @@ from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, host
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from edgenet.engine.blocks import Block
 
 Progress = Callable[[str, int, int], None]
@@ -162,8 +164,13 @@ def _to_disk(block: bytes, name: str, target: InstructionSet) -> None:
         _warn(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
 
 
-def _build(names: deque[str], target: InstructionSet, built: Callable[[str, bytes], None]) -> None:
-    """Compile kernels in one process of its own, taking names while there are any; `built` receives each block."""
+def _build(
+    names: deque[str], target: InstructionSet, built: Callable[[str, bytes], None], running: list[Popen[bytes]]
+) -> None:
+    """Compile kernels in one process of its own, taking names while there are any; `built` receives each block.
+
+    The process is added to `running`, so that others can end it.
+    """
     import subprocess
 
     command = [sys.executable, "-m", "edgenet.kernels.build", target.name]
@@ -176,6 +183,7 @@ def _build(names: deque[str], target: InstructionSet, built: Callable[[str, byte
         environment.pop(variable, None)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        running.append(process)
         assert process.stdin is not None, "a pipe was asked for"
         assert process.stdout is not None, "a pipe was asked for"
         assert process.stderr is not None, "a pipe was asked for"
@@ -279,10 +287,17 @@ def _compile_missing(
     if progress:
         progress("compiling kernels", 0, len(missing))
     workers = max(1, min(len(missing) // 2, len(os.sched_getaffinity(0)), 4))
+    names, running = deque(slowest_first(missing, target)), []
     with ThreadPoolExecutor(workers) as pool:
-        names = deque(slowest_first(missing, target))
-        for task in [pool.submit(_build, names, target, built) for _ in range(workers)]:
-            task.result()
+        tasks = [pool.submit(_build, names, target, built, running) for _ in range(workers)]
+        try:
+            for task in tasks:
+                task.result()
+        except BaseException:  # an interrupt, too: the pool would wait until all is compiled
+            names.clear()
+            for process in running:
+                process.kill()
+            raise
 
 
 def progress_line(stage: str, done: int, total: int) -> None:

@@ -2,9 +2,12 @@
 
 import io
 import os
+import signal
 import stat
+import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections import deque
 from pathlib import Path
@@ -43,13 +46,31 @@ def builds(good, monkeypatch):
     """Names of the kernels that are compiled from here on; the compiler is a copy of the good block."""
     names = []
 
-    def build(wanted, target, built):
+    def build(wanted, target, built, running):
         names.extend(wanted)
         for name in wanted:
             built(name, good)
 
     monkeypatch.setattr(cache, "_build", build)
     return names
+
+
+def test_an_interrupt_ends_compiling(tmp_path):
+    """One that reaches this process alone, as from a supervisor: a Ctrl-C ends the compilers by itself."""
+    pytest.importorskip("numba", reason="needs the compiler")
+    environment = {**os.environ, "EDGENET_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "edgenet", "warmup"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 120
+        threads = Path(f"/proc/{process.pid}/task")
+        while process.poll() is None and time.monotonic() < until:
+            found = [child for thread in threads.iterdir() for child in (thread / "children").read_text().split()]
+            if found:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert not any(Path(f"/proc/{child}").exists() for child in found)
 
 
 def test_a_refused_kernel_ends_the_compiler():
@@ -61,7 +82,7 @@ def test_a_refused_kernel_ends_the_compiler():
 
     def build():
         with pytest.raises(EngineError, match="refused"):
-            cache._build(deque([NAME]), host(), refuse)
+            cache._build(deque([NAME]), host(), refuse, [])
         ended.append(True)
 
     thread = threading.Thread(target=build, daemon=True)
@@ -215,7 +236,7 @@ def test_a_model_runs_from_an_empty_cache_that_cannot_be_written(tmp_path, monke
     monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(cache, "_loaded", {})
     monkeypatch.setattr(cache, "_warned", False)
-    monkeypatch.setattr(cache, "_build", lambda names, _, built: [built(name, known[name]) for name in names])
+    monkeypatch.setattr(cache, "_build", lambda names, _, built, running: [built(name, known[name]) for name in names])
     with pytest.warns(UserWarning, match="compiled anew"):
         np.testing.assert_array_equal(edgenet.load(separable(), 1).run(x), expected)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgenet import reference
+from edgenet.converter.importer import import_module
 from edgenet.converter.importer.registry import Unsupported
 from edgenet.converter.importer.regroup import groups
 from edgenet.converter.passes import optimize
+from edgenet.converter.quantize import quantize
+from edgenet.errors import ConversionError
 from tests.importer.agreement import agreement, check
 from tests.importer.modules import Apply, One, operations
 
@@ -166,6 +171,42 @@ def test_several_inputs_and_outputs():
     assert len(graph.outputs) == 3
 
 
+ONE_VALUE = {
+    "squeeze": lambda m, x: m.layer(x)[:, :1].squeeze(1),
+    "view": lambda m, x: torch.sigmoid(m.layer(x)[:, :1]).view(-1),
+    "select and affine": lambda m, x: 1 - (m.layer(x)[:, 0] * 2 + 1),
+    "sum": lambda m, x: x.sum(1) / 3,
+    "norm": lambda m, x: m.layer(x).norm(dim=1),
+    "back again": lambda m, x: m.layer(x)[:, 0][:, None] * x,
+    "stack": lambda m, x: torch.stack([m.layer(x)[:, 0], x.mean(1) * 2], 1),
+}
+
+
+@pytest.mark.parametrize("name", ONE_VALUE)
+def test_one_value_a_sample(name):
+    module = Apply(ONE_VALUE[name], layer=nn.Linear(6, 3))
+    graph = check(module, (6,))
+    x = torch.randn(4, 6)
+    with torch.no_grad():
+        expected = module(x).numpy()
+    for quantized in (optimize(graph), quantize(optimize(graph), [{graph.inputs[0]: x.numpy()}])):
+        found = reference.run(quantized, {quantized.inputs[0]: x.numpy()})[quantized.outputs[0]]
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_inputs_and_buffers_that_are_changed_are_no_outputs():
+    def forward(m, x):
+        x.sub_(0.5).div_(0.3)
+        m.calls += 1
+        return m.conv(torch.relu_(x))
+
+    module = Apply(forward, conv=nn.Conv2d(3, 4, 3))
+    module.register_buffer("calls", torch.zeros(()))
+    assert len(check(module, (3, 6, 5)).outputs) == 1
+    assert len(check(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 2)), (6,)).outputs) == 1
+
+
 def test_the_same_result_returned_twice_and_a_dictionary():
     check(One(lambda x: (x.relu(), x.relu(), x.relu().mean(1))), (4, 5, 5))
     check(One(lambda x: {"a": x.exp(), "b": x.mean((2, 3))}), (4, 5, 5))
@@ -186,6 +227,12 @@ def test_an_input_returned_unchanged_and_an_unused_one():
 )
 def test_groups_of_a_reshape(source, target, expected):
     assert groups(source, target) == expected
+
+
+def test_a_number_of_samples_that_changes_is_refused():
+    module = Apply(lambda m, x: m.conv(x.expand(5, -1, -1, -1)), conv=nn.Conv2d(3, 4, 3))
+    with pytest.raises(ConversionError, match="changes the number of samples"):
+        import_module(module, (torch.randn(1, 3, 6, 5),))
 
 
 def test_a_reshape_that_mixes_samples_is_refused():
