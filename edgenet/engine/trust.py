@@ -25,9 +25,27 @@ def _package_owner() -> int:
     return os.stat(__file__).st_uid
 
 
+def _private_group(status: os.stat_result) -> bool:
+    """Whether a file's group is root's, or that of its owner alone, by the convention that both have one name."""
+    if status.st_gid == 0:
+        return True
+    import grp
+    import pwd
+
+    try:
+        group = grp.getgrgid(status.st_gid)
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        return False
+    return group.gr_name == owner and set(group.gr_mem) <= {owner}
+
+
 def _check(path: Path, status: os.stat_result) -> None:
-    if status.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
+    sticky = stat.S_ISDIR(status.st_mode) and bool(status.st_mode & stat.S_ISVTX)
+    if status.st_mode & stat.S_IWOTH and not sticky:
         raise Untrusted(f"{path} may be changed by every user of this machine; use `chmod o-w` on it.")
+    if status.st_mode & stat.S_IWGRP and not sticky and not _private_group(status):
+        raise Untrusted(f"{path} may be changed by a group of users; use `chmod g-w` on it.")
     if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0, _package_owner()):
         raise Untrusted(f"{path} belongs to another user (number {status.st_uid}); make a copy of your own.")
 
@@ -40,7 +58,7 @@ def check_folder(path: Path) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[int, int]]:
     """Descriptor and size of a trusted regular file."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # else a pipe of that name is waited for
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):

@@ -1,7 +1,9 @@
 """The kernel cache: what is damaged, foreign, outdated or open to others is never run."""
 
+import grp
 import io
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -152,6 +154,29 @@ def test_files_of_root_and_of_the_package_owner_are_used(tmp_path, monkeypatch):
         trust._check("file", os.stat_result([*status[:4], owner, *status[5:]]))
     with pytest.raises(trust.Untrusted, match=r"another user \(number 6\)"):
         trust._check("file", os.stat_result([*status[:4], 6, *status[5:]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "private"), [("me", [], True), ("me", ["me"], True), ("me", ["you"], False), ("us", [], False)]
+)
+def test_what_a_group_may_change_is_not_used(tmp_path, monkeypatch, name, members, private):
+    """But for a group that is one user's alone, and root's."""
+    status = os.stat(tmp_path)
+    monkeypatch.setattr(grp, "getgrgid", lambda number: grp.struct_group((name, "x", number, members)))
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: pwd.struct_passwd(("me", "x", number, 7, "", "/", "/bin/sh")))
+    for mode, group, allowed in ((0o664, 7, private), (0o664, 0, True), (0o644, 7, True)):
+        changed = os.stat_result([stat.S_IFREG | mode, *status[1:5], group, *status[6:]])
+        if allowed:
+            trust._check("file", changed)
+        else:
+            with pytest.raises(trust.Untrusted, match="a group of users; use `chmod g-w`"):
+                trust._check("file", changed)
+
+
+def test_a_pipe_is_no_file_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(trust.Untrusted, match="not a regular file"):
+        trust.read(tmp_path / "pipe")
 
 
 def test_a_folder_is_no_file(tmp_path):
