@@ -76,13 +76,22 @@ def adaptive_avg_pool1d(importer: Importer, a: Mapping[str, Any]) -> Value:
     return importer.lower(importer.emit("adaptive_avg_pool2d", {"x": x.name}, attributes))
 
 
-@handles("adaptive_max_pool2d")
-def adaptive_max_pool2d(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
-    """Equal windows only, as max_pool2d."""
-    x = importer.images(a["self"])
-    size, out = importer.shape(x)[2:], spatial(a["output_size"], 2)
+def _adaptive_max(importer: Importer, x: Value, count: int, out: list[int]) -> str:
+    """Equal windows only, as max_pool2d over the last `count` spatial axes of `x`, which has two."""
+    size = importer.graph.tensors[x.name].shape[3 - count : 3]
     if any(n % m for n, m in zip(size, out, strict=True)):
         raise Unsupported(f"windows from {size} to {tuple(out)} differ in size; choose an output size that divides it")
-    kernel = [n // m for n, m in zip(size, out, strict=True)]
-    name = importer.emit("max_pool2d", {"x": x.name}, {"kernel": kernel, "stride": kernel})
-    return [Value(name, x.axes)]
+    kernel = [1] * (2 - count) + [n // m for n, m in zip(size, out, strict=True)]
+    return importer.emit("max_pool2d", {"x": x.name}, {"kernel": kernel, "stride": kernel})
+
+
+@handles("adaptive_max_pool2d")
+def adaptive_max_pool2d(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
+    x = importer.images(a["self"])
+    return [Value(_adaptive_max(importer, x, 2, spatial(a["output_size"], 2)), x.axes)]
+
+
+@handles("adaptive_max_pool1d")
+def adaptive_max_pool1d(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
+    x = importer.lift(a["self"])
+    return [importer.lower(_adaptive_max(importer, x, 1, spatial(a["output_size"], 1)))]

@@ -1,4 +1,4 @@
-"""Operators that pick or repeat elements by number: constant indices, rolls, broadcasts that are carried out."""
+"""Operators that pick or repeat elements by number: constant indices, flips, rolls, broadcasts that are carried out."""
 
 from __future__ import annotations
 
@@ -65,6 +65,16 @@ def index(importer: Importer, a: Mapping[str, Any]) -> Value:
     if numbers.dtype == torch.bool:
         raise Unsupported("it indexes by a mask, which may choose any number of elements; use numbers")
     return pick(importer, a["self"], dim, numbers)
+
+
+@handles("flip")
+def flip(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """Each axis from its end to its start."""
+    x = a["self"]
+    for dim in a["dims"]:
+        importer.axis(x, dim)
+        x = pick(importer, x, dim, torch.arange(importer.shape(x)[dim % x.rank]).flip(0))
+    return x
 
 
 @handles("roll")

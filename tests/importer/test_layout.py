@@ -80,6 +80,7 @@ FUNCTIONS = {
     "channels by number": lambda x: x[:, [5, 0, 1, 2, 7, -3]],
     "one channel by number": lambda x: x[:, [5]],
     "rows by number": lambda x: x.index_select(2, torch.tensor([3, 1, 2])),
+    "flip": lambda x: x.flip(1, 3) * 2,
     "roll": lambda x: x.roll((2, -1), (1, 3)),
     "roll nothing": lambda x: x.roll(6, 2) + 1,
     "repeated channels": lambda x: x.repeat_interleave(3, 1),

@@ -64,6 +64,8 @@ POOLS_1D = {
     "average": nn.AvgPool1d(3, 2, 1),
     "adaptive": nn.AdaptiveAvgPool1d(4),
     "adaptive to one": nn.AdaptiveAvgPool1d(1),
+    "adaptive maximum": nn.AdaptiveMaxPool1d(7),
+    "adaptive maximum to one": nn.AdaptiveMaxPool1d(1),
 }
 
 
