@@ -33,10 +33,6 @@ class Index:
         """Whether exactly one node reads activation `name`, and no caller does."""
         return name not in self.graph.outputs and len(self.readers[name]) == 1
 
-    def constant(self, name: str) -> np.ndarray | None:
-        """The constant `name`, or None for an activation."""
-        return self.graph.constants.get(name)
-
 
 Rule = Callable[[Graph, Index, Node], bool]
 """Rewrites the graph around one node where it can, and tells whether it did."""

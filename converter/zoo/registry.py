@@ -43,12 +43,6 @@ class Info:
     name: str
     input_size: tuple[int, int, int]
     preprocessing: Preprocessing
-    description: str
-
-    @property
-    def interpolation(self) -> str:
-        """Filter used when pictures are resized for this network."""
-        return self.preprocessing.interpolation
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ def names() -> list[str]:
 
 
 def info(name: str, **options: Any) -> Info:
-    """Input size, preprocessing and description of network `name`.
+    """Input size and preprocessing of network `name`.
 
     `options` are those of `build`: `resolution` (pixels a side) and `in_channels` change the input.
     """
@@ -115,8 +109,7 @@ def info(name: str, **options: Any) -> Info:
         preprocessing = replace(preprocessing, resize=round((preprocessing.resize or size) * scale), crop=size)
     if channels == 1:
         preprocessing = replace(preprocessing, mean=HALF[:1], std=HALF[:1], color="L")
-    description = next(iter((inspect.getdoc(inspect.getmodule(_function(entry.factory))) or "").splitlines()), "")
-    return Info(name, (channels, size, size), preprocessing, description)
+    return Info(name, (channels, size, size), preprocessing)
 
 
 def build(
@@ -150,7 +143,3 @@ def _entry(name: str) -> Entry:
     if name not in ENTRIES:
         raise ConversionError(f"There is no network named {name}. Choose one of {', '.join(ENTRIES)}.")
     return ENTRIES[name]
-
-
-def _function(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    return factory.func if isinstance(factory, partial) else factory

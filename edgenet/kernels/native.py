@@ -27,17 +27,6 @@ def load_word(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
-def store_word(typingctx: Any, address: Any, value: Any) -> Any:
-    """store_word(address, value)."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        builder.store(args[1], pointer(builder, args[0], I64))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
-
-
-@intrinsic
 def atomic_load(typingctx: Any, address: Any) -> Any:
     """atomic_load(address): in the one order that all threads see."""
 
@@ -166,22 +155,11 @@ def futex_wake(typingctx: Any, syscall: Any, address: Any) -> Any:
     return types.void(types.int64, types.int64), codegen
 
 
-@intrinsic
-def bits_of(typingctx: Any, value: Any) -> Any:
-    """bits_of(value): the 32 bits of a float32, as int64."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        return builder.zext(builder.bitcast(args[0], ir.IntType(32)), I64)
-
-    return types.int64(types.float32), codegen
-
-
 __all__ = [
     "atomic_add",
     "atomic_exchange",
     "atomic_load",
     "atomic_store",
-    "bits_of",
     "call_c",
     "call_entry",
     "compare_exchange",
@@ -189,5 +167,4 @@ __all__ = [
     "futex_wake",
     "load_word",
     "pause",
-    "store_word",
 ]

@@ -17,7 +17,6 @@ from edgenet.ops import complete_attributes, constant_value
 _EPILOGUE = {
     "conv2d": ("clamp", "hardswish"),
     "linear": ("clamp", "hardswish"),
-    "conv_transpose2d": (),
 }
 """Activations that the epilogue of an operation's kernels has; others become a step of their own."""
 _NHWC = [0, 2, 3, 1]

@@ -232,11 +232,6 @@ def _aligned_copy(array: np.ndarray) -> np.ndarray:
     return result
 
 
-def with_shape(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The tensor with another shape."""
-    return replace(tensor, shape=shape)
-
-
 def activation_bounds(activation: dict[str, Any] | None) -> tuple[float, float]:
     """Bounds of a clamp activation; infinite where open, and both for None. Raises EngineError for another kind."""
     if activation is None:
