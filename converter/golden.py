@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from edgenet import reference
@@ -40,10 +38,10 @@ def golden_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: generator.standard_normal(shape, dtype=np.float32) for name, shape in golden_shapes(graph).items()}
 
 
-def add_golden_pair(graph: Graph, inputs: Mapping[str, np.ndarray] | None = None) -> None:
-    """Store golden inputs (default: `golden_inputs`) and the oracle's outputs in the graph's constants and metadata."""
+def add_golden_pair(graph: Graph) -> None:
+    """Store `golden_inputs` and the oracle's outputs in the graph's constants and metadata."""
     assert all(graph.tensors[name].shape[0] == BATCH for name in graph.inputs), "the importer declares the batch"
-    inputs = golden_inputs(graph) if inputs is None else inputs
+    inputs = golden_inputs(graph)
     outputs = reference.run(graph, inputs)
     metadata = graph.metadata
     metadata.golden_inputs = {name: graph.add_constant(f"golden.{name}", x) for name, x in inputs.items()}

@@ -8,7 +8,7 @@ from edgenet.ops import complete_attributes
 from .rewrite import Index, remove, sweep
 
 
-def _accepts(graph: Graph, node: Node, name: str, pads: list[int]) -> bool:
+def _accepts(node: Node, name: str, pads: list[int]) -> bool:
     """Whether `node` reads `name` as a window over x that can pad it by itself."""
     if [role for role, used in node.inputs.items() if used == name] != ["x"]:
         return False
@@ -28,7 +28,7 @@ def _rule(graph: Graph, index: Index, node: Node) -> bool:
     if len(pads) != 8 or any(pads[6:]):
         return False
     readers = index.readers[node.output]
-    if not readers or not all(_accepts(graph, reader, node.output, pads[2:6]) for reader in readers):
+    if not readers or not all(_accepts(reader, node.output, pads[2:6]) for reader in readers):
         return False
     for reader in readers:
         before = complete_attributes(reader)["padding"]

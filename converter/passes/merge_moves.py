@@ -7,7 +7,7 @@ from edgenet.graph import Graph, Node
 from .rewrite import Index, sweep
 
 
-def _target(graph: Graph, node: Node) -> list[int]:
+def _target(node: Node) -> list[int]:
     """The `shape` attribute that a reshape or flatten stands for."""
     if node.operation == "reshape":
         return list(node.attributes["shape"])
@@ -64,7 +64,7 @@ def _rule(graph: Graph, index: Index, node: Node) -> bool:
     if node.operation == "permute" and before.operation == "permute":
         node.attributes["order"] = [before.attributes["order"][axis] for axis in node.attributes["order"]]
     elif node.operation in ("reshape", "flatten") and before.operation in ("reshape", "flatten"):
-        merged = compose_reshapes(_target(graph, before), _target(graph, node))
+        merged = compose_reshapes(_target(before), _target(node))
         if merged is None:
             return False
         node.operation, node.attributes = "reshape", {"shape": merged}

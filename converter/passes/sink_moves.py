@@ -18,8 +18,8 @@ def _keeps_last(graph: Graph, move: Node) -> bool:
     return source[-1] == shape[-1]
 
 
-def _fits(graph: Graph, node: Node, move: Node, role: str, name: str) -> bool:
-    """Whether operand `name` of `node`, a constant, means the same before the move."""
+def _fits(graph: Graph, move: Node, name: str) -> bool:
+    """Whether the constant operand `name` means the same before the move."""
     shape = graph.tensors[name].shape
     return shape == (1,) or (len(shape) == 1 and _keeps_last(graph, move))
 
@@ -41,8 +41,7 @@ def _moves(graph: Graph, index: Index, node: Node) -> dict[str, Node] | None:
     shapes = {graph.tensors[m.inputs["x"]].shape for m in found.values()}
     if not same or len(shapes) != 1:
         return None
-    constants = [(role, name) for role, name in node.inputs.items() if name in graph.constants]
-    if not all(_fits(graph, node, first, role, name) for role, name in constants):
+    if not all(_fits(graph, first, name) for name in node.inputs.values() if name in graph.constants):
         return None
     return found
 

@@ -39,16 +39,16 @@ def centered(call: Call, role: str) -> Tensor:
     return call.x[role].float() - zero_point(call.types[role])
 
 
-def requantize(call: Call, value: Tensor, low: int = -128, high: int = 127) -> Tensor:
+def requantize(call: Call, value: Tensor) -> Tensor:
     """clamp(round half to even + zero point) to the node's q_min and q_max, as int8 (float32 where gradients flow)."""
     a = call.attributes
     if call.observe:
         call.observe(value)
+    low, high = a.get("q_min", -128), a.get("q_max", 127)
     if value.requires_grad:
-        bounds = a.get("q_min", low), a.get("q_max", high)
-        return RoundClamp.apply(value, zero_point(call.output), *bounds)
+        return RoundClamp.apply(value, zero_point(call.output), low, high)
     rounded = torch.nan_to_num(value.round(), nan=0.0).clamp(-(2.0**31), 2.0**31).double() + zero_point(call.output)
-    return rounded.clamp(a.get("q_min", low), a.get("q_max", high)).to(torch.int8)
+    return rounded.clamp(low, high).to(torch.int8)
 
 
 def single(value: float | Tensor) -> Tensor:

@@ -14,16 +14,14 @@ from .executor import Executor
 Observer = Callable[[str, torch.Tensor, torch.Tensor], None]
 
 
-def observe_gradients(
-    graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], observe: Observer, seed: int = 0
-) -> None:
+def observe_gradients(graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], observe: Observer) -> None:
     """Call `observe` with the name, value and gradient of each activation, for every sample.
 
     An error e in one value adds about the square of (e times its gradient) to the squared error of the outputs, each
     output taken relative to its own mean square. The gradient of a sum of the outputs with random signs stands for the
     sum of their squared gradients. What no output depends on has the gradient 0.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     executor = Executor(graph)
     waiting: dict[str, torch.Tensor] = {}
 
@@ -46,9 +44,7 @@ def observe_gradients(
         waiting.clear()
 
 
-def channel_sensitivity(
-    graph: Graph, samples: Iterable[Mapping[str, np.ndarray]], seed: int = 0
-) -> dict[str, np.ndarray]:
+def channel_sensitivity(graph: Graph, samples: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Mean squared gradient (see `observe_gradients`) for each index of the last axis of every activation.
 
     One of one value a sample has a single index.
@@ -61,5 +57,5 @@ def channel_sensitivity(
         found[name] += gradient.reshape(-1, len(found[name])).square().sum(0).double().numpy()
         seen[name] += value.numel() // len(found[name])
 
-    observe_gradients(graph, samples, add, seed)
+    observe_gradients(graph, samples, add)
     return {name: found[name] / max(seen[name], 1) for name in found}

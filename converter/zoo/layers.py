@@ -26,7 +26,7 @@ def conv_norm_act(
     return nn.Sequential(*layers)
 
 
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """`value` rounded to a multiple of `divisor`, never more than 10 % below it (the MobileNet rule)."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
+def make_divisible(value: float) -> int:
+    """`value` rounded to a multiple of 8, never more than 10 % below it (the MobileNet rule)."""
+    rounded = max(8, int(value + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * value else rounded

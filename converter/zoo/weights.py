@@ -104,7 +104,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], ignored: tuple[
     module.load_state_dict({key: given[key] for key in wanted if key in given}, strict=False)
 
 
-def _some(keys: list[str], limit: int = 6) -> str:
-    """The first few keys, and how many more."""
-    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
-    return ", ".join(keys[:limit]) + more
+def _some(keys: list[str]) -> str:
+    """The first six keys, and how many more."""
+    more = f" and {len(keys) - 6} more" if len(keys) > 6 else ""
+    return ", ".join(keys[:6]) + more

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from edgenet.graph import Graph, Node, Tensor
-from edgenet.kernels.isa import InstructionSet
 from edgenet.ops import complete_attributes, constant_value
 
 _EPILOGUE = {
@@ -23,7 +22,7 @@ _NHWC = [0, 2, 3, 1]
 _IMAGE_CHANNELS = 4
 
 
-def fuse(graph: Graph, tensors: dict[str, Tensor], target: InstructionSet) -> Graph:
+def fuse(graph: Graph, tensors: dict[str, Tensor]) -> Graph:
     """The graph to lower. `tensors` (concrete shapes) receives the tensors that rewrites add."""
     graph = replace(graph, nodes=list(graph.nodes), constants=dict(graph.constants), tensors=dict(graph.tensors))
     for rewrite in _REWRITES:

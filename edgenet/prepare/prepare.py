@@ -53,7 +53,7 @@ def prepare(
         tensors = infer_shapes(graph, input_shapes)
     except OperationError as error:
         raise InputError(f"The network does not take inputs of this shape: {error}") from None
-    graph = fuse(graph, tensors, target)
+    graph = fuse(graph, tensors)
 
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
         int8_algorithms = winograd and memory == "fast"

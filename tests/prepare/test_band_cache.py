@@ -63,7 +63,7 @@ def test_parts_of_any_number_of_rows(monkeypatch, size: int, threads: int):
 def chosen(size: int, cache: int, threads: int = 1):
     graph = separable(channels=32, depth=2, size=size)
     plan = prepare(graph, {"x": (1, size, size, 32)}, host(), threads)
-    return bands_for_speed(fuse(graph, plan.tensors, host()), plan, cache)
+    return bands_for_speed(fuse(graph, plan.tensors), plan, cache)
 
 
 def test_what_the_caches_hold_is_computed_at_once():
