@@ -137,7 +137,7 @@ def separable(
 ) -> Figures:
     """A depthwise convolution, then a pointwise one."""
     first = depthwise(size, kernel, stride, padding, bias, dtype)
-    return total("separable", (first, pointwise(first.output, filters, bias, dtype)))
+    return _total("separable", (first, pointwise(first.output, filters, bias, dtype)))
 
 
 def linear(size: Size, features: int, bias: bool = True, dtype: str = "float32") -> Figures:
@@ -191,7 +191,7 @@ def softmax(size: Size) -> Figures:
     return _figures("softmax", "softmax", _tensors({"x": (1, *size)}), {"axis": len(size)}, "float32")
 
 
-def total(name: str, parts: Sequence[Figures]) -> Figures:
+def _total(name: str, parts: Sequence[Figures]) -> Figures:
     """The sum of layers that follow each other; the output is the last one's."""
     sums = {
         key: sum(getattr(part, key) for part in parts)

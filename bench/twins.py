@@ -125,11 +125,3 @@ def text(figures: dict[str, Any]) -> str:
     rows = [cells(row) for row in figures["rows"]]
     law = f"the separable network needs {figures['law']:.4f} of the FLOPs: 1/{1 / figures['law']:.2f}"
     return "\n".join((table(HEADERS, rows), law, describe(figures["machine"])))
-
-
-def markdown(figures: dict[str, Any], command: str) -> str:
-    """The study as a table for the README, with the machine and the command that made it."""
-    lines = ["| " + " | ".join(HEADERS) + " |", "|---|---|---|" + "---:|" * (len(HEADERS) - 3)]
-    lines += ["| " + " | ".join(cells(row)) + " |" for row in figures["rows"]]
-    law = f"{figures['law']:.4f} (1/{1 / figures['law']:.2f}) of the standard network's FLOPs"
-    return "\n".join((*lines, "", f"Law: {law}. {describe(figures['machine'])}. Made by `{command}`."))

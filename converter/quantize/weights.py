@@ -22,10 +22,6 @@ class IntegerWeights:
     bias: np.ndarray
     scale: np.ndarray
 
-    def real(self) -> np.ndarray:
-        """The float64 weights that the int8 ones stand for."""
-        return self.weight * _spread(self.scale, self.weight.ndim)
-
 
 def _spread(scale: np.ndarray, rank: int) -> np.ndarray:
     return scale.reshape(-1, *[1] * (rank - 1))

@@ -69,8 +69,9 @@ def figures(arguments: argparse.Namespace) -> list[Figures]:
     if layer == "separable":
         first = calculator.depthwise(size, kernel, stride, padding, bias, precision)
         second = calculator.pointwise(first.output, filters, bias, precision)
+        pair = calculator.separable(size, filters, kernel, stride, padding, bias, precision)
         standard = calculator.convolution(size, filters, kernel, stride, padding, 1, 1, bias, precision, "standard")
-        return [first, second, calculator.total("separable", (first, second)), standard]
+        return [first, second, pair, standard]
     if layer == "linear":
         return [calculator.linear(size, filters, bias, precision)]
     if layer == "batch_norm":
