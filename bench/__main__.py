@@ -13,7 +13,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from edgenet.commands.console import positive, progress, writable_target
+from edgenet.commands.console import positive, progress, writable_target, write_json
 from edgenet.errors import EdgenetError
 
 PACKAGES = ("peers", "accuracy", "training", "quantization", "qat")
@@ -58,7 +58,7 @@ def _models(arguments: argparse.Namespace) -> None:
         for row in models.study(arguments.networks, arguments.threads, arguments.rounds, report):
             rows.append(row)
             if arguments.json:  # after each network: what was measured outlives what stops the next
-                models.write_json(arguments.json, rows)
+                write_json(arguments.json, rows)
     print(models.text(rows))
     if arguments.readme:
         command = " ".join(["python -m edgenet.bench", *(word for word in sys.argv[1:])])
@@ -66,7 +66,6 @@ def _models(arguments: argparse.Namespace) -> None:
 
 
 def _pi(arguments: argparse.Namespace) -> None:
-    from . import models
     from .pi import study
 
     if arguments.json:
@@ -74,7 +73,7 @@ def _pi(arguments: argparse.Namespace) -> None:
     with progress() as report:
         rows = list(study.study(arguments.networks, report))
     if arguments.json:
-        models.write_json(arguments.json, rows)
+        write_json(arguments.json, rows)
     print(study.text(rows, arguments.layers))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -146,8 +145,3 @@ def update_readme(path: Path, body: str) -> None:
         raise InputError(f"{path} must hold the marks {BEGIN} and {END} once each.")
     head, rest = content.split(BEGIN)
     path.write_text(f"{head}{BEGIN}\n{body}\n{END}{rest.split(END)[1]}", encoding="utf-8")
-
-
-def write_json(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the figures as JSON."""
-    path.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgenet.commands.console import write_json
 from edgenet.errors import InputError
 
 from . import pictures, separable, twins
@@ -37,11 +38,6 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401  # asked for before the measuring, not after it
     except ImportError:
         raise InputError("Pictures need matplotlib: pip install 'edgenet[bench]'.") from None
-
-
-def write_json(path: Path, figures: Any) -> None:
-    """Write figures as JSON."""
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def read_accuracy(path: str) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ def output_text(row: dict[str, Any]) -> str:
     agreement = row["top1_agreement"]
     top = "" if agreement is None else f", same top-1 in {agreement:.0%} of samples"
     return (
-        f"output {row['name']} against PyTorch: {_decibel(row['sqnr'])} dB, cosine {row['cosine']:.6f}, "
+        f"output {row['name']} against PyTorch: {decibel(row['sqnr'])} dB, cosine {row['cosine']:.6f}, "
         f"max error {row['max_error']:.3g}{top}"
     )
 
@@ -185,7 +185,8 @@ def accuracy_text(row: dict[str, Any]) -> str:
     return f"{row['name']}: {', '.join(parts)} of {row['samples']} samples"
 
 
-def _decibel(value: float | None) -> str:
+def decibel(value: float | None) -> str:
+    """An SQNR as text."""
     return "exact" if value is None else f"{value:.1f}"
 
 
@@ -195,10 +196,10 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["name"],
         row["operation"],
-        _decibel(row["isolated_sqnr"]),
+        decibel(row["isolated_sqnr"]),
         f"{row['isolated_cosine']:.5f}",
         f"{row['isolated_max_error']:.3g}",
-        _decibel(row["sqnr"]),
+        decibel(row["sqnr"]),
         f"{row['cosine']:.5f}",
         "" if row["clipping"] is None else f"{row['clipping']:.2%}",
         worst,

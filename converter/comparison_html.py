@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .comparison import Comparison
+from .comparison import HEADERS, Comparison, accuracy_text, cells, decibel, output_text
 
 HIGHEST = 80.0
 """dB at the top of the plot; exact layers are drawn there."""
@@ -39,8 +38,6 @@ def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _lines(comparison: Comparison) -> list[str]:
-    from .comparison import accuracy_text, output_text
-
     return [output_text(row) for row in comparison.outputs] + [accuracy_text(row) for row in comparison.accuracy]
 
 
@@ -55,9 +52,7 @@ def plot(rows: list[dict[str, Any]]) -> str:
     points = []
     for index, row in enumerate(rows):
         x, y = LEFT + index * step, _y(row["isolated_sqnr"])
-        label = escape(
-            f"{row['name']}: isolated {_decibel(row['isolated_sqnr'])}, cumulative {_decibel(row['sqnr'])} dB"
-        )
+        label = escape(f"{row['name']}: isolated {decibel(row['isolated_sqnr'])}, cumulative {decibel(row['sqnr'])} dB")
         parts.append(
             f'<rect x="{x + step * 0.1:.1f}" y="{y:.1f}" width="{step * 0.8:.1f}" height="{HEIGHT - y:.1f}" '
             f'fill="{COLORS["isolated"]}"><title>{label}</title></rect>'
@@ -78,13 +73,7 @@ def _y(decibel: float | None) -> float:
     return HEIGHT * (1 - share)
 
 
-def _decibel(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f}"
-
-
 def _table(rows: list[dict[str, Any]]) -> str:
-    from .comparison import HEADERS, cells
-
     lines = ["<table><tr>", *(f"<th>{escape(head)}</th>" for head in HEADERS), "</tr>"]
     for index, row in enumerate(rows):
         mark = ' class="worst"' if index < 3 and row["isolated_sqnr"] is not None else ""

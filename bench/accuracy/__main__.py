@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgenet.bench import datasets
-from edgenet.commands.console import add_threads, positive, progress, writable_target
+from edgenet.commands.console import add_threads, positive, progress, writable_target, write_json
 from edgenet.engine.machine import usable_threads
 from edgenet.errors import EdgenetError, InputError
 
@@ -72,7 +72,6 @@ def _study(arguments: argparse.Namespace, command: str) -> None:
         from edgenet.bench.training import Recipe
     except ImportError:
         raise InputError("Training needs PyTorch: pip install 'edgenet[bench]'.") from None
-    from edgenet.bench.models import write_json
     from edgenet.engine.cache import folder as cache
 
     from . import plot, report, study

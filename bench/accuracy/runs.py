@@ -16,6 +16,7 @@ import numpy as np
 from edgenet import load
 from edgenet.bench import datasets
 from edgenet.bench.training import Recipe
+from edgenet.commands.console import write_json
 from edgenet.errors import InputError
 from edgenet.graph import Graph
 
@@ -77,7 +78,7 @@ def perform(run: Run, folder: Path, data: str | None = None, progress: Progress 
         return saved["accuracy"]
     place.mkdir(parents=True, exist_ok=True)
     found = _figures(run, place, datasets.load(run.dataset, data), progress)
-    done.write_text(json.dumps({"run": asdict(run), "accuracy": found}, indent=1) + "\n", encoding="utf-8")
+    write_json(done, {"run": asdict(run), "accuracy": found})
     return found
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 
 from edgenet.bench.timing import facts
-from edgenet.commands.console import positive, progress
+from edgenet.commands.console import positive, progress, write_json
 
 from . import command, comparison, environments, network, registry, report
 from .entry import Options
@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> None:
         rows = comparison.compare(found, options, folder, stack.enter_context(progress()))
     content = report.figures(rows, facts(max(arguments.threads)), asdict(options))
     if arguments.json:
-        report.write_json(arguments.json, content)
+        write_json(arguments.json, content)
     print(report.text(content))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from edgenet.bench.timing import describe
@@ -151,8 +149,3 @@ def figures(rows: Sequence[Row], machine: Row, options: Row) -> Row:
         "ratios": cells,
         "geometric_means": geometric_means(cells),
     }
-
-
-def write_json(path: Path, content: Row) -> None:
-    """Write the figures as JSON."""
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgenet.bench.timing import describe, facts, full_speed
-from edgenet.commands.console import positive, progress, table
+from edgenet.commands.console import positive, progress, table, write_json
 from edgenet.errors import EdgenetError
 
 from . import command, environments, network, process, registry
@@ -26,7 +26,6 @@ from .comparison import agreement, cores
 from .conversion import convert_all
 from .entry import Entry, Options
 from .process import PeerFailure
-from .report import write_json
 
 PEERS = ("edgenet", "litert", "onnxruntime")
 BASE = "numpy"

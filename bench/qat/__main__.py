@@ -4,14 +4,13 @@ after quantization-aware training (QAT), seed by seed; and whether the engine gi
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgenet.commands.console import positive, progress, table, writable_target
+from edgenet.commands.console import positive, progress, table, writable_target, write_json
 from edgenet.errors import EdgenetError
 
 QUICK = {"width": 8, "images": 6000, "steps": 60}
@@ -65,7 +64,7 @@ def _study(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             settings = Settings(recipe=replace(recipe, seed=seed), **chosen)
             rows.append(perform(data, settings, arguments.folder, report))
             if arguments.json:  # after each seed: what was measured outlives what stops the next
-                arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                write_json(arguments.json, rows)
     return rows
 
 

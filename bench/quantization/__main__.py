@@ -11,7 +11,7 @@ from typing import Any
 
 from edgenet.bench.peers import command, environments
 from edgenet.bench.peers.entry import Options
-from edgenet.commands.console import progress
+from edgenet.commands.console import progress, write_json
 
 from . import photographs, report, study
 
@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> None:
     trained = {name: zoo.find_weights(name) is not None for name in arguments.networks}
     content = report.content(rows, {**_described(pictures), "trained_weights": trained})
     if arguments.json:
-        report.write_json(arguments.json, content)
+        write_json(arguments.json, content)
     print(report.text(content))
 
 

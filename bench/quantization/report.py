@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from edgenet.commands.console import table
@@ -50,11 +48,6 @@ def margins(rows: Sequence[Row]) -> list[Row]:
 def content(rows: Sequence[Row], pictures: dict[str, Any]) -> dict[str, Any]:
     """Everything that is written as JSON."""
     return {"pictures": pictures, "rows": list(rows), "margins": margins(rows)}
-
-
-def write_json(path: Path, found: dict[str, Any]) -> None:
-    """Write `content` to a file."""
-    path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def text(found: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.converter.passes.rewrite import copy_graph
+from edgenet.converter.quantize.executor import last_uses
 from edgenet.converter.quantize.float_ops import FLOAT, Call
 from edgenet.converter.quantize.int8_ops import INT8, centered, requantize, single
 from edgenet.converter.quantize.int8_ops import quantize as quantize_input
@@ -72,7 +73,7 @@ class QATModule(nn.Module):
         if learn_scales:
             scales = [math.log(self._quantizations[name].scale[0]) for name in ranges.rows]
             self.log_scales = nn.Parameter(torch.tensor(scales, dtype=torch.float32))
-        self._released = self._last_uses()
+        self._released = last_uses(self._low.graph)
         self.register_load_state_dict_post_hook(_refresh)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -148,16 +149,6 @@ class QATModule(nn.Module):
             graph = self._low.graph
             self._types[shapes] = infer_shapes(graph, dict(zip(graph.inputs, shapes, strict=True)))
         return self._types[shapes]
-
-    def _last_uses(self) -> list[list[str]]:
-        """For each node, the activations that nothing after it reads."""
-        graph = self._low.graph
-        last = {name: i for i, node in enumerate(graph.nodes) for name in (*node.inputs.values(), node.output)}
-        released: list[list[str]] = [[] for _ in graph.nodes]
-        for name, index in last.items():
-            if name not in graph.constants and name not in graph.outputs:
-                released[index].append(name)
-        return released
 
     def _constant(self, name: str) -> Tensor:
         """A constant of the float32 graph."""

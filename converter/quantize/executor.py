@@ -29,6 +29,16 @@ def run_call(call: Call) -> torch.Tensor:
     return (INT8 if first.dtype == "int8" else FLOAT)[call.node.operation](call)
 
 
+def last_uses(graph: Graph) -> list[list[str]]:
+    """For each node, the activations that nothing after it reads."""
+    last = {name: i for i, node in enumerate(graph.nodes) for name in (*node.inputs.values(), node.output)}
+    released: list[list[str]] = [[] for _ in graph.nodes]
+    for name, index in last.items():
+        if name not in graph.constants and name not in graph.outputs:
+            released[index].append(name)
+    return released
+
+
 class Executor:
     """A graph prepared for torch. float32 results agree with the oracle within rounding, int8 results to the bit."""
 
@@ -37,11 +47,7 @@ class Executor:
         self._nodes = [with_defaults(node) for node in graph.nodes]
         self._types: dict[tuple[tuple[int, ...], ...], dict[str, Tensor]] = {}
         self._constants: dict[tuple[str, bool], torch.Tensor] = {}
-        last = {name: index for index, node in enumerate(self._nodes) for name in (*node.inputs.values(), node.output)}
-        self._released: list[list[str]] = [[] for _ in self._nodes]
-        for name, index in last.items():
-            if name not in graph.constants and name not in graph.outputs:
-                self._released[index].append(name)
+        self._released = last_uses(graph)
 
     def run(self, inputs: Mapping[str, np.ndarray], observe: Observer | None = None) -> dict[str, np.ndarray]:
         """Outputs by name. `observe` sees every graph input and every node's output."""

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from edgenet.commands.console import emit, positive, progress, writable_target
+from edgenet.commands.console import emit, positive, progress, writable_target, write_json
 from edgenet.errors import ConversionError, InputError
 
 DEFAULT_INPUT = "14x14x512"
@@ -65,8 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
         if modes in ([], ["twins"]):
             figures["twins"] = _twins(arguments, shown)
     if arguments.output and "sweep" not in modes:
-        from edgenet.bench.report import write_json
-
         write_json(Path(arguments.output), figures)
     if arguments.html:
         from edgenet.bench import report

@@ -68,6 +68,11 @@ def emit(arguments: argparse.Namespace, figures: Any, text: str) -> None:
     print(json.dumps(figures, indent=2, default=_plain) if arguments.json else text)
 
 
+def write_json(path: Path, figures: Any) -> None:
+    """Write `figures` as JSON."""
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
 def _plain(value: Any) -> Any:
     """NumPy numbers and arrays for json."""
     if isinstance(value, np.ndarray | np.generic):

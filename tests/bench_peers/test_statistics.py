@@ -11,6 +11,7 @@ import pytest
 from edgenet.bench.peers import comparison, registry, report
 from edgenet.bench.peers.job import Job
 from edgenet.bench.peers.process import PeerFailure
+from edgenet.commands.console import write_json
 
 
 def row(peer: str, median: float, precision: str = "float32", **more) -> dict:
@@ -76,7 +77,7 @@ def test_text_and_json_hold_figures_and_reasons(tmp_path: Path) -> None:
     text = report.text(figures)
     assert "b float32: boom" in text
     assert "0.500" in text
-    report.write_json(tmp_path / "f.json", figures)
+    write_json(tmp_path / "f.json", figures)
     assert json.loads((tmp_path / "f.json").read_text())["ratios"][0]["ratio"] == 0.5
 
 
