@@ -1,4 +1,5 @@
-"""Element types of tensors by name, and the symbolic batch size: what running needs of a graph's description."""
+"""Element types of tensors by name, the symbolic batch size, the alignment of buffers: what running needs of a graph's
+description."""
 
 from __future__ import annotations
 
@@ -16,3 +17,11 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "int32": np.dtype(np.int32),
 }
 """Element types by name. Activations are float32 or int8; float16 and int32 occur only in constants."""
+
+ALIGNMENT: Final = 64
+"""Buffers, in a file and in the arena, begin at multiples of it, in bytes."""
+
+
+def aligned(size: int) -> int:
+    """`size` rounded up to the alignment of buffers."""
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 
 from edgenet import __version__
-from edgenet.dtypes import DTYPES
+from edgenet.dtypes import ALIGNMENT, DTYPES, aligned
 from edgenet.errors import InputError, ModelFormatError
 from edgenet.graph import Graph, Node
-from edgenet.header import ALIGNMENT, aligned, decode, encode, little, parse, referenced
+from edgenet.header import decode, encode, little, parse, referenced
 from edgenet.mapped import MappedFile, open_file
 from edgenet.ops import OPERATIONS
 from edgenet.validate import DEFAULT_LIMITS, MAX_RANK, Limits, validate

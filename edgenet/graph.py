@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from os import PathLike
+from typing import Any, Final
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class Node:
     output: str
     attributes: dict[str, Any] = field(default_factory=dict)
     source: str = ""
+
+
+INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "lanczos")
+"""Names of the filters that resize pictures."""
 
 
 @dataclass
@@ -127,7 +132,7 @@ class Graph:
         """(role, tensor) of each input of `node`."""
         return ((role, self.tensors[name]) for role, name in node.inputs.items())
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the graph as an .edgenet file (see FORMAT.md). Nothing is left behind when it fails."""
         from edgenet.format import save
 

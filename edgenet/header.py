@@ -11,13 +11,12 @@ from typing import Any, Final, NoReturn, cast
 import numpy as np
 
 from edgenet import __version__
-from edgenet.dtypes import DTYPES
+from edgenet.dtypes import DTYPES, aligned
 from edgenet.errors import ModelFormatError
 from edgenet.graph import Graph, Metadata, Node, Preprocessing, Quantization, Tensor
 from edgenet.ops import OPERATIONS
 from edgenet.validate_text import show
 
-ALIGNMENT: Final = 64
 CODES: Final = {"float32": "F32", "float16": "F16", "int8": "I8", "int32": "I32"}
 DTYPE_OF: Final = {code: dtype for dtype, code in CODES.items()}
 MAX_DEPTH: Final = 16
@@ -28,11 +27,6 @@ Reader = Callable[[str, tuple[int, ...], int], np.ndarray]
 """Array of a dtype and shape at an offset of the buffers."""
 
 
-def aligned(size: int) -> int:
-    """`size` rounded up to the alignment of buffers."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
 def little(dtype: str) -> np.dtype[Any]:
     """The stored form of an element type."""
     return DTYPES[dtype].newbyteorder("<")
@@ -40,9 +34,6 @@ def little(dtype: str) -> np.dtype[Any]:
 
 def _fail(message: str) -> NoReturn:
     raise ModelFormatError(message)
-
-
-# --- strict JSON ---------------------------------------------------------------------------------------------------
 
 
 def _nesting(text: bytes) -> int:
@@ -141,8 +132,6 @@ class Fields:
             _fail(f"{key} of {self.where} holds something that is not a text.")
         return found
 
-
-# --- header -> Graph -----------------------------------------------------------------------------------------------
 
 _TOP = ("edgenet", "operations", "tensors", "nodes", "inputs", "outputs", "metadata")
 _TENSOR = ("name", "shape", "dtype", "offset", "scale", "zero_point", "axis")
@@ -254,9 +243,6 @@ def _decode_metadata(value: dict[str, Any], named: Callable[[Any, str], str], ne
                 _fail(f"{key} names {show(name)} twice.")
             target[name] = named(pair[1], key)
     return metadata
-
-
-# --- Graph -> header -----------------------------------------------------------------------------------------------
 
 
 def referenced(graph: Graph) -> Graph:

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgenet.errors import InputError
-from edgenet.graph import Preprocessing
+from edgenet.graph import INTERPOLATIONS, Preprocessing
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS: Final = 89_478_485
 """Largest picture that is read or made, in pixels; pillow's own threshold for a decompression bomb."""
-INTERPOLATIONS: Final = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
-"""pillow's number of each interpolation."""
-
 TRANSPARENT: Final = ("LA", "La", "PA", "RGBA", "RGBa")
 """pillow's modes with an alpha channel."""
 
@@ -137,6 +134,8 @@ def preprocess(image: Picture, preprocessing: Preprocessing) -> np.ndarray:
 
 def _resize_shorter_side(image: Image.Image, size: int, interpolation: str) -> Image.Image:
     """Shorter side to `size`, the longer one to int(size * long / short)."""
+    from PIL.Image import Resampling
+
     if interpolation not in INTERPOLATIONS:
         raise InputError(f"the interpolation {interpolation!r} is none of {', '.join(INTERPOLATIONS)}.")
     width, height = image.size
@@ -144,7 +143,7 @@ def _resize_shorter_side(image: Image.Image, size: int, interpolation: str) -> I
     if size * longer > MAX_PIXELS:
         raise InputError(f"a picture of {width} x {height} is too elongated to resize its shorter side to {size}.")
     target = (size, longer) if width <= height else (longer, size)
-    return image if target == image.size else image.resize(target, INTERPOLATIONS[interpolation])
+    return image if target == image.size else image.resize(target, Resampling[interpolation.upper()])
 
 
 def _centre_crop(image: Image.Image, size: int) -> Image.Image:

@@ -7,10 +7,9 @@ from typing import Any, NoReturn
 
 from edgenet.dtypes import BATCH
 from edgenet.errors import ModelFormatError
-from edgenet.graph import Graph, Preprocessing
+from edgenet.graph import INTERPOLATIONS, Graph, Preprocessing
 from edgenet.validate_text import check_text, show
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
 MAX_SIDE = 16384
 MAX_LABELS, MAX_LABEL = 100_000, 512

@@ -10,14 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-ALIGNMENT = 64
+from edgenet.dtypes import ALIGNMENT, aligned
+
 SLACK = 64
 """Bytes behind every buffer that a kernel may read (never write)."""
-
-
-def aligned(size: int) -> int:
-    """`size` rounded up to the arena's alignment."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def place(sizes: Mapping[str, int], lifetimes: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], int]:

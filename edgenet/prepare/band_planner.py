@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from itertools import islice
 
+from edgenet.dtypes import aligned
 from edgenet.graph import Graph
-from edgenet.prepare.arena import SLACK, aligned
+from edgenet.prepare.arena import SLACK
 from edgenet.prepare.chains import Chains, Choice, chosen
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.rows import row_bytes

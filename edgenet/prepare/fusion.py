@@ -12,6 +12,7 @@ import numpy as np
 
 from edgenet.graph import Graph, Node, Tensor
 from edgenet.ops import complete_attributes, constant_value
+from edgenet.prepare.lowering import IMAGE_CHANNELS
 
 _EPILOGUE = {
     "conv2d": ("clamp", "hardswish"),
@@ -19,7 +20,6 @@ _EPILOGUE = {
 }
 """Activations that the epilogue of an operation's kernels has; others become a step of their own."""
 _NHWC = [0, 2, 3, 1]
-_IMAGE_CHANNELS = 4
 
 
 def fuse(graph: Graph, tensors: dict[str, Tensor]) -> Graph:
@@ -70,7 +70,7 @@ def _takes_planes(node: Node, name: str, tensors: dict[str, Tensor]) -> bool:
         node.inputs["x"] == name
         and node.inputs.get("residual") != name
         and tensors[name].dtype == "float32"
-        and tensors[name].shape[3] <= _IMAGE_CHANNELS
+        and tensors[name].shape[3] <= IMAGE_CHANNELS
         and attributes["groups"] == 1
         and list(attributes["dilation"]) == [1, 1]
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from edgenet.dtypes import aligned
 from edgenet.graph import Node, Tensor
-from edgenet.prepare.arena import aligned, place
+from edgenet.prepare.arena import place
 from edgenet.prepare.lower_movement import strided_copy
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering, View
 from edgenet.prepare.rows import RowInput, height_of, row_bytes, row_padding

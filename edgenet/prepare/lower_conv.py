@@ -16,12 +16,9 @@ from edgenet.prepare import lower_int8
 from edgenet.prepare.groups import merge_filters, merged_groups
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
 from edgenet.prepare.lower_winograd import suits_winograd, winograd
-from edgenet.prepare.lowering import Lowering, lowers
+from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering, lowers
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
-
-IMAGE_CHANNELS = 4
-"""Up to so many input channels a convolution reads whole kernel rows of a padded copy of its input."""
 
 
 @lowers("conv2d")

@@ -10,12 +10,10 @@ from edgenet.graph import Node
 from edgenet.kernels.table_int8 import IMAGE_SPARE_BYTES, gemm_tile, group_depth
 from edgenet.prepare.groups import merge_filters, merged_groups
 from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots
-from edgenet.prepare.lowering import Lowering
+from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Operand, Packed, Value
 
-IMAGE_CHANNELS = 4
-"""Up to so many input channels a convolution reads whole kernel rows of a padded copy of its input."""
 _SCRATCH_BYTES = 128 * 1024
 
 

@@ -25,6 +25,8 @@ from edgenet.prepare.plan import Operand, Packed, Scratch, Step, Value
 LowerFunction = Callable[[Node, "Lowering"], None]
 LOWERINGS: dict[str, LowerFunction] = {}
 ELEMENT_BYTES = {"float32": 4, "int8": 1, "float16": 2, "int32": 4}
+IMAGE_CHANNELS = 4
+"""Up to so many input channels a convolution reads whole kernel rows of a padded copy of its input."""
 
 
 def lowers(*operations: str) -> Callable[[LowerFunction], LowerFunction]:

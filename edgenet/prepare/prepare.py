@@ -6,13 +6,14 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 
+from edgenet.dtypes import aligned
 from edgenet.errors import InputError
 from edgenet.graph import Graph, Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.ops import OPERATIONS, infer_shapes, with_defaults
 from edgenet.ops.base import OperationError
 from edgenet.prepare import lower_conv, lower_int8, lower_memory, lower_pointwise
-from edgenet.prepare.arena import SLACK, aligned, place, place_around_middles
+from edgenet.prepare.arena import SLACK, place, place_around_middles
 from edgenet.prepare.band_cache import bands_for_speed
 from edgenet.prepare.band_planner import bands_for_memory
 from edgenet.prepare.chains import Choice

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from edgenet import format
+from edgenet.graph import INTERPOLATIONS
 from edgenet.header import CODES
 from edgenet.ops import OPERATIONS, with_defaults
 from edgenet.validate import DEFAULT_LIMITS, MAX_NAME, MAX_SOURCE
 from edgenet.validate_metadata import (
     CHANNELS,
-    INTERPOLATIONS,
     MAX_LABEL,
     MAX_LABELS,
     MAX_PROVENANCE,

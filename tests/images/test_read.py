@@ -11,7 +11,6 @@ from PIL import Image
 
 from edgenet.errors import InputError
 from edgenet.images import load_image, preprocess
-from edgenet.validate_metadata import INTERPOLATIONS as VALID
 from tests.images.pictures import IMAGENET, gradient
 
 
@@ -187,9 +186,3 @@ def test_decompression_bombs(size, tmp_path):
 def test_elongated_pictures_are_not_blown_up():
     with pytest.raises(InputError, match="too elongated"):
         preprocess(np.zeros((1, 20_000, 3), np.uint8), IMAGENET)
-
-
-def test_interpolations_agree_with_the_file_format():
-    from edgenet.images import INTERPOLATIONS
-
-    assert set(VALID) == set(INTERPOLATIONS)

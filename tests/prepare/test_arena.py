@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgenet.dtypes import ALIGNMENT
 from edgenet.kernels.isa import host
-from edgenet.prepare.arena import ALIGNMENT, SLACK, place, place_around_middles
+from edgenet.prepare.arena import SLACK, place, place_around_middles
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
 from tests.engine.networks import separable
