@@ -71,7 +71,7 @@ def file_size(graph: Graph) -> int:
     """Bytes of the graph's file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.edgenet"
-        graph.save(str(path))
+        graph.save(path)
         return path.stat().st_size
 
 

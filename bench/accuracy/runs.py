@@ -129,7 +129,7 @@ def _figures(run: Run, place: Path, data: datasets.Dataset, progress: Progress |
             name=run.network,
             progress=report,
         )
-        graph.save(str(place / f"{precision}.edgenet"))
+        graph.save(place / f"{precision}.edgenet")
         found[precision] = engine_accuracy(graph, inputs, data.test_labels)
     return found
 

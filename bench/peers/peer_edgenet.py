@@ -22,9 +22,9 @@ def convert(job: Job, variant: str, target: Path) -> Path:
 
     samples = job.calibration() if variant == "int8" else None
     path = target / "model.edgenet"
-    convert_network(str(job.exported), precision=variant, calibration=samples).save(str(path))
+    convert_network(str(job.exported), precision=variant, calibration=samples).save(path)
     for threads in (1, 2):
-        load(str(path), threads=threads).run(job.input())
+        load(path, threads=threads).run(job.input())
     return path
 
 
@@ -32,4 +32,4 @@ def load(path: Path, variant: str, threads: int) -> Runner:
     """The model on exactly `threads` threads."""
     import edgenet
 
-    return edgenet.load(str(path), threads=threads).run
+    return edgenet.load(path, threads=threads).run

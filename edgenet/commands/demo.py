@@ -86,7 +86,7 @@ def demonstrate(folder: Path, threads: int | None = None) -> dict[str, Any]:
                 calibration=calibration_crops(pictures) if precision == "int8" else None,
                 labels=labels,
                 progress=_prefixed(report, precision),
-            ).save(str(file))
+            ).save(file)
             models[precision] = edgenet.load(file, threads=threads)
             models[precision].warm(progress=report)
     count = models["float32"].threads

@@ -35,7 +35,7 @@ def write(folder: Path) -> None:
         module = zoo.randomize_batchnorm(zoo.build(name), example=example).eval()
         graph = optimize(import_module(module, (example[:1],)))
         picture = np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE), dtype=np.float32)
-        quantize(graph, [example.numpy()], options=PLAIN).save(str(folder / f"{name}.edgenet"))
+        quantize(graph, [example.numpy()], options=PLAIN).save(folder / f"{name}.edgenet")
         np.save(folder / f"{name}.npy", picture)
     (folder / "digests.json").write_text(json.dumps(digests(folder), indent=1) + "\n")
 

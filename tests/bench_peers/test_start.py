@@ -23,9 +23,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, np.nd
 
     folder = tmp_path_factory.mktemp("network")
     path, x = folder / "m.edgenet", folder / "x.npy"
-    classifier().save(str(path))
+    classifier().save(path)
     np.save(x, np.random.default_rng(0).standard_normal((1, 3, 12, 12)).astype(np.float32))
-    return path, x, edgenet.load(str(path), 1).run(np.load(x)).ravel()
+    return path, x, edgenet.load(path, 1).run(np.load(x)).ravel()
 
 
 def test_a_table_of_processes(network: tuple[Path, Path, np.ndarray]) -> None:
@@ -77,7 +77,7 @@ def test_the_mapped_file_leaves_memory_once_the_weights_are_packed(network: tupl
         at = next(i for i, line in enumerate(lines) if line.endswith(str(network[0])))
         return next(int(line.split()[1]) for line in lines[at:] if line.startswith("Rss:"))
 
-    model = edgenet.load(str(network[0]), 1)
+    model = edgenet.load(network[0], 1)
     before = {name: array.copy() for name, array in model.graph.constants.items()}
     assert resident() > 0
     model.plan()

@@ -102,7 +102,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             graph.metadata = metadata
         add_golden_pair(graph)
         found[precision] = folder / f"{precision}.edgenet"
-        graph.save(str(found[precision]))
+        graph.save(found[precision])
     return found
 
 

@@ -56,7 +56,7 @@ def test_wrong_golden_output_fails(
     graph = file_format.load(models[precision])
     name = graph.metadata.golden_outputs["y"]
     graph.constants[name] = graph.constants[name] * np.float32(1 + change)
-    graph.save(str(tmp_path / "changed.edgenet"))
+    graph.save(tmp_path / "changed.edgenet")
     result = command("inspect", tmp_path / "changed.edgenet", "--verify")
     assert result.code == 1
     assert "FAILED" in result.out
@@ -68,7 +68,7 @@ def test_file_without_golden_pair(refused: Callable, models: dict[str, Path], tm
     for name in (*graph.metadata.golden_inputs.values(), *graph.metadata.golden_outputs.values()):
         del graph.constants[name], graph.tensors[name]
     graph.metadata = replace(graph.metadata, golden_inputs={}, golden_outputs={})
-    graph.save(str(tmp_path / "plain.edgenet"))
+    graph.save(tmp_path / "plain.edgenet")
     assert "golden" in refused("inspect", tmp_path / "plain.edgenet", "--verify")
 
 

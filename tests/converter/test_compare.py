@@ -121,7 +121,7 @@ def test_a_damaged_layer_is_found_with_its_channel(module, float32, int8):
 
 
 def test_file_graph_and_text(module, int8, tmp_path):
-    int8.save(str(tmp_path / "m.edgenet"))
+    int8.save(tmp_path / "m.edgenet")
     from_file = compare(module, tmp_path / "m.edgenet", samples(1))
     from_graph = compare(module, int8, samples(1))
     assert from_file.rows == from_graph.rows

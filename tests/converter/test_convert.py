@@ -119,7 +119,7 @@ def test_labels_must_fit_the_classes(labels, message):
 def test_labels_of_every_pixel_are_those_of_the_channels(tmp_path):
     module, labels = torch.nn.Conv2d(3, 5, 1), list("abcde")
     graph = convert(module, (torch.zeros(1, 3, 8, 6),), labels=labels)
-    graph.save(str(tmp_path / "m.edgenet"))
+    graph.save(tmp_path / "m.edgenet")
     assert edgenet.load(tmp_path / "m.edgenet").graph.metadata.labels == labels
     with pytest.raises(ConversionError, match="has 5 classes, but labels holds 6"):
         convert(module, (torch.zeros(1, 3, 8, 6),), labels=[*labels, "f"])
@@ -176,9 +176,9 @@ def test_precisions(precision, tmp_path):
         np.corrcoef(got.ravel(), wanted.ravel())[0, 1]
         > {"int8": 0.98, "weights_int8": 0.99, "float16": 0.9999}[precision]
     )
-    graph.save(str(tmp_path / "m.edgenet"))
+    graph.save(tmp_path / "m.edgenet")
     plain = convert(module)
-    plain.save(str(tmp_path / "plain.edgenet"))
+    plain.save(tmp_path / "plain.edgenet")
     assert (tmp_path / "m.edgenet").stat().st_size < 0.75 * (tmp_path / "plain.edgenet").stat().st_size
 
 

@@ -23,7 +23,7 @@ FOREIGN = by_name("cortex-a72")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "m.edgenet"
-    separable().save(str(path))
+    separable().save(path)
     np.save(path.with_name("x.npy"), np.ones((1, 12, 12, 24), np.float32))
     return path
 

@@ -200,7 +200,7 @@ def test_import_is_lean():
 
 def test_a_warm_cache_runs_without_numba(tmp_path):
     path = tmp_path / "m.edgenet"
-    GRAPH.save(str(path))
+    GRAPH.save(path)
     edgenet.load(path, 1).run(sample())
     code = (
         "import sys, numpy as np, edgenet\n"

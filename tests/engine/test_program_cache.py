@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     """A network's file."""
-    separable().save(str(tmp_path / "m.edgenet"))
+    separable().save(tmp_path / "m.edgenet")
     return str(tmp_path / "m.edgenet")
 
 
@@ -99,10 +99,10 @@ def test_views_are_stored_too(folder, tmp_path):
     graph.tensors["y"] = Tensor("y", ())
     graph.nodes.append(Node("reshape", "y", {"x": "x"}, "y", {"shape": [0, 128]}))
     graph.tensors.update(infer_shapes(graph))
-    graph.save(str(tmp_path / "v.edgenet"))
+    graph.save(tmp_path / "v.edgenet")
     x = np.random.default_rng(1).standard_normal((1, 4, 4, 8)).astype(np.float32)
     for _ in range(2):
-        np.testing.assert_array_equal(edgenet.load(str(tmp_path / "v.edgenet"), 1).run(x), x.reshape(1, 128))
+        np.testing.assert_array_equal(edgenet.load(tmp_path / "v.edgenet", 1).run(x), x.reshape(1, 128))
 
 
 def _damaged(content: bytes) -> dict[str, bytes]:
@@ -297,10 +297,10 @@ def test_int8_and_samplewise_networks(folder, tmp_path, prepared):
     pytest.importorskip("torch")
     from edgenet.converter.quantize import quantize
 
-    quantize(separable(), [X]).save(str(tmp_path / "q.edgenet"))
-    expected = edgenet.load(str(tmp_path / "q.edgenet"), 2).run(X)
+    quantize(separable(), [X]).save(tmp_path / "q.edgenet")
+    expected = edgenet.load(tmp_path / "q.edgenet", 2).run(X)
     prepared.clear()
-    model = edgenet.load(str(tmp_path / "q.edgenet"), 2)
+    model = edgenet.load(tmp_path / "q.edgenet", 2)
     np.testing.assert_array_equal(model.run(X[:1]), expected[:1])
     assert not prepared
     np.testing.assert_array_equal(model.run(X), expected)

@@ -111,7 +111,7 @@ def test_saving_over_the_file_that_is_mapped(tmp_path):
 
 
 def test_graph_save_is_the_same(tmp_path):
-    float_graph().save(str(tmp_path / "a"))
+    float_graph().save(tmp_path / "a")
     format.save(float_graph(), tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 

@@ -49,7 +49,7 @@ def test_equalized_layers_are_compared_in_the_units_of_pytorch(tmp_path) -> None
     int8 = quantize(graph, [picture[None] for picture in pictures(16, seed=5)[0]])
     factors = from_texts(int8.metadata.provenance)
     assert max(values.max() for values in factors.values()) > 100
-    file_format.save(int8, str(tmp_path / "m.edgenet"))
+    file_format.save(int8, tmp_path / "m.edgenet")
     found = compare(module, tmp_path / "m.edgenet", [picture[None] for picture in pictures(4, seed=6)[0]])
     layers = [row for row in found.rows if row["operation"] in ("conv2d", "linear")]
     assert len(layers) == 6

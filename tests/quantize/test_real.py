@@ -37,7 +37,7 @@ def test_trained_network_in_int8(name, tmp_path):
     module = zoo.build(name, weights=weights)
     graph = optimize(import_module(module, (torch.zeros(1, 3, 224, 224),)))
     int8 = quantize(graph, [preprocess(folder / file, preprocessing) for file in CALIBRATION])
-    file_format.save(int8, str(tmp_path / "m.edgenet"))
+    file_format.save(int8, tmp_path / "m.edgenet")
     assert (tmp_path / "m.edgenet").stat().st_size < LIMITS[name]
     source, target, key = Executor(graph), Executor(int8), graph.outputs[0]
     for file in PHOTOGRAPHS:
