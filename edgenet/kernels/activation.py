@@ -7,18 +7,7 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.simd import (
-    absolute,
-    add,
-    clamp,
-    divide,
-    fma,
-    lane_count,
-    load_f32,
-    multiply,
-    square_root,
-    store_f32,
-)
+from edgenet.kernels.simd import absolute, add, clamp, divide, fma, lane_count, load_f32, multiply, square_root, store
 from edgenet.kernels.simd_convert import where_less
 from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 from edgenet.kernels.table_memory import ACTIVATIONS
@@ -79,7 +68,7 @@ def activation(number: int) -> Callable[..., None]:
         i = begin * block
         stop = least(end * block, count)
         while i + lanes <= stop:
-            store_f32(function(load_f32(x, i), a, b), y, i)
+            store(function(load_f32(x, i), a, b), y, i)
             i += lanes
         if i < stop:
             store_partial(function(load_partial_f32(x, i, stop - i), a, b), y, i, stop - i)

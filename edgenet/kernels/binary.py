@@ -23,7 +23,7 @@ from edgenet.kernels.simd import (
     multiply,
     splat_f32,
     splat_i32,
-    store_f32,
+    store,
     subtract,
 )
 from edgenet.kernels.simd_bytes import load_bytes, store_bytes, store_bytes_partial
@@ -89,7 +89,7 @@ def _float_row(operation: Any) -> Any:
         i = 0
         if a_step == 1 and b_step == 1:
             while i + lanes <= length:
-                store_f32(clamp(operation(load_f32(a, i), load_f32(b, i)), low, high), y, i)
+                store(clamp(operation(load_f32(a, i), load_f32(b, i)), low, high), y, i)
                 i += lanes
             if i < length:
                 left = length - i
@@ -98,7 +98,7 @@ def _float_row(operation: Any) -> Any:
         elif b_step == 0:
             second = splat_f32(load_scalar_f32(b, 0))
             while i + lanes <= length:
-                store_f32(clamp(operation(load_f32(a, i), second), low, high), y, i)
+                store(clamp(operation(load_f32(a, i), second), low, high), y, i)
                 i += lanes
             if i < length:
                 left = length - i
@@ -106,7 +106,7 @@ def _float_row(operation: Any) -> Any:
         else:
             first = splat_f32(load_scalar_f32(a, 0))
             while i + lanes <= length:
-                store_f32(clamp(operation(first, load_f32(b, i)), low, high), y, i)
+                store(clamp(operation(first, load_f32(b, i)), low, high), y, i)
                 i += lanes
             if i < length:
                 left = length - i

@@ -18,9 +18,9 @@ from numba import njit
 from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l1, repeat
+from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l1, repeat, store
 from edgenet.kernels.simd_bytes import register_bytes
-from edgenet.kernels.simd_int8 import load_row_i32, load_widened, outer_dot, store_ints
+from edgenet.kernels.simd_int8 import load_row_i32, load_widened, outer_dot
 from edgenet.kernels.simd_outer import by_lane, dots_of_a_turn, outer_dots
 from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.subroutine import subroutine
@@ -61,7 +61,7 @@ def row_widener() -> Any:
     def widen_row(source, destination, count):
         step = register_bytes() // 2
         for i in range(0, count, step):
-            store_ints(load_widened(source + i), destination + 2 * i, 0)
+            store(load_widened(source + i), destination + 2 * i, 0)
 
     return widen_row
 

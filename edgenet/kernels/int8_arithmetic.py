@@ -10,14 +10,13 @@ from collections.abc import Callable
 
 from numba import njit
 
-from edgenet.kernels.simd import clamp, lane_count, load_f32, minimum, multiply, store_f32
+from edgenet.kernels.simd import clamp, lane_count, load_f32, minimum, multiply, store
 from edgenet.kernels.simd_bytes import (
     copy_chunk,
     load_bytes,
     load_i8,
     store_bytes,
     store_bytes_partial,
-    store_i8,
     store_i8_partial,
     store_row_bytes_partial,
 )
@@ -136,7 +135,7 @@ def dequantize() -> Callable[..., None]:
         i = begin * block
         stop = least(end * block, count)
         while i + lanes <= stop:
-            store_f32(multiply(centered(load_bytes(x, i), zero), scale), y, i)
+            store(multiply(centered(load_bytes(x, i), zero), scale), y, i)
             i += lanes
         if i < stop:
             store_partial(multiply(centered(load_bytes(x, i), zero), scale), y, i, stop - i)
@@ -199,7 +198,7 @@ def table() -> Callable[..., None]:
         i = begin * block
         stop = least(end * block, count)
         while i + lanes <= stop:
-            store_i8(look_up_bytes(load_i8(x, i, 0), table), y, i)
+            store(look_up_bytes(load_i8(x, i, 0), table), y, i)
             i += lanes
         if i < stop:
             store_i8_partial(look_up_bytes(load_i8(x, i, 0), table), y, i, stop - i)
@@ -226,7 +225,7 @@ def channel_table() -> Callable[..., None]:
             place = pixel * channels
             c = 0
             while c + lanes <= channels:
-                store_i8(look_up_channels(x + place + c, table + c * 256), y, place + c)
+                store(look_up_channels(x + place + c, table + c * 256), y, place + c)
                 c += lanes
             while c < channels:
                 copy_chunk(table + c * 256 + load_index(x, place + c), y + place + c, 1)

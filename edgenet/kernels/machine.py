@@ -15,7 +15,7 @@ from edgenet.kernels.simd import (
     multiply,
     repeat,
     splat_f32,
-    store_f32,
+    store,
     store_tile_f32,
 )
 from edgenet.kernels.simd_convert import to_float
@@ -108,7 +108,7 @@ def read_memory() -> Callable[..., None]:
                 fourth = maximum(load_f32(x, i + 6 * lanes), load_f32(x, i + 7 * lanes))
                 total = maximum(total, maximum(first, second))
                 other = maximum(other, maximum(third, fourth))
-        store_f32(add(total, other), sink, 0)
+        store(add(total, other), sink, 0)
 
     return kernel
 
@@ -122,7 +122,7 @@ def write_memory() -> Callable[..., None]:
         for _ in range(begin, end):
             for i in range(0, count * lanes, 8 * lanes):
                 for k in range(8):
-                    store_f32(value, y, i + k * lanes)
+                    store(value, y, i + k * lanes)
 
     return kernel
 
@@ -135,7 +135,7 @@ def copy_memory() -> Callable[..., None]:
         for _ in range(begin, end):
             for i in range(0, count * lanes, 8 * lanes):
                 for k in range(8):
-                    store_f32(load_f32(x, i + k * lanes), y, i + k * lanes)
+                    store(load_f32(x, i + k * lanes), y, i + k * lanes)
 
     return kernel
 

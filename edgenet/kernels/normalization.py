@@ -16,7 +16,7 @@ from edgenet.kernels.simd import (
     multiply,
     splat_f32,
     square_root,
-    store_f32,
+    store,
     subtract,
 )
 from edgenet.kernels.simd_convert import (
@@ -104,7 +104,7 @@ def softmax(logarithmic: int) -> Callable[..., None]:
             while i + lanes <= length:
                 value = exponential(subtract(load_f32(source, i), top))
                 if logarithmic == 0:
-                    store_f32(value, out, i)
+                    store(value, out, i)
                 total = add(total, value)
                 i += lanes
             left = length - i
@@ -118,14 +118,14 @@ def softmax(logarithmic: int) -> Callable[..., None]:
             if logarithmic == 0:
                 factor = divide(1.0, whole)
                 while i + lanes <= length:
-                    store_f32(multiply(load_f32(out, i), factor), out, i)
+                    store(multiply(load_f32(out, i), factor), out, i)
                     i += lanes
                 if left > 0:
                     store_partial(multiply(load_partial_f32(out, i, left), factor), out, i, left)
             else:
                 offset = logarithm(whole)
                 while i + lanes <= length:
-                    store_f32(subtract(subtract(load_f32(source, i), top), offset), out, i)
+                    store(subtract(subtract(load_f32(source, i), top), offset), out, i)
                     i += lanes
                 if left > 0:
                     value = subtract(subtract(load_partial_f32(source, i, left), top), offset)
@@ -159,7 +159,7 @@ def layer_norm() -> Callable[..., None]:
             i = 0
             while i + lanes <= length:
                 value = multiply(subtract(load_f32(source, i), mean), factor)
-                store_f32(fma(value, load_f32(weight, i), load_f32(bias, i)), out, i)
+                store(fma(value, load_f32(weight, i), load_f32(bias, i)), out, i)
                 i += lanes
             if left > 0:
                 value = multiply(subtract(load_partial_f32(source, i, left), mean), factor)
@@ -196,7 +196,7 @@ def local_response_norm() -> Callable[..., None]:
         zero = splat_f32(0.0)
         i = 0
         while (i + lanes) * 4 <= squares_bytes:
-            store_f32(zero, squares, i)
+            store(zero, squares, i)
             i += lanes
         for pixel in range(begin, end):
             source = x + pixel * channels * 4
@@ -204,12 +204,12 @@ def local_response_norm() -> Callable[..., None]:
             i = 0
             while i + lanes <= channels:
                 value = load_f32(source, i)
-                store_f32(multiply(value, value), squares, before + i)
+                store(multiply(value, value), squares, before + i)
                 i += lanes
             left = channels - i
             if left > 0:
                 value = load_partial_f32(source, i, left)
-                store_f32(multiply(value, value), squares, before + i)
+                store(multiply(value, value), squares, before + i)
             i = 0
             while i < channels:
                 total = zero
@@ -218,7 +218,7 @@ def local_response_norm() -> Callable[..., None]:
                 base = fma(total, scale, k)
                 power = exponential(multiply(logarithm(base), -beta))
                 if i + lanes <= channels:
-                    store_f32(multiply(load_f32(source, i), power), out, i)
+                    store(multiply(load_f32(source, i), power), out, i)
                 else:
                     store_partial(multiply(load_partial_f32(source, i, left), power), out, i, left)
                 i += lanes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgenet.kernels.simd import lane_count, load_f32, load_scalar_f32, splat_f32, store_f32, store_scalar_f32
+from edgenet.kernels.simd import lane_count, load_f32, load_scalar_f32, splat_f32, store, store_scalar_f32
 from edgenet.kernels.simd_interleave import load_planes_f32, store_interleaved_f32
 from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 
@@ -49,7 +49,7 @@ def pad_image(channels: int) -> Callable[..., None]:
                 if channels == 0:
                     full = width * depth // lanes * lanes
                     for i in range(0, full, lanes):
-                        store_f32(load_f32(row, i), out, start + i)
+                        store(load_f32(row, i), out, start + i)
                     if full < width * depth:
                         rest = width * depth - full
                         store_partial(load_partial_f32(row, full, rest), out, start + full, rest)

@@ -23,7 +23,7 @@ from edgenet.kernels.simd import (
     repeat,
     splat_f32,
     splat_i32,
-    store_f32,
+    store,
 )
 from edgenet.kernels.simd_bytes import (
     load_bytes,
@@ -33,7 +33,6 @@ from edgenet.kernels.simd_bytes import (
     splat_i8,
     store_bytes,
     store_bytes_partial,
-    store_i8,
     store_i8_partial,
     store_row_bytes,
 )
@@ -163,7 +162,7 @@ def maximum_f32() -> Callable[..., None]:
                     store_all(value, out + c * 4)
                     c += VECTORS * lanes
                 while c + lanes <= stop:
-                    store_f32(_maximum_vector(lowest, image + c * 4, window, strides, dilation, 0), out, c)
+                    store(_maximum_vector(lowest, image + c * 4, window, strides, dilation, 0), out, c)
                     c += lanes
                 if c < stop:
                     left = stop - c
@@ -206,7 +205,7 @@ def maximum_int8() -> Callable[..., None]:
                 while c < channels:
                     value = _maximum_register(start, image + c, window, strides, dilation, 0)
                     if c + step <= channels:
-                        store_i8(value, out, c)
+                        store(value, out, c)
                     else:
                         store_i8_partial(value, out, c, channels - c)
                     c += step
@@ -259,7 +258,7 @@ def mean_f32() -> Callable[..., None]:
                     c += VECTORS * lanes
                 while c + lanes <= stop:
                     value = _sum_vector(zero, image + c * 4, window, strides, (1, 1), 0)
-                    store_f32(to_single(divide(value, count)), out, c)
+                    store(to_single(divide(value, count)), out, c)
                     c += lanes
                 if c < stop:
                     left = stop - c

@@ -12,7 +12,7 @@ from numba import njit
 
 from edgenet.kernels.int8_arithmetic import centered, rounded
 from edgenet.kernels.native import load_word
-from edgenet.kernels.simd import add, lane_count, load_f32, load_scalar_f32, multiply, store_f32
+from edgenet.kernels.simd import add, lane_count, load_f32, load_scalar_f32, multiply, store
 from edgenet.kernels.simd_bytes import load_bytes, store_bytes, store_bytes_partial
 from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 
@@ -57,7 +57,7 @@ def bilinear_f32() -> Callable[..., None]:
                 while c + lanes <= channels:
                     top = _mix(load_f32(upper + left, c), load_f32(upper + right, c), column_weights, j)
                     bottom = _mix(load_f32(lower + left, c), load_f32(lower + right, c), column_weights, j)
-                    store_f32(_mix(top, bottom, row_weights, i), out, c)
+                    store(_mix(top, bottom, row_weights, i), out, c)
                     c += lanes
                 if c < channels:
                     n = channels - c

@@ -116,8 +116,8 @@ def load_row_f32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
 
 
 @intrinsic
-def store_f32(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
-    """store_f32(vector, address, index): store a vector at element `index`."""
+def store(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
+    """store(vector, address, index): store a vector of any type at element `index`."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         store_vector(builder, args[0], args[1], args[2])

@@ -212,17 +212,6 @@ def splat_i8(typingctx: Any, value: Any) -> Any:
 
 
 @intrinsic
-def store_i8(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
-    """store_i8(vector, address, index): store a vector of bytes."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        store_vector(builder, args[0], args[1], args[2])
-        return context.get_dummy_value()
-
-    return types.void(value, types.int64, types.int64), codegen
-
-
-@intrinsic
 def store_i8_partial(typingctx: Any, value: Any, address: Any, index: Any, count: Any) -> Any:
     """store_i8_partial(vector, address, index, count): store the first `count` bytes."""
 

@@ -19,6 +19,7 @@ from edgenet.kernels.simd_types import (
     I32,
     constant_int,
     items,
+    join,
     load_vector,
     pack,
     row_of,
@@ -33,21 +34,17 @@ def _interleave(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.shuffle_vector(a, b, shuffle_mask([lane + count * side for lane in range(count) for side in (0, 1)]))
 
 
-def _join(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.shuffle_vector(a, b, shuffle_mask(list(range(2 * a.type.count))))
-
-
 def _quads(builder: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
     """Bytes of four rows of lanes as a vector of groups: four of a lane side by side, or twice two."""
     lanes = rows[0].type.count
     if lanes != 16:
         pairs = [_interleave(builder, rows[i], rows[i + 1]) for i in (0, 2)]
         if target().dot == "smull":
-            return _join(builder, *pairs)
+            return join(builder, *pairs)
         words = [builder.bitcast(pair, ir.VectorType(I16, lanes)) for pair in pairs]
         return _interleave(builder, *words)
     # Transposition of 4 x 4 words over the quarters of the register, then of 4 x 4 bytes within each.
-    joined = _join(builder, _join(builder, *rows[:2]), _join(builder, *rows[2:]))
+    joined = join(builder, join(builder, *rows[:2]), join(builder, *rows[2:]))
     words = builder.bitcast(joined, ir.VectorType(I32, 16))
     words = builder.shuffle_vector(words, words, shuffle_mask([4 * (i % 4) + i // 4 for i in range(16)]))
     quarters = builder.bitcast(words, joined.type)

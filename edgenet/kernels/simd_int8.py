@@ -241,17 +241,6 @@ load_i32 = _loader("load_i32", "i32")
 
 
 @intrinsic
-def store_ints(typingctx: Any, value: Any, address: Any, index: Any) -> Any:
-    """store_ints(vector, address, index): store a vector at element `index`."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        store_vector(builder, args[0], args[1], args[2])
-        return context.get_dummy_value()
-
-    return types.void(value, types.int64, types.int64), codegen
-
-
-@intrinsic
 def load_tile_bytes(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
     """load_tile_bytes(rows, index, like): an int32 tile shaped as `like` of the stored bytes at rows[m] + index."""
     lanes = like.dtype.dtype.lanes

@@ -18,16 +18,13 @@ from edgenet.kernels.simd_types import (
     call_intrinsic,
     changed_where,
     items,
+    join,
     shuffle_mask,
     splat,
     store_vector,
     target,
     vector_suffix,
 )
-
-
-def _join(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.shuffle_vector(a, b, shuffle_mask(list(range(2 * a.type.count))))
 
 
 def narrow_pair(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.IntType) -> ir.Value:
@@ -39,7 +36,7 @@ def narrow_pair(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.Int
     if target().architecture == "aarch64":
         half = ir.VectorType(element, a.type.count)
         name = f"llvm.aarch64.neon.sqxtn.{vector_suffix(half)}"
-        return _join(builder, *(call_intrinsic(builder, name, half, [value]) for value in (a, b)))
+        return join(builder, *(call_intrinsic(builder, name, half, [value]) for value in (a, b)))
     operation = "packssdw" if element is I16 else "packuswb" if target().stored_unsigned else "packsswb"
     bits = 32 * a.type.count if element is I16 else 16 * a.type.count
     name = {128: f"sse2.{operation}.128", 256: f"avx2.{operation}", 512: f"avx512.{operation}.512"}[bits]

@@ -140,6 +140,11 @@ def shuffle_mask(lanes: list[int]) -> ir.Constant:
     return ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
 
 
+def join(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The lanes of `a`, then those of `b`, as one vector."""
+    return builder.shuffle_vector(a, b, shuffle_mask(list(range(2 * a.type.count))))
+
+
 def call_intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
     """Call the LLVM intrinsic `name`."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])

@@ -27,18 +27,10 @@ from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.gemm_int8 import accumulator, row_product, row_widener
 from edgenet.kernels.partition import block_start
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, load_row_f32
+from edgenet.kernels.simd import lane_count, load_row_f32, store
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_convert import int_add, int_subtract
-from edgenet.kernels.simd_int8 import (
-    load_i16,
-    load_row_i32,
-    load_sums,
-    load_widened,
-    no_sums,
-    store_ints,
-    store_sums,
-)
+from edgenet.kernels.simd_int8 import load_i16, load_row_i32, load_sums, load_widened, no_sums, store_sums
 from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import least
 
@@ -53,16 +45,16 @@ def _widen_and_sum(upper, lower, half, row, below, sums, spread):
     for k in range(0, half, step):
         a11, a12 = load_widened(upper + k), load_widened(upper + half + k)
         a21, a22 = load_widened(lower + k), load_widened(lower + half + k)
-        store_ints(a11, row, k)
-        store_ints(a12, row, half + k)
-        store_ints(a21, row + below, k)
-        store_ints(a22, row + below, half + k)
+        store(a11, row, k)
+        store(a12, row, half + k)
+        store(a21, row + below, k)
+        store(a22, row + below, half + k)
         s1 = int_add(a21, a22)
         s2 = int_subtract(s1, a11)
-        store_ints(s1, sums, k)
-        store_ints(s2, sums + spread, k)
-        store_ints(int_subtract(a11, a21), sums + 2 * spread, k)
-        store_ints(int_subtract(a12, s2), sums + 3 * spread, k)
+        store(s1, sums, k)
+        store(s2, sums + spread, k)
+        store(int_subtract(a11, a21), sums + 2 * spread, k)
+        store(int_subtract(a12, s2), sums + 3 * spread, k)
 
 
 @njit(inline="always")
@@ -73,10 +65,10 @@ def _sum_weights(one, two, quarter, sums, spread):
         b12, b22 = load_i16(two, k), load_i16(two, second + k)
         t1 = int_subtract(b12, load_i16(one, k))
         t2 = int_subtract(b22, t1)
-        store_ints(t1, sums, k)
-        store_ints(t2, sums + spread, k)
-        store_ints(int_subtract(b22, b12), sums + 2 * spread, k)
-        store_ints(int_subtract(load_i16(one, second + k), t2), sums + 3 * spread, k)
+        store(t1, sums, k)
+        store(t2, sums + spread, k)
+        store(int_subtract(b22, b12), sums + 2 * spread, k)
+        store(int_subtract(load_i16(one, second + k), t2), sums + 3 * spread, k)
 
 
 def _pair_product(rows: int, columns: int) -> Any:

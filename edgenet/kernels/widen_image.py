@@ -7,8 +7,9 @@ from collections.abc import Callable
 from numba import njit
 
 from edgenet.kernels.gemm_int8 import row_widener
+from edgenet.kernels.simd import store
 from edgenet.kernels.simd_bytes import register_bytes
-from edgenet.kernels.simd_int8 import load_widened, store_ints
+from edgenet.kernels.simd_int8 import load_widened
 
 
 def widen_image() -> Callable[..., None]:
@@ -23,7 +24,7 @@ def widen_image() -> Callable[..., None]:
     def fill(outside, first, last):
         """Whole registers, the last of which ends at `last` or before."""
         for place in range(first, last - register_bytes() + 1, register_bytes()):
-            store_ints(load_widened(outside), place, 0)
+            store(load_widened(outside), place, 0)
 
     def kernel(
         begin: int,

@@ -30,10 +30,10 @@ from edgenet.kernels.epilogue_int8 import finish
 from edgenet.kernels.gemm_int8 import over_pixels
 from edgenet.kernels.partition import block_start
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l2
+from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, prefetch_l2, store
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_convert import int_add, int_multiply, int_subtract, shift_left, shift_right
-from edgenet.kernels.simd_int8 import load_i16, load_i32, load_widened, no_sums, store_ints, store_sums
+from edgenet.kernels.simd_int8 import load_i16, load_i32, load_widened, no_sums, store_sums
 from edgenet.kernels.simd_outer import outer_word_dots
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS
@@ -102,12 +102,12 @@ def _transform_window(image, line, first_y, first_x, lines, windows, spread):
                 load_widened(d[0]), load_widened(d[1]), load_widened(d[2]), load_widened(d[3]), load_widened(d[4]),
                 load_widened(d[5]),
             )  # fmt: skip
-            store_ints(v[0], lines, column * step)
-            store_ints(v[1], lines, (6 + column) * step)
-            store_ints(v[2], lines, (12 + column) * step)
-            store_ints(v[3], lines, (18 + column) * step)
-            store_ints(v[4], lines, (24 + column) * step)
-            store_ints(v[5], lines, (30 + column) * step)
+            store(v[0], lines, column * step)
+            store(v[1], lines, (6 + column) * step)
+            store(v[2], lines, (12 + column) * step)
+            store(v[3], lines, (18 + column) * step)
+            store(v[4], lines, (24 + column) * step)
+            store(v[5], lines, (30 + column) * step)
         for row in range(6):
             d = lines + row * 6 * register_bytes()
             v = _input_line(
@@ -115,12 +115,12 @@ def _transform_window(image, line, first_y, first_x, lines, windows, spread):
                 load_i16(d, 5 * step),
             )  # fmt: skip
             out = windows + row * 6 * spread
-            store_ints(v[0], out, channel)
-            store_ints(v[1], out + spread, channel)
-            store_ints(v[2], out + 2 * spread, channel)
-            store_ints(v[3], out + 3 * spread, channel)
-            store_ints(v[4], out + 4 * spread, channel)
-            store_ints(v[5], out + 5 * spread, channel)
+            store(v[0], out, channel)
+            store(v[1], out + spread, channel)
+            store(v[2], out + 2 * spread, channel)
+            store(v[3], out + 3 * spread, channel)
+            store(v[4], out + 4 * spread, channel)
+            store(v[5], out + 5 * spread, channel)
 
 
 def _products(rows: int, second: int, columns: int) -> Any:
@@ -161,10 +161,10 @@ def _finish_tile(products, spread, lines, head, tile_rows, pixels, out_width, y_
             load_i32(m, 0), load_i32(m + 6 * spread, 0), load_i32(m + 12 * spread, 0), load_i32(m + 18 * spread, 0),
             load_i32(m + 24 * spread, 0), load_i32(m + 30 * spread, 0),
         )  # fmt: skip
-        store_ints(z[0], lines, column * lanes)
-        store_ints(z[1], lines, (6 + column) * lanes)
-        store_ints(z[2], lines, (12 + column) * lanes)
-        store_ints(z[3], lines, (18 + column) * lanes)
+        store(z[0], lines, column * lanes)
+        store(z[1], lines, (6 + column) * lanes)
+        store(z[2], lines, (12 + column) * lanes)
+        store(z[3], lines, (18 + column) * lanes)
     bias, multiplier = load_i32(head[0], 0), load_row_f32(head[1], 0, 1)
     for row in range(tile_rows):
         m = lines + row * 6 * register_bytes()
