@@ -124,9 +124,10 @@ def test_weights_with_a_factory_of_the_current_folder(tmp_path, monkeypatch):
 
 
 def test_safetensors(tmp_path):
-    safetensors = pytest.importorskip("safetensors.torch")
+    from safetensors.torch import save_file
+
     module = zoo.build("tiny_separable", seed=3)
-    safetensors.save_file(module.state_dict(), tmp_path / "w.safetensors")
+    save_file(module.state_dict(), tmp_path / "w.safetensors")
     agrees(convert(tmp_path / "w.safetensors", arch="tiny_separable"), module, 3, 32, 32)
     (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ConversionError, match="not a readable safetensors file"):

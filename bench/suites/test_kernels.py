@@ -1,4 +1,4 @@
-"""pytest-benchmark rows for every kernel of the kernel table, grouped by operation: `pytest bench/test_kernels.py`."""
+"""pytest-benchmark rows for every kernel of the kernel table, grouped by operation."""
 
 from __future__ import annotations
 
