@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.errors import ConversionError
+from edgenet.dtypes import BATCH
+from edgenet.errors import ConversionError, InputError
 from edgenet.graph import Graph, Preprocessing
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -87,31 +88,49 @@ def _picture(item: Any, preprocessing: Preprocessing | None) -> np.ndarray:
 
 def make_sample(graph: Graph, item: Any, preprocessing: Preprocessing | None) -> Sample:
     """One sample by input name; what follows the inputs in a tuple (labels) is left out."""
-    if isinstance(item, Mapping):
-        parts = [item.get(name) for name in graph.inputs]
-    else:
-        parts = list(item) if isinstance(item, list | tuple) else [item]
+    parts = parts_of(graph, item)
     if len(parts) < len(graph.inputs) or any(part is None for part in parts[: len(graph.inputs)]):
         raise ConversionError(f"Each calibration sample must hold the inputs {', '.join(graph.inputs)}.")
     arrays = zip(graph.inputs, parts, strict=False)
     return {name: _array(graph, name, part, preprocessing) for name, part in arrays}
 
 
-def _array(graph: Graph, name: str, part: Any, preprocessing: Preprocessing | None) -> np.ndarray:
+def parts_of(graph: Graph, sample: Any) -> list[Any]:
+    """What a sample holds: by input for a mapping (None where it lacks one), else in its own order."""
+    if isinstance(sample, Mapping):
+        return [sample.get(name) for name in graph.inputs]
+    return list(sample) if isinstance(sample, list | tuple) else [sample]
+
+
+def numbers(part: Any, name: str) -> np.ndarray:
+    """An array or tensor for input `name` as float32. InputError for what is none."""
+    try:
+        array = part.detach().cpu().numpy() if hasattr(part, "detach") else np.asarray(part)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.dtype.kind not in "fiub":
+        raise InputError(f"A calibration sample for {name} is a {type(part).__name__}, not an array of numbers.")
+    return array.astype(np.float32)
+
+
+def require_fit(graph: Graph, name: str, array: np.ndarray) -> None:
+    """InputError unless `array` has the shape of input `name`, any number of samples, and all of it is finite."""
     shape = graph.tensors[name].shape
+    if array.ndim != len(shape) or any(s not in (BATCH, n) for s, n in zip(shape, array.shape, strict=True)):
+        expected = ", ".join("N" if size == BATCH else str(size) for size in shape)
+        raise InputError(f"A calibration sample for {name} has shape {array.shape}; it must be ({expected}).")
+    if not np.isfinite(array).all():
+        raise InputError(f"A calibration sample for {name} holds NaN or infinite values.")
+
+
+def _array(graph: Graph, name: str, part: Any, preprocessing: Preprocessing | None) -> np.ndarray:
     if _is_image(part):
         return _picture(part, preprocessing)
-    if hasattr(part, "detach"):
-        part = part.detach().cpu().numpy()
     try:
-        array = np.asarray(part, np.float32)
-    except (TypeError, ValueError) as error:
-        raise ConversionError(f"A calibration sample for {name} is a {type(part).__name__}, not an array.") from error
-    if array.ndim == len(shape) - 1:
-        array = array[None]
-    if array.ndim != len(shape) or array.shape[1:] != shape[1:]:
-        expected = ", ".join(["N", *map(str, shape[1:])])
-        raise ConversionError(f"A calibration sample for {name} has shape {array.shape}; it must be ({expected}).")
-    if not np.isfinite(array).all():
-        raise ConversionError(f"A calibration sample for {name} holds NaN or infinite values.")
+        array = numbers(part, name)
+        if array.ndim == len(graph.tensors[name].shape) - 1:
+            array = array[None]
+        require_fit(graph, name, array)
+    except InputError as error:
+        raise ConversionError(str(error)) from error
     return array

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from edgenet.dtypes import BATCH
+from edgenet.converter.samples import numbers, parts_of, require_fit
 from edgenet.errors import InputError
 from edgenet.graph import Graph
 
@@ -28,24 +28,12 @@ def sample_inputs(graph: Graph, sample: Any) -> dict[str, np.ndarray]:
 
     Each has the batch as axis 0. Raises InputError for a wrong number of inputs, a wrong shape or values not finite.
     """
-    if isinstance(sample, Mapping):
-        parts = [sample.get(name) for name in graph.inputs]
-    elif isinstance(sample, list | tuple):
-        parts = list(sample)
-    else:
-        parts = [sample]
+    parts = parts_of(graph, sample)
     if len(parts) != len(graph.inputs) or any(part is None for part in parts):
         raise InputError(f"A calibration sample must hold the inputs {', '.join(graph.inputs)}.")
-    arrays = {}
-    for name, part in zip(graph.inputs, parts, strict=True):
-        array = part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part)
-        shape = graph.tensors[name].shape
-        if array.ndim != len(shape) or any(s not in (BATCH, n) for s, n in zip(shape, array.shape, strict=True)):
-            expected = ", ".join("N" if size == BATCH else str(size) for size in shape)
-            raise InputError(f"A calibration sample has shape {array.shape} for {name}; it must be ({expected}).")
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise InputError(f"A calibration sample for {name} holds values that are not finite numbers.")
-        arrays[name] = array.astype(np.float32)
+    arrays = {name: numbers(part, name) for name, part in zip(graph.inputs, parts, strict=True)}
+    for name, array in arrays.items():
+        require_fit(graph, name, array)
     return arrays
 
 
