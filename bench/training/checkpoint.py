@@ -35,7 +35,7 @@ def subject(module: torch.nn.Module, examples: tuple[torch.Tensor, torch.Tensor]
     pictures = hashlib.sha256()
     for tensor in examples:
         pictures.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        pictures.update(tensor.contiguous().numpy())
+        pictures.update(tensor.contiguous().numpy().data)
     return {"network": hashlib.sha256(f"{module} {shapes}".encode()).hexdigest(), "pictures": pictures.hexdigest()}
 
 
