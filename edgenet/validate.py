@@ -261,9 +261,22 @@ def _padded_elements(graph: Graph, node: Node) -> int:
         return element_count(shape[:-1]) * (shape[-1] + attributes["size"])
     if "padding" not in attributes:
         return 0
-    shape = output.shape if node.operation == "conv_transpose2d" else types["x"].shape
+    batch, height, width, channels = types["x"].shape
+    if node.operation == "conv_transpose2d":  # zeros between the pixels, and around them as far as the kernel reaches
+        (down, across), (_, kernel_height, kernel_width, _) = attributes["dilation"], types["weight"].shape
+        height, width = output.shape[1] + down * (kernel_height - 1), output.shape[2] + across * (kernel_width - 1)
+        return max(batch, 1) * height * width * channels
     top, bottom, left, right = attributes["padding"]
-    return max(shape[0], 1) * (shape[1] + top + bottom) * (shape[2] + left + right) * shape[3]
+    return max(batch, 1) * (height + top + bottom) * (width + left + right) * channels
+
+
+def _flops(graph: Graph, node: Node) -> int:
+    """The FLOPs of a node; a transposed convolution makes the products with the zeros between its pixels, too."""
+    types, output = node_types(graph, node), graph.tensors[node.output]
+    flops = operation(node).cost(with_defaults(node), types, output).flops
+    if node.operation == "conv_transpose2d":
+        flops = max(flops, 2 * element_count(output.shape) * element_count(types["weight"].shape[1:]))
+    return flops
 
 
 def _check_budget(graph: Graph, limits: Limits) -> None:
@@ -279,7 +292,6 @@ def _check_budget(graph: Graph, limits: Limits) -> None:
     for node in graph.nodes:
         if 4 * _padded_elements(graph, node) > limits.memory:
             _fail(f"node {show(node.name)} needs more than the {limits.memory} bytes that a model may use.")
-        output = graph.tensors[node.output]
-        work += operation(node).cost(with_defaults(node), node_types(graph, node), output).flops
+        work += _flops(graph, node)
         if work > limits.work:
             _fail(f"one run needs more than the {limits.work} operations that a model may use.")

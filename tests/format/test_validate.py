@@ -9,6 +9,7 @@ import pytest
 
 from edgenet.errors import ModelFormatError
 from edgenet.graph import Graph, Node, Preprocessing, Quantization, Tensor
+from edgenet.ops import infer_shapes
 from edgenet.validate import Limits, at_sizes, validate
 
 from .graphs import GRAPHS, float_graph, int8_graph
@@ -114,8 +115,6 @@ def test_bounds_themselves_are_valid():
 
 def conv_graph(size: int, kernel: int, **attributes) -> Graph:
     """One convolution of one channel with square sizes, shapes as they follow."""
-    from edgenet.ops import infer_shapes
-
     graph = Graph({"x": Tensor("x", (-1, size, size, 1)), "y": Tensor("y", ())}, inputs=["x"], outputs=["y"])
     weight = graph.add_constant("w", np.ones((1, kernel, kernel, 1), np.float32))
     graph.nodes.append(Node("conv2d", "conv", {"x": "x", "weight": weight}, "y", attributes))
@@ -137,6 +136,23 @@ def test_limits():
         validate(conv_graph(8, 1), Limits(tensors=2))
     with pytest.raises(ModelFormatError, match="more than is accepted"):
         validate(conv_graph(8, 1), Limits(nodes=0))
+
+
+def transposed_graph(channels: int, kernel: int, stride: int) -> Graph:
+    """A transposed convolution of 2x2 pixels to one channel."""
+    graph = Graph({"x": Tensor("x", (-1, 2, 2, channels)), "y": Tensor("y", ())}, inputs=["x"], outputs=["y"])
+    weight = graph.add_constant("w", np.ones((1, kernel, kernel, channels), np.float32))
+    graph.nodes.append(Node("conv_transpose2d", "up", {"x": "x", "weight": weight}, "y", {"stride": [stride, stride]}))
+    graph.tensors["y"] = infer_shapes(graph)["y"]
+    return graph
+
+
+def test_the_zeros_of_a_transposed_convolution_count():
+    validate(transposed_graph(64, 3, 1000))
+    with pytest.raises(ModelFormatError, match="node 'up' needs more than"):
+        validate(transposed_graph(1024, 1, 10_000))
+    with pytest.raises(ModelFormatError, match="operations that a model may use"):
+        validate(transposed_graph(64, 101, 1000), Limits(work=10**12))
 
 
 def test_golden_batches_count():
