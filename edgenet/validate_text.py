@@ -11,8 +11,8 @@ from edgenet.errors import ModelFormatError
 
 @cache
 def forbidden() -> re.Pattern[str]:
-    """Control characters but tab, line separators, changes of writing direction, lone surrogates. None is printable."""
-    return re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+    """Control characters but tab, line separators, direction marks, lone surrogates. None is printable."""
+    return re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def show(value: Any) -> str:

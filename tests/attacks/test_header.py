@@ -128,6 +128,9 @@ ATTACKS = [
     ("float", tensor("conv", name="\ud800"), "control character"),
     ("float", node("conv", name="a\nb"), "control character"),
     ("float", node("conv", source="\u202e"), "control character"),
+    ("float", node("conv", source="a\u200e"), "control character"),
+    ("float", node("conv", source="a\u200f"), "control character"),
+    ("float", node("conv", source="a\u061c"), "control character"),
     ("float", node("conv", source="x" * 5000), "the source of node"),
     # wiring
     ("float", wire("conv", x="probabilities"), "before any node writes it; the order has a cycle"),
