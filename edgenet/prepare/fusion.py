@@ -115,15 +115,16 @@ def _quantize_planes(graph: Graph, tensors: dict[str, Tensor]) -> None:
 def _stuff_zeros(graph: Graph, tensors: dict[str, Tensor]) -> None:
     """A transposed convolution is a convolution of its input with zeros between the pixels, by the flipped kernel."""
     nodes = []
+    flipped: dict[str, str] = {}
     for node in graph.nodes:
         if node.operation != "conv_transpose2d":
             nodes.append(node)
             continue
         a = complete_attributes(node)
-        weight = constant_value(graph, node.inputs["weight"])
+        weight = graph.tensors[node.inputs["weight"]]
         x, y = tensors[node.inputs["x"]].shape, tensors[node.output].shape
-        flipped = graph.add_constant(f"{node.inputs['weight']}.flipped", np.ascontiguousarray(weight[:, ::-1, ::-1]))
-        tensors[flipped] = graph.tensors[flipped]
+        if weight.name not in flipped:
+            flipped[weight.name] = _flip(graph, tensors, weight.name)
         sizes, crops, pads = zip(
             *(
                 _stuffed_axis(
@@ -140,7 +141,7 @@ def _stuff_zeros(graph: Graph, tensors: dict[str, Tensor]) -> None:
             source = _new_tensor(graph, tensors, f"{node.output}.stuffed", replace(tensors[source], shape=shape))
             attributes = {"stride": list(a["stride"]), "crop": list(crops)}
             nodes.append(Node("zero_stuff", node.name, {"x": node.inputs["x"]}, source, attributes))
-        inputs = {**node.inputs, "x": source, "weight": flipped}
+        inputs = {**node.inputs, "x": source, "weight": flipped[weight.name]}
         attributes = {"padding": [*pads[0], *pads[1]], "dilation": list(a["dilation"]), "groups": a["groups"]}
         attributes["activation"] = a["activation"]
         nodes.append(Node("conv2d", node.name, inputs, node.output, attributes))
@@ -158,6 +159,13 @@ def _stuffed_axis(size: int, out: int, stride: int, reach: int, padding: int) ->
     if kept < 1:  # the output lies beside all that the image reaches: one of the zeros behind it stands for it
         return 1, stuffed, (out + reach - 1, 0)
     return kept, max(-before, 0), (max(before, 0), max(after, 0))
+
+
+def _flip(graph: Graph, tensors: dict[str, Tensor], weight: str) -> str:
+    """A new constant: the weights of a convolution, turned by half a turn."""
+    name = graph.add_constant(f"{weight}.flipped", np.ascontiguousarray(constant_value(graph, weight)[:, ::-1, ::-1]))
+    tensors[name] = graph.tensors[name]
+    return name
 
 
 def _new_tensor(graph: Graph, tensors: dict[str, Tensor], name: str, like: Tensor) -> str:

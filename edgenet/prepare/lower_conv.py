@@ -169,7 +169,8 @@ def _convolution(node: Node, lowering: Lowering) -> None:
 
     batch, out_height, out_width, _ = lowering.shape(node.output)
     pixels = batch * out_height * out_width
-    packed = lowering.packed(("convolution", weight, node.inputs.get("bias"), groups, width), make)
+    size = groups * -(-group_channels // lanes) * lanes * kernel_height * kernel_width * depth * 4
+    packed = lowering.packed(("convolution", weight, node.inputs.get("bias"), a["groups"], width), make, size)
     slots = _geometry(node, lowering) | _common(node, lowering, channels)
     slots |= {
         "zeros": _zeros(lowering, depth),

@@ -13,7 +13,7 @@ from edgenet.kernels.table_int8 import (
     group_depth,
     interleaves_in_registers,
 )
-from edgenet.prepare.lower_int8_matrix import HARDSWISH, epilogue, folded_bias, order_groups
+from edgenet.prepare.lower_int8_matrix import HARDSWISH, content, epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
 
@@ -113,7 +113,8 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
     def make() -> np.ndarray:
         return pack_blocks(*_constants(node, lowering, 0, channels), target, band, stride_y)
 
-    packed = lowering.packed(("s8_depthwise_blocks", node.name, node.inputs["weight"], lanes, group), make)
+    key = ("s8_depthwise_blocks", *content(node, lowering), lanes, group, channels, band, stride_y)
+    packed = lowering.packed(key, make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     slots = geometry(node, lowering) | epilogue(node, lowering, all_channels)
     names = (
@@ -168,7 +169,8 @@ def _lanes(node: Node, lowering: Lowering, first: int) -> None:
             taps.swapaxes(1, 2) if across else taps, bias, multiplier, lowering.target, band, stride_y
         )
 
-    packed = lowering.packed(("s8_depthwise", node.name, weight, lanes, group, band, first), make)
+    key = ("s8_depthwise", *content(node, lowering), lanes, group, first, across, band, stride_y if band > 1 else 0)
+    packed = lowering.packed(key, make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     blocks = -(-(channels - first) // lanes)
     reach, planes = width - 1, -(-((band - 1) * stride_y + height) // group)

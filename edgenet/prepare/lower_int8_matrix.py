@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from edgenet.errors import EngineError
@@ -23,6 +25,12 @@ def folded_bias(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarra
     sums = np.add.reduce(weight.reshape(weight.shape[0], -1), axis=1, dtype=np.int32).astype(np.int64)
     bias = lowering.constant(node.inputs["bias"]).astype(np.int64) - lowering.zero_point(node.inputs["x"]) * sums
     return bias.astype(np.int32)
+
+
+def content(node: Node, lowering: Lowering) -> tuple[Hashable, ...]:
+    """What a layer's packed weights are made from: its constants, and the zero point of its input."""
+    constants = (node.inputs[role] for role in ("weight", "bias", "multiplier"))
+    return (*constants, lowering.zero_point(node.inputs["x"]))
 
 
 def order_groups(weight: np.ndarray, target: InstructionSet) -> np.ndarray:
@@ -138,7 +146,7 @@ def packed_weights(node: Node, lowering: Lowering, half: int = 0, narrow: bool =
         bias = folded_bias(node, lowering, matrix)
         return pack_panels(matrix, bias, multiplier, width, lowering.target, half, narrow)
 
-    return lowering.packed(("s8_panels", node.name, weight, width, lanes, group, half, narrow), make)
+    return lowering.packed(("s8_panels", *content(node, lowering), width, lanes, group, half, narrow), make)
 
 
 def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:

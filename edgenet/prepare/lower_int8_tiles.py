@@ -8,7 +8,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import MATRIX_TILE, TILE_BYTES, TILE_ROWS, gemm_tile
-from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels
+from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias, pack_panels
 from edgenet.prepare.lower_int8_window import padded_image
 from edgenet.prepare.lowering import Lowering
 from edgenet.prepare.partition import OWN_ROWS, Partition
@@ -74,7 +74,7 @@ def _step(
     x: Operand | Packed,
     x_stride: int,
     height: int,
-    tiles: np.ndarray,
+    tiles: Packed,
     runs: Iterable[int],
 ) -> None:
     """The step of a product. `tiles`: first byte in x and first pixel in y of each tile; `runs`: where each run of taps
@@ -96,10 +96,11 @@ def _step(
         filled = filled.reshape(channels, -1)
         return pack_panels(filled, folded_bias(node, lowering, weight), multiplier, width, lowering.target)
 
-    weights = lowering.packed(("s8_tiles", node.name, node.inputs["weight"], width, len(runs)), make)
+    key = ("s8_tiles", *content(node, lowering), width, len(runs))
+    weights = lowering.packed(key, make, channels * len(runs) * run_bytes)
     tile_bytes = height * (min(x_stride * len(runs), steps * TILE_BYTES) + channels)
     x_bytes, panels = lowering.size(node.inputs["x"]), -(-channels // width)
-    part = divide(len(tiles), tile_bytes, panels, weights.array.nbytes, x_bytes, lowering.threads)
+    part = divide(len(tiles.array), tile_bytes, panels, weights.array.nbytes, x_bytes, lowering.threads)
     lowering.step(
         f"s8_matrix_{MATRIX_TILE}",
         part.units,
@@ -108,11 +109,11 @@ def _step(
         x_stride=x_stride,
         weights=weights,
         scratch=lowering.scratch(2 * TILE_ROWS * TILE_BYTES * vectors),
-        tiles=lowering.packed(("tiles", tiles.tobytes()), lambda: tiles),
+        tiles=tiles,
         places=lowering.packed(("places", places.tobytes()), lambda: places),
         shapes=lowering.packed(("shapes", height), lambda: register_shapes(height)),
         height=height,
-        count=len(tiles),
+        count=len(tiles.array),
         steps=steps,
         channels=channels,
         **part.slots(),
@@ -124,7 +125,8 @@ def matrix_product_tiles(node: Node, lowering: Lowering, pixels: int) -> None:
     """Step of y = requantized(x @ weight.T + bias) with residual and activation, over `pixels` rows."""
     depth = lowering.shape(node.inputs["weight"])[-1]
     height, starts = tile_starts(pixels, 2 * lowering.threads)
-    tiles = np.stack([starts * depth, starts], axis=1)
+    key = ("tiles", pixels, depth, lowering.threads)
+    tiles = lowering.packed(key, lambda: np.stack([starts * depth, starts], axis=1), 16 * len(starts))
     _step(node, lowering, lowering.read(node.inputs["x"]), depth, height, tiles, [0])
 
 
@@ -135,11 +137,16 @@ def convolution_tiles(node: Node, lowering: Lowering) -> None:
     batch, out_height, out_width, _ = lowering.shape(node.output)
     (stride_y, stride_x), (dilation_y, dilation_x) = a["stride"], a["dilation"]
     height, starts = tile_starts(out_width, 1)
-    images = np.arange(batch)[:, None, None]
-    lines = np.arange(out_height)[None, :, None]
-    places = images * image.image_stride + lines * (stride_y * image.row_stride) + starts * (stride_x * depth)
-    pixels = (images * out_height + lines) * out_width + starts
-    tiles = np.stack([places.reshape(-1), pixels.reshape(-1)], axis=1)
+    pixel_step, row_step, image_step = stride_x * depth, stride_y * image.row_stride, image.image_stride
+
+    def make() -> np.ndarray:
+        images, lines = np.arange(batch)[:, None, None], np.arange(out_height)[None, :, None]
+        places = images * image_step + lines * row_step + starts * pixel_step
+        pixels = (images * out_height + lines) * out_width + starts
+        return np.stack([places.reshape(-1), pixels.reshape(-1)], axis=1)
+
+    key = ("tiles", batch, out_height, out_width, image_step, row_step, pixel_step)
+    tiles = lowering.packed(key, make, 16 * batch * out_height * len(starts))
     across = [0] if dilation_x == 1 else [tap * dilation_x * depth for tap in range(kernel_width)]
     runs = [tap * dilation_y * image.row_stride + offset for tap in range(kernel_height) for offset in across]
-    _step(node, lowering, image.x, stride_x * depth, height, tiles, runs)
+    _step(node, lowering, image.x, pixel_step, height, tiles, runs)

@@ -9,7 +9,7 @@ import numpy as np
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import IMAGE_SPARE_BYTES, gemm_tile, group_depth
 from edgenet.prepare.groups import merge_filters, merged_groups
-from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias, pack_panels, scratch_slots
+from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias, pack_panels, scratch_slots
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Operand, Packed, Value
@@ -183,7 +183,8 @@ def window_product(node: Node, lowering: Lowering) -> None:
 
     batch, out_height, out_width, _ = lowering.shape(node.output)
     pixels = batch * out_height * out_width
-    packed = lowering.packed(("s8_window", node.name, weight, width, lanes, group, image), make)
+    key = ("s8_window", *content(node, lowering), width, lanes, group, node.attributes["groups"], image)
+    packed = lowering.packed(key, make, channels * taps * groups * group)
     panels = -(-group_channels // width)
     work = taps * groups * height * vectors
     stride, most = 0, 1 << 30

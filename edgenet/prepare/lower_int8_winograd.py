@@ -6,7 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS, group_depth, has_winograd, winograd_tile
-from edgenet.prepare.lower_int8_matrix import epilogue, folded_bias
+from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias
 from edgenet.prepare.lower_int8_window import zero_points
 from edgenet.prepare.lowering import Lowering, aligned_bytes, odd_lines
 
@@ -112,7 +112,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
         width=in_width,
         top=top,
         left=left,
-        weights=lowering.packed(("s8_winograd", node.name, weight, width), make),
+        weights=lowering.packed(("s8_winograd", *content(node, lowering), width), make),
         scratch=lowering.scratch(scratch),
         window_stride=stride,
         window_spread=window_spread,

@@ -63,7 +63,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         matrix = lowering.float_constant(weight).reshape(channels, depth)
         return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes, half)
 
-    panels = -(-channels // width)
+    panels, size = -(-channels // width), -(-channels // lanes) * lanes * depth * 4
     low, high, code = fused_activation(node)
     residual = node.inputs.get("residual")
     work = depth * height * vectors
@@ -79,7 +79,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         y_stride=lowering.pixel_bytes(node.output),
         residual=lowering.read(residual) if residual else 0,
         residual_stride=channels * 4 if residual else 0,
-        weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width, half), make),
+        weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width, half), make, size),
         pixels=pixels,
         depth=depth,
         channels=channels,

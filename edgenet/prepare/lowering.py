@@ -20,6 +20,7 @@ from edgenet.graph import Graph, Node, Tensor
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table import kernel
 from edgenet.ops import constant_value
+from edgenet.prepare.memory_limits import check_packed
 from edgenet.prepare.plan import Operand, Packed, Scratch, Step, Value
 
 LowerFunction = Callable[[Node, "Lowering"], None]
@@ -53,6 +54,7 @@ class Lowering:
     """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows this algorithm in float32,
     `int8_algorithms` it and Strassen's in int8, where they take memory.
 
+    `most_packed`: bytes that packed data may have (see `prepare.memory_limits`).
     `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
     """
 
@@ -63,6 +65,7 @@ class Lowering:
         target: InstructionSet,
         threads: int,
         packed: dict[Hashable, np.ndarray],
+        most_packed: int,
         winograd: bool = True,
         int8_algorithms: bool = True,
     ):
@@ -70,7 +73,9 @@ class Lowering:
         self.winograd, self.int8_algorithms = winograd, int8_algorithms
         self.steps: list[Step] = []
         self.root: dict[str, str] = {}
-        self._packed = packed
+        self._packed, self._most_packed = packed, most_packed
+        self._used: set[Hashable] = set()
+        self._used_bytes = 0
         self._views: dict[str, View] = {}
         self.spread: dict[str, int] = {}
         self.node: Node | None = None
@@ -179,12 +184,22 @@ class Lowering:
             raise EngineError("Scratch sizes are multiples of 64 bytes.")
         return Scratch(bytes_per_thread)
 
-    def packed(self, key: Hashable, make: Callable[[], np.ndarray]) -> Packed:
-        """Constant data made once for all plans of a model; `key` must tell everything that `make` depends on."""
+    def packed(self, key: Hashable, make: Callable[[], np.ndarray], size: int = 0) -> Packed:
+        """Constant data made once for all plans of a model; `key` must tell everything that `make` depends on.
+
+        `size`: its bytes, about, where they may be many times those of what it is made from. Raises ModelFormatError
+        when this plan has more such data than `prepare.memory_limits` allows.
+        """
         if key not in self._packed:
+            check_packed(self._used_bytes + size, self._most_packed)
             array = np.asarray(make())  # arithmetic on an array of no dimensions gives a scalar
             self._packed[key] = array if _is_aligned(array) else _aligned_copy(array)
-        return Packed(self._packed[key])
+        found = self._packed[key]
+        if key not in self._used:
+            self._used.add(key)
+            self._used_bytes += found.nbytes
+            check_packed(self._used_bytes, self._most_packed)
+        return Packed(found)
 
     def stored(self, value: int) -> int:
         """An int8 value (zero point, bound) as it lies in memory."""

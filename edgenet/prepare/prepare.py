@@ -20,6 +20,7 @@ from edgenet.prepare.chains import Choice
 from edgenet.prepare.fusion import fuse
 from edgenet.prepare.lower_bands import lower_segment
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
+from edgenet.prepare.memory_limits import most_packed
 from edgenet.prepare.plan import Placement, Plan, Scratch, Step
 from edgenet.prepare.segment import Segment
 from edgenet.prepare.strides import spread_pixels
@@ -46,19 +47,22 @@ def prepare(
     convolutions of stride 1 (in int8 with `memory` "fast") and, with `memory` "fast", Strassen's for int8 pointwise
     ones; without it all products are made directly. `memory` "low" computes what helps to make the arena small by bands
     of rows, with the same results. With `cache`, the bytes of the caches that each thread has of its own, "fast"
-    computes by bands what would not stay in them; of such chains several threads take a part each. Raises InputError
-    when a shape does not fit the network, EngineError when no kernel serves a node.
+    computes by bands what would not stay in them; of such chains several threads take a part each.
+
+    Raises InputError when a shape does not fit the network, EngineError when no kernel serves a node, ModelFormatError
+    when packed weights and tables need more memory than the model may use.
     """
     packed = {} if packed is None else packed
     try:
         tensors = infer_shapes(graph, input_shapes)
     except OperationError as error:
         raise InputError(f"The network does not take inputs of this shape: {error}") from None
+    packed_limit = most_packed(graph.constants)
     graph = fuse(graph, tensors)
 
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
         int8_algorithms = winograd and memory == "fast"
-        lowering = Lowering(graph, dict(tensors), target, threads, packed, winograd, int8_algorithms)
+        lowering = Lowering(graph, dict(tensors), target, threads, packed, packed_limit, winograd, int8_algorithms)
         return _lower(graph, lowering, segments, steady=memory == "fast" and threads > 1)
 
     plan = lowered([])
