@@ -20,7 +20,7 @@ from edgenet.prepare.chains import Choice
 from edgenet.prepare.fusion import fuse
 from edgenet.prepare.lower_bands import lower_segment
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
-from edgenet.prepare.memory_limits import most_packed
+from edgenet.prepare.memory_limits import check_arena, most_packed
 from edgenet.prepare.plan import Placement, Plan, Scratch, Step
 from edgenet.prepare.segment import Segment
 from edgenet.prepare.strides import spread_pixels
@@ -50,7 +50,7 @@ def prepare(
     computes by bands what would not stay in them; of such chains several threads take a part each.
 
     Raises InputError when a shape does not fit the network, EngineError when no kernel serves a node, ModelFormatError
-    when packed weights and tables need more memory than the model may use.
+    when packed weights and tables need more memory than the model may use; either when the arena does.
     """
     packed = {} if packed is None else packed
     try:
@@ -76,6 +76,8 @@ def prepare(
         if memory == "fast" or banded.arena_bytes < plan.arena_bytes:
             banded.naive_bytes = plan.naive_bytes
             plan = banded
+    declared = all(tuple(shape) == graph.tensors[name].concrete(1) for name, shape in input_shapes.items())
+    check_arena(plan.arena_bytes, declared)
     plan.weights_bytes = sum(array.nbytes for array in packed.values())
     return plan
 
