@@ -9,6 +9,9 @@ the arithmetic where these are not neighbours.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import heappop, heappush
+
+from edgenet.prepare.occupancy import Occupancy
 
 from edgenet.dtypes import ALIGNMENT, aligned
 
@@ -20,22 +23,17 @@ def place(sizes: Mapping[str, int], lifetimes: Mapping[str, tuple[int, int]]) ->
     """Offset of each buffer, and the arena's size in bytes.
 
     `lifetimes` gives the first and last step that touch a buffer (inclusive). Greedy by size (Pisarchyk and Lee, 2020,
-    "Efficient Memory Management for Deep Neural Net Inference").
+    "Efficient Memory Management for Deep Neural Net Inference"): each lies at the lowest offset that is free all its
+    life.
     """
-    placed: list[tuple[int, int, int, int]] = []
+    occupancy = Occupancy(lifetimes[name] for name in sizes)
     offsets: dict[str, int] = {}
+    end = 0
     for name in sorted(sizes, key=lambda name: (-sizes[name], lifetimes[name][0], name)):
-        size, (first, last) = aligned(sizes[name] + SLACK), lifetimes[name]
-        offset = 0
-        for start, end, begin, stop in placed:
-            if begin <= last and first <= stop:
-                if offset + size <= start:
-                    break
-                offset = max(offset, end)
-        offsets[name] = offset
-        placed.append((offset, offset + size, first, last))
-        placed.sort()
-    return offsets, max((end for _, end, _, _ in placed), default=0)
+        size = aligned(sizes[name] + SLACK)
+        offsets[name] = occupancy.take(size, *lifetimes[name])
+        end = max(end, offsets[name] + size)
+    return offsets, end
 
 
 def place_around_middles(
@@ -43,13 +41,18 @@ def place_around_middles(
 ) -> tuple[dict[str, int], int]:
     """As `place`, with the middles of all buffers at as few addresses as there are buffers alive at the same time."""
     columns: list[list[str]] = []
+    free: list[int] = []
+    busy: list[tuple[int, int]] = []
     for name in sorted(sizes, key=lambda name: (lifetimes[name][0], -sizes[name], name)):
-        for column in columns:
-            if lifetimes[column[-1]][1] < lifetimes[name][0]:
-                column.append(name)
-                break
-        else:
-            columns.append([name])
+        first, last = lifetimes[name]
+        while busy and busy[0][0] < first:
+            heappush(free, heappop(busy)[1])
+        if not free:
+            heappush(free, len(columns))
+            columns.append([])
+        number = heappop(free)
+        columns[number].append(name)
+        heappush(busy, (last, number))
     offsets: dict[str, int] = {}
     end = 0
     for column in columns:

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenet.dtypes import ALIGNMENT
+from edgenet.dtypes import ALIGNMENT, aligned
 from edgenet.kernels.isa import host
 from edgenet.prepare.arena import SLACK, place, place_around_middles
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
+from tests.attacks.survivors import bounded
 from tests.engine.networks import separable
 
 buffers = st.lists(st.tuples(st.integers(1, 10_000), st.integers(0, 30), st.integers(0, 10)), min_size=1, max_size=40)
@@ -62,3 +63,28 @@ def test_a_plan_reuses_memory():
     plan = prepare(graph, {"x": (2, 12, 12, 24)}, host(), 2)
     check_plan(plan)
     assert plan.arena_bytes * 3 < plan.naive_bytes
+
+
+@given(buffers)
+def test_every_buffer_lies_as_low_as_the_larger_ones_allow(drawn):
+    sizes = {str(i): size for i, (size, _, _) in enumerate(drawn)}
+    lifetimes = {str(i): (first, first + length) for i, (_, first, length) in enumerate(drawn)}
+    offsets, _ = place(sizes, lifetimes)
+    placed: list[str] = []
+    for name in sorted(sizes, key=lambda name: (-sizes[name], lifetimes[name][0], name)):
+        first, last = lifetimes[name]
+        taken = [n for n in placed if lifetimes[n][0] <= last and first <= lifetimes[n][1]]
+        ends = {n: offsets[n] + aligned(sizes[n] + SLACK) for n in taken}
+        size = aligned(sizes[name] + SLACK)
+        fits = [at for at in (0, *ends.values()) if all(at + size <= offsets[n] or ends[n] <= at for n in taken)]
+        assert offsets[name] == min(fits)
+        placed.append(name)
+
+
+@pytest.mark.parametrize("place", [place, place_around_middles])
+@pytest.mark.parametrize("last", [lambda i: i + 1, lambda i: 20_000], ids=["chain", "fan"])
+def test_many_buffers_are_placed_in_seconds(place, last):
+    names = [str(i) for i in range(20_000)]
+    lifetimes = {name: (i, last(i)) for i, name in enumerate(names)}
+    with bounded(20):
+        place(dict.fromkeys(names, 16), lifetimes)
