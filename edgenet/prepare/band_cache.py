@@ -14,7 +14,7 @@ import math
 from itertools import islice
 
 from edgenet.graph import Graph, Tensor
-from edgenet.prepare.chains import Chains, Choice, chosen
+from edgenet.prepare.chains import MOST_NODES, Chains, Choice, chosen
 from edgenet.prepare.lowering import ELEMENT_BYTES
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.rows import height_of, row_bytes
@@ -126,7 +126,7 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
     together = cache * plan.threads
     sizes = [_image_bytes(plan.tensors[node.output]) for node in graph.nodes]
     whole = [_outside(size, together, plan.threads) for size in sizes]
-    if sum(whole) < LEAST_BYTES:
+    if sum(whole) < LEAST_BYTES or len(graph.nodes) > MOST_NODES:
         return []
     chains, count = Chains(graph, plan, plan.threads), len(graph.nodes)
     flops = [0.0] * count

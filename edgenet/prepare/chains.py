@@ -15,6 +15,8 @@ MOST_BANDS, MOST_BANDS_OF_A_TEAM = 16, 8
 """Most bands of a segment on one thread (or of all its parts), and on several that meet after every step of each."""
 LEAST_ROWS = 2
 """Least rows of a band: kernels work on pairs of rows."""
+MOST_NODES = 4096
+"""Most nodes of a graph that is computed by bands: planning takes milliseconds a node, and each band has its steps."""
 _UNKNOWN = {"": RowInput()}
 
 
@@ -38,14 +40,18 @@ class Chains:
         self._most_bands = MOST_BANDS_OF_A_TEAM if parts < plan.threads else max(2, MOST_BANDS // parts)
         self._winograd = {step.layer[0] for step in plan.steps if "winograd" in step.kernel}
         self._inputs: list[Mapping[str, RowInput] | None] = [_UNKNOWN] * len(self.nodes)
-        self.last_reader = self._readers()
-
-    def _readers(self) -> list[int]:
-        last = {name: len(self.nodes) for name in self.graph.outputs}
+        self._readers: dict[str, list[tuple[int, str]]] = {}
         for k, node in enumerate(self.nodes):
-            for name in node.inputs.values():
-                last[name] = max(last.get(name, k), k)
-        return [last.get(node.output, k) for k, node in enumerate(self.nodes)]
+            for role, name in node.inputs.items():
+                self._readers.setdefault(name, []).append((k, role))
+        self.last_reader = self._last_readers()
+
+    def _last_readers(self) -> list[int]:
+        outputs, count = set(self.graph.outputs), len(self.nodes)
+        readers = [self._readers.get(node.output, [(k, "")]) for k, node in enumerate(self.nodes)]
+        return [
+            count if node.output in outputs else found[-1][0] for node, found in zip(self.nodes, readers, strict=True)
+        ]
 
     def inputs(self, k: int) -> Mapping[str, RowInput] | None:
         """How node k reads its inputs by rows; None where it is not computed by rows."""
@@ -73,12 +79,19 @@ class Chains:
     def ending(self, last: int, longest: int, rows: int) -> Iterator[Choice]:
         """The chains of up to `longest` nodes that end with node `last`, shortest first."""
         for first in range(last, max(-1, last - longest), -1):
-            if self.inputs(first) is None or (first < last and self.last_reader[first] == first):
+            if self.inputs(first) is None or (first < last and not self._read_by_rows(first, last)):
                 return
-            choice = Choice(first, last, rows)
-            if not self.segment(choice).connected():
-                return
-            yield choice
+            yield Choice(first, last, rows)
+
+    def _read_by_rows(self, k: int, last: int) -> bool:
+        """Whether nodes up to `last`, which are all computed by rows, read the output of node k, and none all of it."""
+        ways = []
+        for reader, role in self._readers.get(self.nodes[k].output, ()):
+            if reader > last:
+                break
+            ways.append((self.inputs(reader) or {}).get(role))
+        found = [how for how in ways if how is not None]
+        return bool(found) and not any(how.whole for how in found)
 
 
 def chosen(back: list[Choice | None]) -> list[Choice]:

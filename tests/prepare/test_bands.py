@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,12 +17,13 @@ from edgenet.converter.passes import optimize
 from edgenet.converter.quantize import quantize
 from edgenet.engine import caches
 from edgenet.errors import InputError
-from edgenet.graph import Graph, Tensor
+from edgenet.graph import Graph, Node, Tensor
 from edgenet.kernels.isa import available, host
-from edgenet.prepare import band_cache
+from edgenet.prepare import band_cache, band_planner
 from edgenet.prepare.describe import plan_info
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.prepare import prepare
+from tests.attacks.survivors import bounded
 from tests.engine.networks import separable
 from tests.kernels.harness import TARGETS, execute
 from tests.passes.builder import Builder
@@ -148,3 +150,38 @@ def test_profile_and_summary_have_one_row_for_all_bands():
 def test_memory_is_fast_or_low():
     with pytest.raises(InputError, match="fast, low"):
         edgenet.load(separable(), memory="tiny")
+
+
+def chain(length: int) -> Graph:
+    """Depthwise convolutions of small images, one after the other."""
+    image = Tensor("x", (-1, 8, 8, 64))
+    graph = Graph({"x": image}, inputs=["x"], outputs=[f"{length - 1}"])
+    weight = graph.add_constant("weight", np.ones((64, 3, 3, 1), np.float32))
+    attributes = {"groups": 64, "padding": [1, 1, 1, 1]}
+    for i in range(length):
+        graph.tensors[f"{i}"] = replace(image, name=f"{i}")
+        graph.nodes.append(
+            Node("conv2d", f"{i}", {"x": f"{i - 1}" if i else "x", "weight": weight}, f"{i}", attributes)
+        )
+    return graph
+
+
+def test_long_chains_are_planned_in_seconds():
+    with bounded(20):
+        plan = prepare(chain(3000), {"x": (1, 8, 8, 64)}, host(), 1, memory="low")
+    assert len(plan.steps) >= 3000
+
+
+def test_graphs_of_too_many_nodes_are_not_computed_by_bands(monkeypatch):
+    graph = separable(depth=2, size=32)
+
+    def steps(memory: str, cache: int) -> int:
+        return len(prepare(graph, {"x": (1, 32, 32, 24)}, host(), 1, memory=memory, cache=cache).steps)
+
+    monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
+    monkeypatch.setattr(band_cache, "STEP_BYTES", 0)
+    at_once = steps("fast", 0)
+    assert min(steps("low", 0), steps("fast", 50_000)) > at_once
+    for planner in (band_cache, band_planner):
+        monkeypatch.setattr(planner, "MOST_NODES", len(graph.nodes) - 1)
+    assert steps("low", 0) == steps("fast", 50_000) == at_once
