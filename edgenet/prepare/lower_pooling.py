@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,37 +11,33 @@ from edgenet.graph import Node
 from edgenet.prepare.lower_elementwise import int8_output
 from edgenet.prepare.lower_movement import Address, element_bytes, permute_array
 from edgenet.prepare.lowering import Lowering, lowers
+from edgenet.prepare.plan import Packed
 
-Windows = list[tuple[int, int, int]]
-"""First valid index, end index and count of each window along an axis."""
 UNIT_WORK = 16384
 """Elements that a unit reads, about."""
+_WINDOW_BYTES = 24
+"""Bytes of a window in a table: three words of 64 bits."""
 
 
 def strided_windows(
     size: int, out: int, kernel: int, stride: int, before: int, after: int, include_pad: bool
-) -> Windows:
+) -> np.ndarray:
     """Windows of average pooling along an axis, padding counted or not."""
-    found = []
-    for i in range(out):
-        start = i * stride - before
-        first, end = max(start, 0), min(start + kernel, size)
-        padded_end = min(start + kernel, size + after)
-        found.append((first, max(first, end), padded_end - start if include_pad else end - first))
-    return found
+    start = np.arange(out, dtype=np.int64) * stride - before
+    first, end = np.maximum(start, 0), np.minimum(start + kernel, size)
+    count = np.minimum(start + kernel, size + after) - start if include_pad else end - first
+    return np.stack([first, np.maximum(first, end), count], axis=1)
 
 
-def adaptive_windows(size: int, out: int) -> Windows:
+def adaptive_windows(size: int, out: int) -> np.ndarray:
     """Windows floor(i * size / out) .. ceil((i + 1) * size / out)."""
-    found = []
-    for i in range(out):
-        first, end = i * size // out, -(-(i + 1) * size // out)
-        found.append((first, end, end - first))
-    return found
+    first, end = np.arange(out, dtype=np.int64) * size // out, -(-np.arange(1, out + 1, dtype=np.int64) * size // out)
+    return np.stack([first, end, end - first], axis=1)
 
 
-def _table(lowering: Lowering, windows: Windows) -> Address:
-    return lowering.packed(("windows", *windows), lambda: np.array(windows, np.int64))
+def _table(lowering: Lowering, out: int, make: Callable[..., np.ndarray], *how: int) -> Packed:
+    """The table of the `out` windows that `make` makes of `how`: first valid index, end index and count of each."""
+    return lowering.packed(("windows", make.__name__, *how), lambda: make(*how), out * _WINDOW_BYTES)
 
 
 def _channel_block(lowering: Lowering, channels: int, work: int) -> int:
@@ -57,15 +53,16 @@ def mean_windows(
     lowering: Lowering,
     x: Address,
     view: tuple[int, int, int, int],
-    rows: Windows,
-    columns: Windows,
+    rows: Packed,
+    columns: Packed,
     divisor: int = 0,
 ) -> None:
     """Step that writes the mean of every window of x, seen as images of shape `view` (N, H, W, C)."""
     images, height, width, channels = view
     source, attributes = node.inputs["x"], node.attributes
     integer = lowering.dtype(node.output) == "int8"
-    area = max(end - first for first, end, _ in rows) * sum(end - first for first, end, _ in columns)
+    heights, widths = (table.array[:, 1] - table.array[:, 0] for table in (rows, columns))
+    area = int(heights.max()) * int(widths.sum())
     block = _channel_block(lowering, channels, area)
     slots = {}
     if integer:
@@ -79,16 +76,16 @@ def mean_windows(
         }
     lowering.step(
         "s8_mean" if integer else "f32_mean",
-        images * len(rows) * -(-channels // block),
+        images * len(heights) * -(-channels // block),
         max(1, UNIT_WORK // (max(area, 1) * min(block, channels))),
         x=x,
         y=lowering.write(node.output),
-        rows=_table(lowering, rows),
-        columns=_table(lowering, columns),
+        rows=rows,
+        columns=columns,
         height=height,
         width=width,
-        out_height=len(rows),
-        out_width=len(columns),
+        out_height=len(heights),
+        out_width=len(widths),
         channels=channels,
         block=block,
         divisor=divisor,
@@ -108,7 +105,10 @@ def avg_pool2d(node: Node, lowering: Lowering) -> None:
     a, x = node.attributes, node.inputs["x"]
     shape, out = image_shape(lowering, x), lowering.shape(node.output)
     tables = [
-        strided_windows(
+        _table(
+            lowering,
+            out[1 + axis],
+            strided_windows,
             shape[1 + axis],
             out[1 + axis],
             a["kernel"][axis],
@@ -127,7 +127,9 @@ def adaptive_avg_pool2d(node: Node, lowering: Lowering) -> None:
     """Means over windows that divide the image."""
     x, (out_h, out_w) = node.inputs["x"], node.attributes["output_size"]
     shape = image_shape(lowering, x)
-    rows, columns = adaptive_windows(shape[1], out_h), adaptive_windows(shape[2], out_w)
+    rows, columns = (
+        _table(lowering, n, adaptive_windows, size, n) for size, n in zip(shape[1:3], (out_h, out_w), strict=True)
+    )
     mean_windows(node, lowering, lowering.read(x), shape, rows, columns)
 
 
@@ -153,22 +155,19 @@ def mean(node: Node, lowering: Lowering) -> None:
     width = shape[reduced[-1]] if reduced else 1
     height = count // width
     view = (lowering.size(x) // (channels * count), height, width, channels)
-    mean_windows(node, lowering, source, view, [(0, height, height)], [(0, width, width)])
+    mean_windows(node, lowering, source, view, *(_table(lowering, 1, adaptive_windows, n, 1) for n in (height, width)))
 
 
 def _size(shape: Sequence[int], axes: Sequence[int]) -> int:
     return math.prod(shape[axis] for axis in axes)
 
 
-def dilated_windows(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> Windows:
+def dilated_windows(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> np.ndarray:
     """First and last index inside the input of each window of max pooling; the count is not used."""
-    found = []
-    for i in range(out):
-        start = i * stride - before
-        first = start + -(start // dilation) * dilation if start < 0 else start
-        last = min(start + (kernel - 1) * dilation, first + (size - 1 - first) // dilation * dilation)
-        found.append((first, last + 1, 0))
-    return found
+    start = np.arange(out, dtype=np.int64) * stride - before
+    first = np.where(start < 0, start % dilation, start)
+    last = np.minimum(start + (kernel - 1) * dilation, first + (size - 1 - first) // dilation * dilation)
+    return np.stack([first, last + 1, np.zeros_like(first)], axis=1)
 
 
 @lowers("max_pool2d")
@@ -193,8 +192,8 @@ def max_pool2d(node: Node, lowering: Lowering) -> None:
         max(1, UNIT_WORK // (work * channels)),
         x=lowering.read(x),
         y=lowering.write(node.output),
-        rows=_table(lowering, dilated_windows(height, out_h, kh, sh, dh, top)),
-        columns=_table(lowering, dilated_windows(width, out_w, kw, sw, dw, left)),
+        rows=_table(lowering, out_h, dilated_windows, height, out_h, kh, sh, dh, top),
+        columns=_table(lowering, out_w, dilated_windows, width, out_w, kw, sw, dw, left),
         height=height,
         width=width,
         out_height=out_h,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import tracemalloc
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -123,3 +125,27 @@ def test_packed_weights_are_bounded(monkeypatch):
     monkeypatch.setattr(memory_limits, "PACKED_SHARE", 4)
     with pytest.raises(ModelFormatError, match="packed weights and tables need more than the 172800 bytes"):
         packs(graph)
+
+
+def pooled(rows: int) -> Graph:
+    return network((-1, rows, 1, 1), [Node("max_pool2d", "y", {"x": "x"}, "y", {"kernel": [1, 1]})], {}, [])
+
+
+@contextmanager
+def memory_within(most: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+def test_tables_of_windows_take_few_bytes_a_row():
+    with memory_within(128 * 200_000):
+        packs(pooled(200_000))
+
+
+def test_tables_of_windows_are_bounded_before_they_are_made():
+    with memory_within(1 << 20), pytest.raises(ModelFormatError, match="packed weights and tables"):
+        packs(pooled(20_000_000))
