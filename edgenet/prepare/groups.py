@@ -8,7 +8,8 @@ import numpy as np
 def merged_groups(groups: int, group_channels: int, lanes: int) -> int:
     """How many groups to compute as one: the most that fill no more than a vector of `lanes` output channels.
 
-    A tile spends as long on one channel as on a vector of them.
+    A tile spends as long on one channel as on a vector of them. Results are the same for finite inputs; a NaN or an
+    infinity in one group's input becomes NaN in the outputs of the groups computed with it, which multiply it by zero.
     """
     most = max(1, lanes // group_channels)
     return max(count for count in range(1, most + 1) if groups % count == 0)
