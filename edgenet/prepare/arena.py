@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from heapq import heappop, heappush
 
-from edgenet.prepare.occupancy import Occupancy
-
 from edgenet.dtypes import ALIGNMENT, aligned
+from edgenet.prepare.occupancy import Occupancy
 
 SLACK = 64
 """Bytes behind every buffer that a kernel may read (never write)."""
