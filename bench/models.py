@@ -15,6 +15,7 @@ from edgenet.commands.console import table
 from edgenet.commands.inspect import totals
 from edgenet.errors import InputError
 from edgenet.graph import Graph
+from edgenet.output import write_text
 
 from .timing import describe, facts, interleave
 
@@ -144,4 +145,4 @@ def update_readme(path: Path, body: str) -> None:
     if content.count(BEGIN) != 1 or content.count(END) != 1:
         raise InputError(f"{path} must hold the marks {BEGIN} and {END} once each.")
     head, rest = content.split(BEGIN)
-    path.write_text(f"{head}{BEGIN}\n{body}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    write_text(path, f"{head}{BEGIN}\n{body}\n{END}{rest.split(END)[1]}")

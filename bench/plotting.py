@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from edgenet.errors import InputError
+from edgenet.output import replacing
 
 
 def agg_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
@@ -28,6 +28,5 @@ def agg_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any,
 
 def save(figure: Any, path: Path) -> None:
     """Write the figure as PNG."""
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=160)
-    os.replace(partial, path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=160)

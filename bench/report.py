@@ -12,6 +12,7 @@ from typing import Any
 
 from edgenet.commands.console import write_json
 from edgenet.errors import InputError
+from edgenet.output import replacing, write_text
 
 from . import pictures, separable, twins
 from .timing import describe
@@ -65,7 +66,8 @@ def write(path: Path, figures: dict[str, Any]) -> list[Path]:
         target = path.with_name(f"{path.stem}-{name}.png")
         buffer = io.BytesIO()
         draw().savefig(buffer, format="png")
-        target.write_bytes(buffer.getvalue())
+        with replacing(target) as file:
+            file.write(buffer.getvalue())
         write_json(target.with_suffix(".json"), data)
         files.extend((target, target.with_suffix(".json")))
         code = base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -92,7 +94,7 @@ def write(path: Path, figures: dict[str, Any]) -> list[Path]:
         f'content="width=device-width,initial-scale=1"><title>edgenet: separable convolution</title><style>{STYLE}'
         f"</style></head><body><h1>Depthwise-separable against standard convolution</h1>{''.join(parts)}</body></html>"
     )
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return files
 
 

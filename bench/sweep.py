@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.errors import InputError
+from edgenet.output import write_text
 
 from .layers import Layer
 from .roofline import limits_for
@@ -95,9 +95,7 @@ class Results:
     def write(self) -> None:
         """Write the file, if one is named: all of it or nothing."""
         if self.path is not None:
-            temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(self.figures()) + "\n", encoding="utf-8")
-            os.replace(temporary, self.path)
+            write_text(self.path, json.dumps(self.figures()) + "\n")
 
 
 def _key(job: Job) -> tuple[str, str, int]:

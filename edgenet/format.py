@@ -14,11 +14,12 @@ import numpy as np
 
 from edgenet import __version__
 from edgenet.dtypes import ALIGNMENT, DTYPES, aligned
-from edgenet.errors import InputError, ModelFormatError
+from edgenet.errors import ModelFormatError
 from edgenet.graph import Graph, Node
 from edgenet.header import decode, encode, little, parse, referenced
 from edgenet.mapped import MappedFile, open_file
 from edgenet.ops import OPERATIONS
+from edgenet.output import replacing
 from edgenet.validate import DEFAULT_LIMITS, MAX_RANK, Limits, validate
 from edgenet.validate_text import show
 
@@ -52,47 +53,14 @@ def save(graph: Graph, path: _Path) -> None:
     checksum = zlib.crc32(preamble)
     for piece in pieces:
         checksum = zlib.crc32(piece, checksum)
-    _write(path, [preamble, struct.pack("<I", checksum), *pieces])
+    with replacing(path) as file:
+        file.writelines([preamble, struct.pack("<I", checksum), *pieces])
 
 
 def _padded(buffers: Iterable[np.ndarray]) -> Iterable[memoryview]:
     for buffer in buffers:
         yield buffer.reshape(-1).view(np.uint8).data
         yield memoryview(bytes(aligned(buffer.nbytes) - buffer.nbytes))
-
-
-def _write(path: _Path, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write to a temporary name in the same folder, flush to the disk, rename. Nothing is left behind on failure."""
-    import secrets
-
-    target = os.path.abspath(os.fspath(path))
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            try:
-                for piece in pieces:
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(temporary, target)
-            except BaseException:
-                os.unlink(temporary)
-                raise
-        _sync_folder(folder)
-    except OSError as error:
-        raise InputError(f"{os.fspath(path)} cannot be written: {error.strerror or error}.") from error
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the rename durable where folders can be flushed."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load(path: _Path, limits: Limits = DEFAULT_LIMITS) -> Graph:

@@ -39,8 +39,8 @@ MAY_IMPORT = {
 }
 """By part of the house, the parts it may import ("" is the package `edgenet` itself). Each may import itself."""
 
-MEMBERS = dict.fromkeys(("header", "mapped", "validate", "validate_text", "validate_metadata"), "format")
-"""Files that make up one part with another: reading a file, and checking what was read, are the file's."""
+MEMBERS = dict.fromkeys(("header", "mapped", "output", "validate", "validate_text", "validate_metadata"), "format")
+"""Files that make up one part with another: reading a file, checking what was read, and writing are the file's."""
 
 HEAVY = {"torch", "PIL", "rich", "numba", "llvmlite", "skimage", "psutil", "matplotlib"}
 

@@ -15,6 +15,7 @@ from edgenet.bench import datasets
 from edgenet.commands.console import add_threads, positive, progress, writable_target, write_json
 from edgenet.engine.machine import usable_threads
 from edgenet.errors import EdgenetError, InputError
+from edgenet.output import write_text
 
 EPOCHS = {"fashion-mnist": 5, "mnist": 30}
 QUICK_EPOCHS = {"fashion-mnist": 2, "mnist": 12}
@@ -92,7 +93,7 @@ def _study(arguments: argparse.Namespace, command: str) -> None:
     if arguments.plot:
         plot.draw(rows, arguments.plot)
     if arguments.markdown:
-        arguments.markdown.write_text(report.markdown(rows, command), encoding="utf-8")
+        write_text(arguments.markdown, report.markdown(rows, command))
 
 
 if __name__ == "__main__":

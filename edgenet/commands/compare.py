@@ -12,6 +12,7 @@ import numpy as np
 from edgenet.commands.console import add_json, emit, positive, progress, writable_target
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph
+from edgenet.output import write_text
 
 IMAGES = """pictures to compare on (default: random numbers); with class subfolders or a labels.csv also the accuracy is
 compared"""
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     with progress() as report:
         found = compare(module, graph, inputs, reference=reference, progress=report)
     if arguments.html:
-        Path(arguments.html).write_text(found.to_html(), encoding="utf-8")
+        write_text(arguments.html, found.to_html())
     emit(arguments, json.loads(found.to_json()), str(found))
     return 0
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenet.errors import InputError
+from edgenet.output import write_text
 
 if TYPE_CHECKING:
     from edgenet.model import Model
@@ -69,8 +70,8 @@ def emit(arguments: argparse.Namespace, figures: Any, text: str) -> None:
 
 
 def write_json(path: Path, figures: Any) -> None:
-    """Write `figures` as JSON."""
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    """Write `figures` as JSON, all of it or nothing. Raises InputError."""
+    write_text(path, json.dumps(figures, indent=1) + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -8,13 +8,13 @@ import io
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from edgenet.commands.console import emit, table
 from edgenet.dtypes import BATCH
 from edgenet.errors import ConversionError, InputError
 from edgenet.graph import Graph, Node
+from edgenet.output import write_text
 
 SUMS = ("flops", "macs", "parameters", "bytes_read", "bytes_written")
 COLUMNS: tuple[str, ...] = ("name", "operation", "kind", "output", *SUMS, "intensity")
@@ -68,7 +68,7 @@ def emit_cost(arguments: argparse.Namespace, figures: dict[str, Any], blocks: li
         if arguments.csv == "-":
             sys.stdout.write(text)
             return
-        Path(arguments.csv).write_text(text, encoding="utf-8")
+        write_text(arguments.csv, text)
     emit(arguments, figures, "\n\n".join((*blocks, cost_table(figures["cost"]))))
 
 
