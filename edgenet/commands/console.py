@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from edgenet.model import Model
 
 Progress = Callable[[str, int, int], None]
+ARRAYS = (".npy", ".npz")
+"""Endings of files that hold NumPy arrays."""
+NO_PREPROCESSING = "The model has no preprocessing for pictures; convert it with some, or pass a .npy file."
 
 
 def positive(text: str) -> int:
@@ -30,6 +35,21 @@ def positive(text: str) -> int:
 
 
 positive.__name__ = "positive integer"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 thread", "2 threads"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def refuse_unused(arguments: argparse.Namespace, names: Sequence[str], reason: str) -> None:
+    """InputError where one of the options `names` was given, which is `reason`: "for random numbers", say.
+
+    An option that was not given is None or False.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) not in (None, False)]
+    if given:
+        raise InputError(f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} {reason}.")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -156,21 +176,53 @@ def open_model(path: str, threads: int | None = None, memory: str = "fast") -> M
 
 
 def read_inputs(model: Model, paths: Sequence[str]) -> tuple[np.ndarray, ...]:
-    """Inputs for a model from files: one for each input, a NumPy array (.npy) or a picture."""
+    """Inputs for a model from files: one .npz file that names them all, or for each a NumPy array (.npy) or a picture.
+
+    Raises InputError.
+    """
     names = model.graph.inputs
+    if len(paths) == 1 and Path(paths[0]).suffix == ".npz":
+        arrays = read_arrays(paths[0])
+        if set(arrays) != set(names):
+            held = ", ".join(arrays) or "nothing"
+            raise InputError(f"{paths[0]} must hold the network's inputs ({', '.join(names)}); it holds {held}.")
+        return tuple(arrays[name] for name in names)
     if len(paths) != len(names):
-        raise InputError(f"The network takes {len(names)} inputs ({', '.join(names)}), not {len(paths)}.")
-    return tuple(read_array(path) if Path(path).suffix == ".npy" else read_picture(model, path) for path in paths)
+        raise InputError(f"The network takes {counted(len(names), 'input')} ({', '.join(names)}), not {len(paths)}.")
+    return tuple(read_array(path) if Path(path).suffix in ARRAYS else read_picture(model, path) for path in paths)
 
 
 def read_array(path: str) -> np.ndarray:
     """The array in a .npy file. Raises InputError; nothing in the file is executed."""
+    array = _load(path)
+    if isinstance(array, np.ndarray):
+        return array
+    array.close()
+    raise InputError(f"{path} holds several arrays; an .npz file must hold all inputs, and stand alone.")
+
+
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays in an .npz file by name. Raises InputError; nothing in the file is executed."""
+    found = _load(path)
+    if isinstance(found, np.ndarray):
+        raise InputError(f"{path} is a single array, not an .npz file.")
+    try:
+        with found:
+            return {name: found[name] for name in found.files}
+    except _UNREADABLE as error:
+        raise InputError(f"{path} is not a readable .npz file; it may be truncated.") from error
+
+
+_UNREADABLE = (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+
+def _load(path: str) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError) as error:
-        raise InputError(f"{path} is not a readable .npy file; it may be truncated.") from error
+    except _UNREADABLE as error:
+        raise InputError(f"{path} is not a readable {Path(path).suffix} file; it may be truncated.") from error
 
 
 def read_picture(model: Model, path: str) -> np.ndarray:
@@ -179,7 +231,7 @@ def read_picture(model: Model, path: str) -> np.ndarray:
 
     preprocessing = model.graph.metadata.preprocessing
     if preprocessing is None:
-        raise InputError("The model has no preprocessing for pictures; convert it with some, or pass a .npy file.")
+        raise InputError(NO_PREPROCESSING)
     return images.preprocess(images.load_image(path), preprocessing)
 
 

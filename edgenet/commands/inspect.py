@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, add_running, emit, megabytes, open_model, writable_target
+from edgenet.commands.console import add_json, add_running, emit, megabytes, open_model, refuse_unused, writable_target
 from edgenet.commands.layers import cost_rows, emit_cost, module_graph
 from edgenet.dtypes import BATCH
 from edgenet.errors import EdgenetError, InputError
@@ -43,9 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.csv not in (None, "-"):
         writable_target(arguments.csv)
     if (arguments.cost or arguments.csv) and not is_edgenet(arguments.model):
+        refuse_unused(arguments, ("verify", "threads", "kernels"), "for .edgenet files, which can be run")
         graph = module_graph(arguments.model, arguments.input_size)
         emit_cost(arguments, {**describe(graph), "cost": cost_rows(graph)}, [_contents(describe(graph))])
         return 0
+    refuse_unused(arguments, ("input_size",), "for modules; an .edgenet file knows its input")
     model = open_model(arguments.model, arguments.threads)
     figures = describe(model.graph)
     figures["file_bytes"] = Path(arguments.model).stat().st_size

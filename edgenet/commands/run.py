@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import secrets
+import json
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -12,14 +12,34 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, add_running, emit, open_model, positive, read_inputs, writable_target
+from edgenet.commands.console import (
+    ARRAYS,
+    NO_PREPROCESSING,
+    add_json,
+    add_running,
+    emit,
+    open_model,
+    positive,
+    read_inputs,
+    refuse_unused,
+    writable_target,
+)
 from edgenet.errors import InputError
+from edgenet.output import replacing
+
+LABELS = 5
+"""Labels shown of each picture."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .edgenet file")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, or one .npy array for each network input")
-    parser.add_argument("--top", type=positive, default=5, metavar="N", help="labels shown (default 5)")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="pictures, or one .npy array for each network input, or one .npz file that names them all",
+    )
+    parser.add_argument("--top", type=positive, metavar="N", help=f"labels shown of a picture (default {LABELS})")
     parser.add_argument("-o", "--output", metavar="FILE.npz", help="write the raw outputs, named, to this file")
     add_running(parser)
     add_json(parser)
@@ -30,27 +50,41 @@ def run(arguments: argparse.Namespace) -> int:
         writable_target(arguments.output)
         if Path(arguments.output).suffix != ".npz":
             raise InputError(f"Outputs are written as .npz; {arguments.output} ends otherwise.")
+    arrays = arguments.output or any(Path(path).suffix in ARRAYS for path in arguments.inputs)
+    if arrays:
+        refuse_unused(arguments, ("top",), "for the labels of pictures, and here the outputs are shown as they are")
     model = open_model(arguments.model, arguments.threads)
-    if arguments.output or any(Path(path).suffix == ".npy" for path in arguments.inputs):
+    if arrays:
         _run_arrays(model, arguments)
-    else:
-        _classify(model, arguments)
-    return 0
+        return 0
+    return _classify(model, arguments)
 
 
-def _classify(model: Any, arguments: argparse.Namespace) -> None:
-    results = []
+def _classify(model: Any, arguments: argparse.Namespace) -> int:
+    """Print the labels of each picture as they come; what cannot be read is reported, and makes the exit code 1."""
+    if model.graph.metadata.preprocessing is None:
+        raise InputError(NO_PREPROCESSING)
+    top = arguments.top or LABELS
+    results: list[dict[str, Any]] = []
     for path in arguments.inputs:
-        started = time.perf_counter()
-        found = model.predict(path, top=arguments.top)
+        try:
+            if not results:  # what a first picture prepares is no part of its time
+                model.predict(path, top=top)
+            started = time.perf_counter()
+            found = model.predict(path, top=top)
+        except InputError as error:
+            message = str(error) if path in str(error) else f"{path}: {error}"
+            print(f"edgenet: {message}", file=sys.stderr, flush=True)
+            continue
         ms = (time.perf_counter() - started) * 1e3
         rows = [{"label": label, "probability": float(probability)} for label, probability in found]
         results.append({"input": path, "predictions": rows, "ms": ms})
-    lines = []
-    for result in results:
-        lines.append(f"{result['input']} ({result['ms']:.1f} ms)")
-        lines += [f"  {row['probability']:6.1%}  {row['label']}" for row in result["predictions"]]
-    emit(arguments, results, "\n".join(lines))
+        if not arguments.json:
+            lines = [f"  {row['probability']:6.1%}  {row['label']}" for row in rows]
+            print("\n".join([f"{path} ({ms:.1f} ms)", *lines]), flush=True)
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    return 0 if len(results) == len(arguments.inputs) else 1
 
 
 def _run_arrays(model: Any, arguments: argparse.Namespace) -> None:
@@ -74,13 +108,8 @@ def _run_arrays(model: Any, arguments: argparse.Namespace) -> None:
 
 
 def _write(path: str, outputs: dict[str, np.ndarray]) -> None:
-    """Write an .npz file under a temporary name, then rename it."""
-    temporary = f"{path}.{secrets.token_hex(4)}"
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            for name, array in outputs.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    """Write the outputs as an .npz file."""
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in outputs.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)

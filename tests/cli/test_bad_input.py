@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_wrong_arrays(refused: Callable, models: dict[str, Path], tmp_path: Path
 
 def test_wrong_number_of_inputs(refused: Callable, models: dict[str, Path], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((1, 3, SIZE, SIZE), np.float32))
-    assert "1 inputs" in refused("run", models["float32"], tmp_path / "x.npy", tmp_path / "x.npy")
+    assert "1 input " in refused("run", models["float32"], tmp_path / "x.npy", tmp_path / "x.npy")
 
 
 def test_output_that_cannot_be_written(
@@ -76,6 +77,40 @@ def test_output_that_cannot_be_written(
     assert ".npz" in refused("run", models["float32"], picture, "-o", tmp_path / "y.txt")
     assert "no folder" in refused("convert", "tiny_separable", "-o", tmp_path / "nowhere" / "m.edgenet")
     assert "is a folder" in refused("convert", "tiny_separable", "-o", tmp_path)
+
+
+def test_full_disk_leaves_nothing(
+    refused: Callable, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    message = refused("inspect", models["float32"], "--cost", "--csv", tmp_path / "cost.csv")
+    assert message == f"edgenet: {tmp_path / 'cost.csv'} cannot be written: No space left on device.\n"
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, SIZE, SIZE), np.float32))
+    assert "y.npz" in refused("run", models["float32"], tmp_path / "x.npy", "-o", tmp_path / "y.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_archives_that_do_not_fit(refused: Callable, models: dict[str, Path], tmp_path: Path) -> None:
+    x, path = np.zeros((1, 3, SIZE, SIZE), np.float32), tmp_path / "x.npz"
+    np.savez(path, y=x)
+    assert "must hold the network's inputs (x); it holds y" in refused("run", models["float32"], path)
+    assert "stand alone" in refused("profile", models["float32"], path.rename(tmp_path / "x.npy"))
+    path.write_bytes((tmp_path / "x.npy").read_bytes()[:-40])
+    assert "x.npz is not a readable .npz file" in refused("run", models["float32"], path)
+
+
+def test_options_that_would_do_nothing(
+    refused: Callable, models: dict[str, Path], picture: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, SIZE, SIZE), np.float32))
+    model = models["float32"]
+    assert "--top is for the labels" in refused("run", model, tmp_path / "x.npy", "--top", 3)
+    assert "--batch is for random numbers" in refused("profile", model, picture, "--batch", 4)
+    assert "--input-size is for" in refused("inspect", model, "--cost", "--input-size", "3x12x12")
+    assert "--verify is for" in refused("inspect", "tiny_separable", "--cost", "--verify")
 
 
 def test_file_from_a_newer_version(refused: Callable, models: dict[str, Path], picture: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,44 @@ def test_text_names_the_labels(command: Callable, models: dict[str, Path], pictu
     result = command("run", models["float32"], picture, picture)
     assert result.code == 0
     assert all(result.out.count(label) == 2 for label in CLASSES)
+
+
+def test_one_unreadable_picture_of_several(
+    command: Callable, models: dict[str, Path], picture: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"nonsense")
+    result = command("run", models["float32"], tmp_path / "bad.png", picture, tmp_path / "none.png", picture)
+    assert result.code == 1
+    assert result.out.count(f"{picture} (") == 2
+    assert [line.split("/")[-1] for line in result.err.splitlines()] == [
+        "bad.png is not a picture of a known kind.",
+        "none.png does not exist.",
+    ]
+    result = command("run", models["float32"], tmp_path / "bad.png", picture, "--json")
+    assert result.code == 1
+    assert [row["input"] for row in result.json] == [str(picture)]
+    assert "bad.png" in result.err
+
+
+def test_first_time_counts_no_preparation(
+    command: Callable, models: dict[str, Path], picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, slow = edgenet.Model._picture, [0.3]
+
+    def prepare(self: edgenet.Model, image: object) -> np.ndarray:
+        time.sleep(slow.pop() if slow else 0)
+        return run(self, image)
+
+    monkeypatch.setattr(edgenet.Model, "_picture", prepare)
+    assert command("run", models["float32"], picture, "--json").json[0]["ms"] < 200
+
+
+def test_an_archive_of_the_inputs(command: Callable, models: dict[str, Path], tmp_path: Path) -> None:
+    x = np.random.default_rng(2).standard_normal((1, 3, SIZE, SIZE)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", x=x)
+    found = [command("run", models["float32"], tmp_path / name, "--json").json for name in ("x.npy", "x.npz")]
+    assert found[0] == found[1]
 
 
 def test_arrays_in_and_out(command: Callable, models: dict[str, Path], tmp_path: Path) -> None:
