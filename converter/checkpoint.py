@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,16 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from edgenet.errors import ConversionError
-from edgenet.graph import Preprocessing
+from edgenet.format import MAGIC
+from edgenet.graph import Graph, Preprocessing
 
 from . import zoo
 from .zoo.registry import ENTRIES
 from .zoo.weights import load_weights, unwrap
 
 PROGRAM_SUFFIX = ".pt2"
+RANDOM_WEIGHTS = "random weights"
+"""The source of zoo networks without weights."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,14 @@ def open_checkpoint(source: Any, arch: str | None = None, example_inputs: Sequen
 
     `arch` is a zoo name or "package.module:factory", a function or class that needs no arguments and gives the module;
     beside a module or program it only names the network, and a zoo name brings its preprocessing.
-    Without `example_inputs` the module's own `input_size` (as zoo networks have it) is used. Raises ConversionError.
+    Without `example_inputs` the module's own `input_size` (as zoo networks have it) is used; programs have theirs.
+    Raises ConversionError.
     """
     example = None if example_inputs is None else _tensors(example_inputs)
     if isinstance(source, nn.Module):
         return _from_module(source, example, type(source).__name__, arch or type(source).__name__)
     if isinstance(source, ExportedProgram):
+        _refuse_example(example)
         return Checkpoint(source, None, "ExportedProgram", arch or "", _preprocessing(arch))
     if isinstance(source, Mapping):
         return _from_weights(unwrap(source), "state dict", arch, example)
@@ -60,11 +66,14 @@ def open_checkpoint(source: Any, arch: str | None = None, example_inputs: Sequen
     path = Path(source)
     if path.is_file():
         if path.suffix == PROGRAM_SUFFIX:
+            _refuse_example(example)
             return Checkpoint(path, None, path.name, arch or "", _preprocessing(arch))
         return _from_weights(read_weights(path), path.name, arch, example)
     if str(source) in ENTRIES:
+        if arch not in (None, str(source)):
+            raise ConversionError(f"{source} is itself a network of the zoo: arch {arch} cannot be told with it.")
         weights = zoo.find_weights(str(source))
-        origin = weights.name if weights else "random weights"
+        origin = weights.name if weights else RANDOM_WEIGHTS
         return _from_module(zoo.build(str(source), weights=weights), example, origin, str(source))
     if path.is_dir():
         raise ConversionError(f"{path} is a folder. Pass the checkpoint file in it.")
@@ -73,8 +82,45 @@ def open_checkpoint(source: Any, arch: str | None = None, example_inputs: Sequen
     )
 
 
+def import_checkpoint(checkpoint: Checkpoint) -> Graph:
+    """The graph of a checkpoint as its modules define it. Raises ConversionError, also where they fail by themselves on
+    the example."""
+    from .importer import import_module
+
+    try:
+        return import_module(checkpoint.exportable, checkpoint.example)
+    except ConversionError as error:
+        module, example = checkpoint.exportable, checkpoint.example
+        reason = _failure(module, example) if isinstance(module, nn.Module) and example is not None else None
+        if reason is None:
+            raise
+        sizes = ", ".join("x".join(map(str, tensor.shape)) or "a scalar" for tensor in example or ())
+        raise ConversionError(f"The module does not take an input of {sizes} (batch first): {reason}.") from error
+
+
+def _failure(module: nn.Module, example: tuple[Tensor, ...]) -> str | None:
+    """Why the module's own forward fails on the example; None where it does not."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            module(*example)
+    except Exception as error:  # a forward raises whatever it likes
+        return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200].rstrip(".")
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    return None
+
+
+def _refuse_example(example: object) -> None:
+    if example is not None:
+        raise ConversionError("example_inputs are for modules: an exported program has its own.")
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in a .pth or .safetensors file. No code from the file is run. Raises ConversionError."""
+    _refuse_other_kinds(path)
     if path.suffix != ".safetensors":
         return zoo.read_state_dict(path)
     try:
@@ -89,12 +135,29 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ConversionError(f"{path} is not a readable safetensors file; it may be truncated.") from error
 
 
+def _refuse_other_kinds(path: Path) -> None:
+    """ConversionError for a file that is converted already, and for TorchScript."""
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            raise ConversionError(f"{path} is an .edgenet file already. Convert the checkpoint that it was made from.")
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        scripted = any(len(parts := name.split("/")) > 2 and parts[1] == "code" for name in archive.namelist())
+    if scripted:
+        raise ConversionError(
+            f"{path} holds TorchScript, which is code. Save the weights with torch.save(model.state_dict(), path), or "
+            "the network with torch.export.save."
+        )
+
+
 def _tensors(example_inputs: Sequence[Any]) -> tuple[Tensor, ...]:
-    """Example inputs as float32 tensors; a single array counts as one input."""
+    """Example inputs as tensors, those of other float types as float32; a single array counts as one input."""
     if isinstance(example_inputs, Tensor) or hasattr(example_inputs, "__array__"):
         example_inputs = (example_inputs,)
     try:
-        return tuple(torch.as_tensor(value) for value in example_inputs)
+        tensors = (torch.as_tensor(value) for value in example_inputs)
+        return tuple(tensor.float() if tensor.is_floating_point() else tensor for tensor in tensors)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConversionError(
             "example_inputs must be a tuple of the tensors that the module's forward takes."
@@ -114,7 +177,10 @@ def _from_module(module: nn.Module, example: tuple[Tensor, ...] | None, source: 
     if example is None:
         size = getattr(module, "input_size", None)
         if not isinstance(size, list | tuple) or not all(isinstance(n, int) for n in size):
-            raise ConversionError("Pass example_inputs: a tuple of the tensors that the module's forward takes.")
+            raise ConversionError(
+                "Pass example_inputs, a tuple of the tensors that the module's forward takes; on the command line, "
+                "--input-size."
+            )
         example = (torch.zeros(1, *size),)
     return Checkpoint(module, example, source, arch, _preprocessing(arch, example[0].shape if example else ()))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,11 @@ from .samples import Sample
 if TYPE_CHECKING:
     from torch import nn
 
+LEAST_SQNR = {"float32": 60.0, "float16": 40.0}
+QUANTIZED_SQNR = 3.0
+"""dB below which the median layer, run alone, has other weights, by precision; and for those that hold int8."""
+LAYERS = ("conv2d", "linear", "conv_transpose2d")
+"""Operations with weights."""
 LAYER_SAMPLES = 64
 """Samples that every layer is run on, evenly spread; all samples count for the outputs and the accuracy."""
 
@@ -38,7 +45,7 @@ def compare(
     of `reference`, the float32 graph of the same module, which is imported when not given; layers are matched by name.
     They are run on at most LAYER_SAMPLES samples. The outputs of all are compared with what the module itself returns,
     and where the inputs are labelled (see `evaluation`), so is the accuracy of PyTorch, `reference` and the model.
-    Raises ConversionError.
+    Raises ConversionError, also where the model was made from another network or from other weights.
     """
     require_torch()
     graph = _graph(model)
@@ -53,12 +60,34 @@ def compare(
         if progress:
             progress("compare", done, len(samples))
         got = layers.add(sample) if done % every == 0 else None
+        if done == 0:
+            _require_same_weights(graph, layers)
         outputs.add(sample, got, None if judged.targets is None else judged.targets[done])
     if progress:
         progress("compare", len(samples), len(samples))
     name = graph.metadata.provenance.get("name", type(module).__name__)
     title = f"{name}: {len(samples)} samples, {len(layers.rows())} layers, worst first"
     return Comparison(sort_rows(layers.rows()), outputs.rows(), len(samples), title, outputs.accuracy())
+
+
+def _require_same_weights(graph: Graph, layers: Layers) -> None:
+    """ConversionError where most layers with weights are not in the reference, or compute something else there."""
+    weighted = [node.name for node in graph.nodes if node.operation in LAYERS]
+    found = [row.isolated_sqnr for row in layers.rows() if row.operation in LAYERS]
+    provenance = graph.metadata.provenance
+    origin = f", and it says that it was made from {provenance['source']}" if provenance.get("source") else ""
+    if 2 * len(found) < len(weighted):
+        reason = f"only {len(found)} of its {len(weighted)} layers are in both"
+    elif found and _median(found) < LEAST_SQNR.get(provenance.get("precision", ""), QUANTIZED_SQNR):
+        reason = "most of its layers have other weights"
+    else:
+        return
+    raise ConversionError(f"The model was not made from this checkpoint: {reason}{origin}.")
+
+
+def _median(decibels: list[float | None]) -> float:
+    """The median where None stands for no difference."""
+    return statistics.median(math.inf if value is None else value for value in decibels)
 
 
 def _graph(model: Any) -> Graph:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -16,6 +16,7 @@ from edgenet.validate import validate
 from .evaluation import class_count, evaluation
 from .golden import add_golden_pair, golden_inputs
 from .passes import optimize
+from .pictures import complete
 from .report import (
     LAYER_SAMPLES,
     OUTPUT_SAMPLES,
@@ -41,7 +42,7 @@ def convert(
     example_inputs: Sequence[Any] | None = None,
     precision: str | None = None,
     calibration: Any = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
     arch: str | None = None,
     progress: Progress | None = None,
@@ -59,7 +60,8 @@ def convert(
     "package.module:factory". `precision`: "float32", "int8" (which alone takes `calibration`, and needs it), or compact
     float32 files with "weights_int8" or "float16" storage. `calibration`: a folder of images, a list of images or of
     inputs, or an iterable of tensors. `preprocessing` and `labels` go into the file; zoo networks know their
-    preprocessing. `name` is the network's name in the file. `progress(stage, done, total)` is called as work proceeds.
+    preprocessing, and beside the fields that a mapping names, the others are made to fit (see `pictures.complete`).
+    `name` is the network's name in the file. `progress(stage, done, total)` is called as work proceeds.
     `max_drop` (int8): keep as few layers as possible in float32, such that at most so many points of top-1 are lost on
     `test` (default: the calibration data) where that is labelled (see `evaluation`), or else such that the outputs have
     an SQNR of at least so many dB. `on_report` is called at the end with a `Report` of the error and what causes it.
@@ -74,6 +76,8 @@ def convert(
         raise ConversionError(f"There is no precision {precision!r}. Choose one of {', '.join(PRECISIONS)}.")
     if test is not None and max_drop is None:
         raise ConversionError("test is what max_drop is measured on: give max_drop as well.")
+    if max_drop is not None and not max_drop >= 0:
+        raise ConversionError(f"max_drop must be at least 0, not {max_drop:g}.")
     torch_version = require_torch()
     report = progress or (lambda stage, done, total: None)
     graph, facts, known = _import(source, arch, example_inputs, report)
@@ -82,9 +86,10 @@ def convert(
     if finished and (precision not in (None, "int8") or calibration is not None or max_drop is not None):
         raise ConversionError("This network is quantized already: it converts to int8 as it is, without calibration.")
     precision = precision or ("int8" if finished else "float32")
-    preprocessing = preprocessing or known
+    if preprocessing is not None:
+        known = complete(graph, preprocessing, known)
     check_labels(graph, labels)
-    graph.metadata.preprocessing = preprocessing
+    graph.metadata.preprocessing = known
     graph.metadata.labels = None if labels is None else [str(label) for label in labels]
     graph.metadata.provenance = {
         **graph.metadata.provenance,
@@ -118,8 +123,7 @@ def _import(
     source: Any, arch: str | None, example_inputs: Sequence[Any] | None, report: Progress
 ) -> tuple[Graph, dict[str, str], Preprocessing | None]:
     """(optimised graph, int8 where the source is quantized; its "source" and "arch"; its preprocessing if known)."""
-    from .checkpoint import open_checkpoint
-    from .importer import import_module
+    from .checkpoint import import_checkpoint, open_checkpoint
     from .qat.module import QATModule
     from .quantized import is_annotated, lower_annotated
 
@@ -129,7 +133,7 @@ def _import(
         return source.graph(), {**source.facts, "arch": arch or source.facts["arch"]}, source.preprocessing
     checkpoint = open_checkpoint(source, arch, example_inputs)
     report("import", 1, 3)
-    graph = import_module(checkpoint.exportable, checkpoint.example)
+    graph = import_checkpoint(checkpoint)
     report("import", 2, 3)
     graph = optimize(graph)
     if is_annotated(graph):

@@ -100,7 +100,7 @@ def _read_labels(path: Path) -> dict[str, str]:
     """Class names by image name."""
     listed = {}
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConversionError(f"{path} is no UTF-8 text; it holds an image and its class a line.") from None
     for line in text.splitlines():

@@ -63,12 +63,10 @@ def _items(calibration: Any) -> Sequence[Any]:
 def picture_files(folder: Path, limit: int) -> list[Path]:
     """At most `limit` image files of a folder and its subfolders, evenly spread. Raises ConversionError for none."""
     if not folder.is_dir():
-        raise ConversionError(
-            f"There is no folder {folder}. calibration takes a folder of images, or a list of inputs."
-        )
+        raise ConversionError(f"There is no folder {folder} of images.")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
     if not found:
-        raise ConversionError(f"The folder {folder} holds no images. Put some typical ones there; about 32 are good.")
+        raise ConversionError(f"The folder {folder} holds no images ({', '.join(sorted(IMAGES))}).")
     return [found[i * len(found) // min(limit, len(found))] for i in range(min(limit, len(found)))]
 
 
@@ -80,7 +78,7 @@ def _is_image(item: Any) -> bool:
 
 def _picture(item: Any, preprocessing: Preprocessing | None) -> np.ndarray:
     if preprocessing is None:
-        raise ConversionError("Calibrating with images needs preprocessing: pass edgenet.Preprocessing(...).")
+        raise ConversionError("Taking images needs preprocessing: convert the network with some.")
     from edgenet import images
 
     return images.preprocess(images.load_image(item), preprocessing)
@@ -90,7 +88,7 @@ def make_sample(graph: Graph, item: Any, preprocessing: Preprocessing | None) ->
     """One sample by input name; what follows the inputs in a tuple (labels) is left out."""
     parts = parts_of(graph, item)
     if len(parts) < len(graph.inputs) or any(part is None for part in parts[: len(graph.inputs)]):
-        raise ConversionError(f"Each calibration sample must hold the inputs {', '.join(graph.inputs)}.")
+        raise ConversionError(f"Each sample must hold the inputs {', '.join(graph.inputs)}.")
     arrays = zip(graph.inputs, parts, strict=False)
     return {name: _array(graph, name, part, preprocessing) for name, part in arrays}
 
@@ -109,7 +107,7 @@ def numbers(part: Any, name: str) -> np.ndarray:
     except (TypeError, ValueError):
         array = None
     if array is None or array.dtype.kind not in "fiub":
-        raise InputError(f"A calibration sample for {name} is a {type(part).__name__}, not an array of numbers.")
+        raise InputError(f"A sample for {name} is a {type(part).__name__}, not an array of numbers.")
     return array.astype(np.float32)
 
 
@@ -118,9 +116,9 @@ def require_fit(graph: Graph, name: str, array: np.ndarray) -> None:
     shape = graph.tensors[name].shape
     if array.ndim != len(shape) or any(s not in (BATCH, n) for s, n in zip(shape, array.shape, strict=True)):
         expected = ", ".join("N" if size == BATCH else str(size) for size in shape)
-        raise InputError(f"A calibration sample for {name} has shape {array.shape}; it must be ({expected}).")
+        raise InputError(f"A sample for {name} has shape {array.shape}; it must be ({expected}).")
     if not np.isfinite(array).all():
-        raise InputError(f"A calibration sample for {name} holds NaN or infinite values.")
+        raise InputError(f"A sample for {name} holds NaN or infinite values.")
 
 
 def _array(graph: Graph, name: str, part: Any, preprocessing: Preprocessing | None) -> np.ndarray:

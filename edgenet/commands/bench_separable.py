@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from edgenet.commands.console import emit, positive, progress, writable_target, write_json
-from edgenet.errors import ConversionError, InputError
+from edgenet.commands.console import emit, positive, progress, require_torch, writable_target, write_json
+from edgenet.errors import InputError
 
 DEFAULT_INPUT = "14x14x512"
 
@@ -109,12 +109,7 @@ def _layer(arguments: argparse.Namespace) -> Any:
 
 
 def _twins(arguments: argparse.Namespace, shown: Any) -> dict[str, Any]:
-    try:
-        import torch  # noqa: F401  # the zoo's networks are PyTorch modules
-    except ImportError:
-        raise ConversionError(
-            "Comparing the networks needs PyTorch (pip install 'edgenet[convert]'); name a layer with --input."
-        ) from None
+    require_torch("Comparing the networks, instead of a layer named with --input,")
     from edgenet.bench import twins
 
     return twins.study(arguments.threads, arguments.rounds or 9, shown)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgenet.errors import InputError
+from edgenet.errors import ConversionError, InputError
 from edgenet.output import write_text
 
 if TYPE_CHECKING:
@@ -163,6 +163,21 @@ def _bars(stack: ExitStack) -> Progress:
         bars.update(tasks[stage], completed=done, total=total or None)
 
     return report
+
+
+def require_torch(purpose: str, extra: str = "convert") -> None:
+    """ConversionError without PyTorch, which `purpose` needs ("Converting", say) and `extra` brings.
+
+    What torch itself logs of an error is not shown: the error's message says it.
+    """
+    import logging
+
+    try:
+        import torch  # noqa: F401  # says at once that it is missing
+    except ImportError:
+        raise ConversionError(f"{purpose} needs PyTorch: pip install 'edgenet[{extra}]'.") from None
+    for handler in logging.getLogger("torch").handlers:
+        handler.setLevel(logging.CRITICAL)
 
 
 def open_model(path: str, threads: int | None = None, memory: str = "fast") -> Model:

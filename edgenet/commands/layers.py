@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from edgenet.commands.console import emit, table
+from edgenet.commands.console import emit, require_torch, table
 from edgenet.dtypes import BATCH
-from edgenet.errors import ConversionError, InputError
+from edgenet.errors import InputError
 from edgenet.graph import Graph, Node
 from edgenet.output import write_text
 
@@ -108,12 +108,10 @@ def module_graph(source: str, input_size: str | None) -> Graph:
     `source`: a zoo name, package.module:factory or a .pt2 file. `input_size` "CxHxW" is needed where the module has no
     `input_size`. Raises InputError, ConversionError.
     """
-    try:
-        import torch
-    except ImportError:
-        raise ConversionError("The cost of a module needs PyTorch: pip install 'edgenet[convert]'.") from None
-    from edgenet.converter.checkpoint import build_factory, open_checkpoint
-    from edgenet.converter.importer import import_module
+    require_torch("The cost of a module")
+    import torch
+
+    from edgenet.converter.checkpoint import build_factory, import_checkpoint, open_checkpoint
 
     example = None
     if input_size is not None:
@@ -122,5 +120,4 @@ def module_graph(source: str, input_size: str | None) -> Graph:
         except (ValueError, RuntimeError):
             raise InputError(f"{input_size!r} is not a size such as 3x224x224.") from None
     module = build_factory(source).eval() if ":" in source else source
-    checkpoint = open_checkpoint(module, example_inputs=example)
-    return import_module(checkpoint.exportable, checkpoint.example)
+    return import_checkpoint(open_checkpoint(module, example_inputs=example))

@@ -64,11 +64,13 @@ def test_exported_program(command: Callable, tmp_path: Path) -> None:
 def test_int8_with_pictures_labels_and_preprocessing(
     command: Callable, checkpoint: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "labels.txt").write_text("\n".join(f"class {i}" for i in range(10)))
+    (tmp_path / "labels.txt").write_text("\n".join(f"class {i}" for i in range(10)), encoding="utf-8-sig")
     target = tmp_path / "m.edgenet"
     options = ["--precision", "int8", "--calibration", pictures, "--labels", tmp_path / "labels.txt", "--resize", 36]
     assert command("convert", checkpoint, "--arch", NETWORK, *options, "-o", target).code == 0
     graph = edgenet.load(target).graph
+    assert graph.metadata.labels is not None
+    assert graph.metadata.labels[0] == "class 0"
     assert graph.metadata.preprocessing is not None
     assert graph.metadata.preprocessing.resize == 36
     assert graph.metadata.preprocessing.crop == zoo.info(NETWORK).preprocessing.crop
@@ -111,9 +113,27 @@ def test_own_network_by_factory(
     )
     torch.save(module.state_dict(), tmp_path / "m.pth")
     convert = ("convert", "m.pth", "--arch", "mynetwork:build")
-    assert "example_inputs" in refused(*convert) or "input" in refused(*convert)
-    result = command(*convert, "--input-size", "3x16x16", "--json")
+    assert "--input-size" in refused(*convert)
+    assert "does not take an input of 1x128" in refused(*convert, "--input-size", 128)
+    result = command(*convert, "--input-size", "3x16x16", "--resize", 16, "--json")
     assert result.json["parameters"] == sum(p.numel() for p in module.parameters())
+    assert result.err == ""
+    assert edgenet.load("m.edgenet").graph.metadata.preprocessing == edgenet.Preprocessing(16, 16)
+    assert "worst first" in command("compare", "m.pth", "m.edgenet", "--arch", "mynetwork:build").out
+    message = refused("compare", "m.pth", "m.edgenet", "--arch", "mynetwork:build", "--images", "nodir")
+    assert message == "edgenet: There is no folder nodir.\n"
+
+
+def test_random_weights_are_warned_about(command: Callable, refused: Callable, tmp_path: Path) -> None:
+    result = command("convert", NETWORK, "-o", tmp_path / "m.edgenet")
+    assert result.err.startswith(f"edgenet: warning: No weights of {NETWORK} are installed")
+    assert "random" in command("convert", "--help").out
+
+
+def test_options_that_a_program_knows(refused: Callable, tmp_path: Path) -> None:
+    (tmp_path / "m.pt2").write_bytes(b"")
+    assert "--input-size is for modules" in refused("convert", tmp_path / "m.pt2", "--input-size", "3x8x8")
+    assert "--arch is for weights" in refused("convert", tmp_path / "m.pt2", "--arch", "package:network")
 
 
 def test_a_budget_on_labelled_pictures(command: Callable, refused: Callable, checkpoint: Path, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_safetensors(tmp_path):
         ("factory_bad:needy", "must need no arguments"),
         (None, "holds weights only"),
         ("tiny_separable", "The weights do not fit"),
-        ("factory_bad:small", "Pass example_inputs"),
+        ("factory_bad:small", "Pass example_inputs.*--input-size"),
     ],
 )
 def test_wrong_architectures_are_explained(tmp_path, monkeypatch, arch, message):
@@ -186,6 +186,36 @@ def test_truncated_and_missing_files(tmp_path):
         convert(tmp_path / "missing.pth", arch="tiny_separable")
     with pytest.raises(ConversionError, match="is a folder"):
         convert(tmp_path)
+
+
+def test_files_of_other_kinds_are_named(tmp_path):
+    convert("tiny_separable").save(str(tmp_path / "m.pth"))
+    with pytest.raises(ConversionError, match=r"m\.pth is an \.edgenet file already"):
+        convert(tmp_path / "m.pth")
+    torch.jit.save(torch.jit.trace(network(), torch.zeros(1, 3, 8, 8)), tmp_path / "scripted.pth")
+    with pytest.raises(ConversionError, match="holds TorchScript"):
+        convert(tmp_path / "scripted.pth", arch="tiny_separable")
+
+
+def test_what_a_source_says_itself_is_refused():
+    program = torch.export.export(network(), (torch.randn(1, 3, 8, 8),))
+    with pytest.raises(ConversionError, match="an exported program has its own"):
+        convert(program, (torch.zeros(1, 3, 8, 8),))
+    with pytest.raises(ConversionError, match="itself a network of the zoo"):
+        convert("tiny_separable", arch="mobilenet_v1")
+
+
+def test_examples_become_float32():
+    checkpoint = open_checkpoint(network(), example_inputs=(np.zeros((1, 3, 8, 8)), torch.zeros(1).half()))
+    assert checkpoint.example is not None
+    assert [tensor.dtype for tensor in checkpoint.example] == [torch.float32] * 2
+
+
+@pytest.mark.parametrize("shape", [(128,), (3, 9, 8)])
+def test_an_input_that_the_module_does_not_take_is_named(shape):
+    size = "x".join(map(str, (1, *shape)))
+    with pytest.raises(ConversionError, match=f"does not take an input of {size} .batch first.: "):
+        convert(network(), (torch.zeros(1, *shape),))
 
 
 @pytest.mark.parametrize("source", [3, None, object()])

@@ -172,6 +172,18 @@ def test_a_model_of_another_network_is_refused(module, float32):
         compare(module, 3, samples(1))
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_model_of_other_weights_is_refused(module, float32, int8, precision):
+    other = zoo.randomize_batchnorm(zoo.build("tiny_separable", seed=1))
+    with pytest.raises(ConversionError, match="most of its layers have other weights, and it says that it was made"):
+        compare(other, {"float32": float32, "int8": int8}[precision], samples(1))
+
+
+def test_a_model_of_a_wider_network_is_refused(float32):
+    with pytest.raises(ConversionError, match=r"only \d of its 12 layers are in both"):
+        compare(zoo.build("tiny_separable", width=40), float32, samples(1))
+
+
 def test_a_module_with_other_outputs_is_refused(float32):
     other = zoo.build("tiny_separable", num_classes=4)
     with pytest.raises(ConversionError, match="other outputs"):

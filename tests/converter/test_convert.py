@@ -131,6 +131,8 @@ def test_labels_of_every_pixel_are_those_of_the_channels(tmp_path):
         ({"calibration": []}, "calibration is for int8"),
         ({"calibration": [], "precision": "float16"}, "calibration is for int8"),
         ({"test": "/nowhere"}, "give max_drop"),
+        ({"max_drop": -1, "precision": "int8", "calibration": []}, "max_drop must be at least 0"),
+        ({"preprocessing": {"resize": 0}}, "Preprocessing resize is 0"),
         ({"test": "/nowhere", "precision": "int8", "calibration": []}, "give max_drop"),
     ],
 )

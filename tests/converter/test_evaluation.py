@@ -53,6 +53,8 @@ def test_a_labels_file(tmp_path: Path) -> None:
     data = folder(tmp_path, "a.png", "sub/b.png")
     (tmp_path / "labels.csv").write_text("a.png,dog\nsub/b.png,2\n")
     assert classes(data) == [[1], [2]]
+    (tmp_path / "labels.csv").write_text("a.png,dog\nsub/b.png,2\n", encoding="utf-8-sig")
+    assert classes(data) == [[1], [2]]
     (tmp_path / "labels.csv").write_text("a.png,dog\nb.png,wolf\n")
     with pytest.raises(ConversionError, match="'wolf', which is no label"):
         classes(data)
