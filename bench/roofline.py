@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import warnings
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,6 +19,8 @@ from .layers import Layer, build
 from .stage import Stage
 
 ARITHMETIC = "arithmetic"
+_measured: dict[tuple[str, int], Limits] = {}
+"""What this process has measured, by instruction set and number of threads."""
 RATE_SIDE = 14
 RATE_CHANNELS = {"float32": 16, "int8": 64}
 """A layer of so many channels, 14 x 14, lies in the L1 cache with its result."""
@@ -45,11 +48,23 @@ class Bound:
 
 def limits_for(threads: int) -> Limits:
     """The machine's limits, measured if they have not been kept (which takes a few seconds)."""
-    found = machine.saved(host().name, threads)
+    found = machine.saved(host().name, threads) or _measured.get((host().name, threads))
     if found is None:
-        found = machine.measure(threads)
-        machine.save(found)
+        found = _measured[host().name, threads] = machine.measure(threads)
+        keep(found)
     return found
+
+
+def keep(limits: Limits) -> None:
+    """Keep the limits for other processes. A warning says where they cannot be written."""
+    try:
+        machine.save(limits)
+    except OSError as error:
+        warnings.warn(
+            f"The limits of this machine could not be kept in the cache ({error.strerror or error}); set EDGENET_CACHE "
+            "to a folder that can be written.",
+            stacklevel=2,
+        )
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,12 +26,17 @@ ENERGY_SECONDS = 1.0
 """A side's energy is measured over so long."""
 
 
-def study(threads: int | None = None, rounds: int = 9, progress: Progress = None) -> dict[str, Any]:
-    """Both networks in float32 and int8, the standard one directly and, where it differs, by Winograd's algorithm.
+def study(
+    threads: int | None = None,
+    rounds: int = 9,
+    progress: Progress = None,
+    precisions: Sequence[str] = PRECISIONS,
+) -> dict[str, Any]:
+    """Both networks in each precision, the standard one directly and, where it differs, by Winograd's algorithm.
 
     Needs PyTorch.
     """
-    parts = [measure(graphs(precision, progress), precision, threads, rounds, progress) for precision in PRECISIONS]
+    parts = [measure(graphs(precision, progress), precision, threads, rounds, progress) for precision in precisions]
     return {**parts[0], "rows": [row for part in parts for row in part["rows"]]}
 
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 from edgenet import __version__
+from edgenet.commands.streams import escape_output
 from edgenet.errors import EdgenetError
 
 COMMANDS = {
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Errors that a user can cause are one line on stderr and exit code 1; a command line that cannot be parsed exits with
     2, Ctrl-C with 130.
     """
+    escape_output()
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in given if not word.startswith("-")), None)
     parsed = build_parser(command).parse_args(given)

@@ -191,8 +191,8 @@ def top(logits: np.ndarray, labels: Sequence[str] | None, k: int = 5) -> list[tu
     chances = probabilities(logits)
     if labels is not None and len(labels) != chances.size:
         raise InputError(f"the network gives {chances.size} values for one sample, but there are {len(labels)} labels.")
-    if k < 1:
-        raise InputError(f"the number of labels to show must be at least 1, not {k}.")
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"the number of labels to show must be a whole number of at least 1, not {k!r}.")
     names = [str(i) for i in range(chances.size)] if labels is None else list(labels)
     best: list[int] = np.argsort(-chances, kind="stable")[:k].tolist()
     return [(names[i], float(chances[i])) for i in best]

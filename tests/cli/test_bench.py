@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgenet.bench import models as model_table
-from edgenet.bench import timing
+from edgenet.bench import roofline, timing
+from edgenet.engine import limits
 from edgenet.errors import InputError
 
 
@@ -54,10 +55,41 @@ def test_command_for_one_layer(command: Callable) -> None:
         (("--network", "perceptron"), "perceptron"),
         (("--input", "8x8x8", "--sweep"), "one of"),
         (("--input", "8x8x8", "--output", "/nowhere/x.json"), "folder"),
+        (("--input", "8x8x8", "--batch", "4"), "--batch is for bench MODEL"),
+        (("--input", "8x8x8", "--quick"), "--quick is for --sweep"),
+        (("--network", "inception", "--filters", "8"), "--filters is for a single layer, not for --network"),
     ],
 )
 def test_unusable_layers(refused: Callable, arguments: tuple[str, ...], word: str) -> None:
     assert word in refused("bench", "separable", *arguments)
+
+
+def test_options_of_other_studies(refused: Callable, models: dict[str, Path]) -> None:
+    model = models["float32"]
+    assert "--output is for bench separable" in refused("bench", model, "-o", "b.json")
+    assert "--sweep and --twins and --html are for" in refused("bench", model, "--html", "F", "--sweep", "--twins")
+    assert "--rounds and --filters are not for bench machine" in refused(
+        "bench", "machine", "--filters", 3, "--rounds", 2
+    )
+
+
+def test_limits_that_cannot_be_kept_are_shown(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(found: limits.Limits) -> None:
+        raise OSError(30, "Read-only file system")
+
+    speeds = {"L1": 3.0}
+    found = limits.Limits("avx2", 1, 1.0, 2.0, 3.0, speeds, speeds, speeds, 0.001)
+    monkeypatch.setattr(limits, "measure", lambda threads: found)
+    monkeypatch.setattr(limits, "saved", lambda isa, threads: None)
+    monkeypatch.setattr(limits, "save", read_only)
+    result = command("bench", "machine", "--threads", 1)
+    assert result.code == 0
+    assert "avx2, 1 thread: float32 1.0 GFLOP/s" in result.out
+    assert "warning" in result.err
+    assert "Read-only file system" in result.err
+    with pytest.warns(UserWarning, match="could not be kept"):
+        assert roofline.limits_for(1) is found
+    assert roofline.limits_for(1) is found
 
 
 def test_sides_take_turns() -> None:

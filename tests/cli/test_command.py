@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from edgenet.cli import COMMANDS
 FOLDER = Path(edgenet.__file__).parent / "commands"
 
 
-SHARED = ("__init__", "console", "layers", "bench_separable")
+SHARED = ("__init__", "console", "layers", "bench_separable", "streams")
 """Files beside the commands that hold parts of them."""
 
 
@@ -33,6 +34,10 @@ def test_help(command: Callable, name: str) -> None:
 def test_overview_names_every_command(command: Callable) -> None:
     result = command("--help")
     assert all(f"\n    {name} " in result.out for name in COMMANDS)
+
+
+def test_public_names_are_listed() -> None:
+    assert set(edgenet.__all__) <= set(dir(edgenet))
 
 
 def test_version_of_module_and_command() -> None:
@@ -60,6 +65,15 @@ def test_running_a_picture_needs_neither_torch_nor_rich_nor_a_compiler(models: d
     arguments = [sys.executable, "-c", code, "run", str(models["float32"]), str(picture)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert not {"torch", "rich", "numba", "llvmlite"} & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_stdout_lacks_are_escaped(models: dict[str, Path], picture: Path, encoding: str) -> None:
+    picture = picture.rename(picture.with_name("Katze \N{GREEK SMALL LETTER ALPHA}.png"))
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    arguments = [sys.executable, "-m", "edgenet", "run", str(models["float32"]), str(picture)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
+    assert "Katze \\u03b1.png" in done.stdout
 
 
 def test_a_closed_pipe_is_no_error_message(models: dict[str, Path]) -> None:

@@ -51,6 +51,11 @@ def test_separable_stands_beside_standard(command: Callable) -> None:
         (("depthwise", "--input", "0x8x8"), "at least 1"),
         (("depthwise", "--input", "8x8x8", "--padding", -1), "at least 0"),
         (("conv", "--input", "8x8", "--filters", 1), "height x width x channels"),
+        (("depthwise", "--input", "8x8x8", "--filters", 128), "--filters is not for depthwise"),
+        (("pointwise", "--input", "8x8x8", "--filters", 1, "--kernel", 3), "--kernel is not for pointwise"),
+        (("softmax", "--input", "8", "--kernel", 3, "--no-bias"), "--kernel and --no-bias are not for softmax"),
+        (("max_pool", "--input", "8x8x8", "--filters", 1), "--filters is not for max_pool"),
+        (("conv", "--input", "8x8x8", "--filters", 1, "--precision", "int8", "--no-bias"), "always has a bias"),
     ],
 )
 def test_layers_that_do_not_exist(refused: Callable, arguments: tuple, word: str) -> None:

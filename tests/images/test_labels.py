@@ -53,8 +53,9 @@ def test_ties_and_counts():
 def test_errors():
     with pytest.raises(InputError, match="4 values for one sample, but there are 2 labels"):
         top(np.zeros(4), ["a", "b"], 1)
-    with pytest.raises(InputError, match="at least 1"):
-        top(np.zeros(4), None, 0)
+    for count in (0, 1.5, "3", None):
+        with pytest.raises(InputError, match="at least 1"):
+            top(np.zeros(4), None, count)  # type: ignore[arg-type]  # what users pass by mistake
     for bad in (np.asarray([0.0, np.nan]), np.asarray([np.inf, 0.0]), np.zeros(0)):
         with pytest.raises(InputError, match="empty, NaN or infinite"):
             top(bad, None, 1)
