@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgenet.bench import datasets
-from edgenet.commands.console import add_threads, positive, progress, writable_target, write_json
+from edgenet.commands.console import add_threads, positive, progress, require_torch, writable_target, write_json
 from edgenet.engine.machine import usable_threads
-from edgenet.errors import EdgenetError, InputError
+from edgenet.errors import EdgenetError
 from edgenet.output import write_text
 
 EPOCHS = {"fashion-mnist": 5, "mnist": 30}
@@ -69,10 +69,8 @@ def _study(arguments: argparse.Namespace, command: str) -> None:
     for path in (arguments.json, arguments.plot, arguments.markdown):
         if path:
             writable_target(str(path))
-    try:
-        from edgenet.bench.training import Recipe
-    except ImportError:
-        raise InputError("Training needs PyTorch: pip install 'edgenet[bench]'.") from None
+    require_torch("Training", "bench")
+    from edgenet.bench.training import Recipe
     from edgenet.engine.cache import folder as cache
 
     from . import plot, report, study

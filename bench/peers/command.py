@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgenet.commands.console import writable_target
-from edgenet.errors import ConversionError, EdgenetError
+from edgenet.commands.console import require_torch, writable_target
+from edgenet.errors import EdgenetError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +43,9 @@ def check(networks: Sequence[str], json: Path | None) -> None:
     """Raises ConversionError without torch or for a network that the zoo lacks, InputError for a bad --json."""
     if json:
         writable_target(str(json))
-    try:
-        from edgenet.converter import zoo
-    except ImportError:
-        raise ConversionError("The comparison starts from PyTorch: pip install 'edgenet[convert]'.") from None
+    require_torch("The comparison")
+    from edgenet.converter import zoo
+
     for name in networks:
         zoo.info(name)
 

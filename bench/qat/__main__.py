@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgenet.commands.console import positive, progress, table, writable_target, write_json
+from edgenet.commands.console import positive, progress, require_torch, table, writable_target, write_json
 from edgenet.errors import EdgenetError
 
 QUICK = {"width": 8, "images": 6000, "steps": 60}
@@ -40,6 +40,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _study(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    require_torch("Training", "bench")
     import torch
 
     from edgenet.bench import datasets

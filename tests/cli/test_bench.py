@@ -124,6 +124,31 @@ def test_table_of_networks(tmp_path: Path) -> None:
     assert "old" not in content
 
 
+STUDIES = ("models", "peers", "start", "quantization", "accuracy", "qat", "training", "pi")
+
+
+def bench_without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; sys.modules['torch'] = None; from edgenet.bench.__main__ import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "study", [("training", "fit", "tiny_separable"), ("qat",), ("models",), ("pi",), ("accuracy",)]
+)
+def test_studies_without_torch(study: tuple[str, ...]) -> None:
+    done = bench_without_torch(*study)
+    assert done.returncode == 1
+    assert done.stderr.startswith("edgenet.bench: ")
+    assert done.stderr.endswith(" needs PyTorch: pip install 'edgenet[bench]'.\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_every_study_is_listed() -> None:
+    page, mistake = bench_without_torch("--help"), bench_without_torch("perceptron")
+    assert (page.returncode, mistake.returncode) == (0, 2)
+    assert all(f"\n    {study}" in page.stdout and study in mistake.stderr for study in STUDIES)
+
+
 def test_table_of_unknown_networks() -> None:
     with pytest.raises(InputError, match="perceptron"):
         next(model_table.study(["perceptron"], 1, 1))
