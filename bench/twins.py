@@ -30,13 +30,16 @@ def study(
     threads: int | None = None,
     rounds: int = 9,
     progress: Progress = None,
-    precisions: Sequence[str] = PRECISIONS,
+    precisions: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Both networks in each precision, the standard one directly and, where it differs, by Winograd's algorithm.
+    """Both networks in each precision (None: both), the standard one directly and, where it differs, by Winograd's too.
 
     Needs PyTorch.
     """
-    parts = [measure(graphs(precision, progress), precision, threads, rounds, progress) for precision in precisions]
+    parts = [
+        measure(graphs(precision, progress), precision, threads, rounds, progress)
+        for precision in precisions or PRECISIONS
+    ]
     return {**parts[0], "rows": [row for part in parts for row in part["rows"]]}
 
 

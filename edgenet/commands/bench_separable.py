@@ -131,9 +131,9 @@ def _layer(arguments: argparse.Namespace) -> Any:
 
 def _twins(arguments: argparse.Namespace, shown: Any) -> dict[str, Any]:
     require_torch("Comparing the networks, instead of a layer named with --input,")
-    from edgenet.bench import separable, twins
+    from edgenet.bench import twins
 
-    precisions = (arguments.precision,) if arguments.precision else separable.PRECISIONS
+    precisions = (arguments.precision,) if arguments.precision else None
     return twins.study(arguments.threads, arguments.rounds or 9, shown, precisions)
 
 
