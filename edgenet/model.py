@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import weakref
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgenet.dtypes import BATCH, DTYPES
+from edgenet.dtypes import BATCH
 from edgenet.engine import bundle, cache, program_cache
 from edgenet.engine.program import Context, Linked
 from edgenet.engine.team import ENGINE_KERNELS, MOST_THREADS, team
 from edgenet.errors import InputError, ModelFormatError
+from edgenet.inputs import arrays_by_name
 from edgenet.mapped import MappedFile, open_file
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Model:
 
         float32 (other float types are converted). Returns an array, or a tuple of them. Raises InputError.
         """
-        arrays = self._arrays(inputs)
+        arrays = arrays_by_name(self._inputs, inputs)
         batch = next(iter(arrays.values())).shape[0]
         size = self._portion(arrays, batch) if batch > 1 else batch
         if size >= batch:
@@ -227,7 +227,7 @@ class Model:
             raise InputError(f"repeats must be a whole number from 1 on, not {repeats!r}.")
         from edgenet.engine.profile import measure
 
-        arrays = self._arrays(inputs or tuple(self.example_inputs().values()))
+        arrays = arrays_by_name(self._inputs, inputs or tuple(self.example_inputs().values()))
         shapes = {name: array.shape for name, array in arrays.items()}
         plan, prepared = self._plan(shapes), self._ready(shapes)
         context = prepared.context()
@@ -251,7 +251,7 @@ class Model:
         """The plan for inputs of these shapes (default: the declared ones, batch 1)."""
         if not inputs:
             return self._plan(self._declared())
-        return self._plan({name: array.shape for name, array in self._arrays(inputs).items()})
+        return self._plan({name: array.shape for name, array in arrays_by_name(self._inputs, inputs).items()})
 
     def _declared(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         return {
@@ -284,48 +284,6 @@ class Model:
         with self._lock:
             self._prepared.clear()
             self._packed.clear()
-
-    def _arrays(self, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
-        if len(inputs) == len(self._inputs) == 1 and not isinstance(inputs[0], Mapping):
-            [name] = self._inputs
-            return {name: self._array(name, inputs[0])}
-        names = list(self._inputs)
-        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-            given = dict(inputs[0])
-            if set(given) != set(names):
-                raise InputError(f"The network's inputs are {', '.join(names)}, not {', '.join(map(str, given))}.")
-        elif len(inputs) == len(names):
-            given = dict(zip(names, inputs, strict=True))
-        else:
-            raise InputError(f"The network takes {len(names)} inputs ({', '.join(names)}), not {len(inputs)}.")
-        arrays = {name: self._array(name, given[name]) for name in names}
-        batches = {array.shape[0] for name, array in arrays.items() if self._inputs[name][0][0] == BATCH}
-        if len(batches) > 1:
-            raise InputError(f"The inputs have different batch sizes: {sorted(batches)}.")
-        return arrays
-
-    def _array(self, name: str, value: Any) -> np.ndarray:
-        declared, type_name = self._inputs[name]
-        dtype = DTYPES[type_name]
-        if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
-            array = value
-        else:
-            try:
-                array = np.asarray(value)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise InputError(f"Input {name} is not an array: {error}.") from None
-            if array.dtype != dtype and array.dtype.kind != "f":
-                raise InputError(f"Input {name} must be {type_name}, not {array.dtype}.")
-            array = array.astype(dtype, order="C", copy=False)
-        if array.ndim != len(declared):
-            shape = "x".join("batch" if size == BATCH else str(size) for size in declared)
-            given = "x".join(map(str, array.shape)) or "a scalar"
-            raise InputError(f"Input {name} must have shape {shape}, not {given}.")
-        if array.size == 0:
-            raise InputError(f"Input {name} is empty: its shape is {'x'.join(map(str, array.shape))}.")
-        if math.isnan(array.item(array.argmax())):  # the largest value is NaN where there is one
-            raise InputError(f"Input {name} contains NaN.")
-        return array
 
     def _check_sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """InputError unless the network can take inputs of these sizes within the limits that a file is held to.

@@ -41,6 +41,7 @@ MAY_IMPORT = {
 
 MEMBERS = dict.fromkeys(("header", "mapped", "output", "validate", "validate_text", "validate_metadata"), "format")
 """Files that make up one part with another: reading a file, checking what was read, and writing are the file's."""
+MEMBERS["inputs"] = "model"
 
 HEAVY = {"torch", "PIL", "rich", "numba", "llvmlite", "skimage", "psutil", "matplotlib"}
 

@@ -155,7 +155,8 @@ def mean(node: Node, lowering: Lowering) -> None:
     width = shape[reduced[-1]] if reduced else 1
     height = count // width
     view = (lowering.size(x) // (channels * count), height, width, channels)
-    mean_windows(node, lowering, source, view, *(_table(lowering, 1, adaptive_windows, n, 1) for n in (height, width)))
+    rows, columns = (_table(lowering, 1, adaptive_windows, n, 1) for n in (height, width))
+    mean_windows(node, lowering, source, view, rows, columns)
 
 
 def _size(shape: Sequence[int], axes: Sequence[int]) -> int:

@@ -112,7 +112,7 @@ def test_takes_a_dict_and_other_float_types():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ((), "takes 1 inputs"),
+        ((), "takes 1 input "),
         ((np.zeros((1, 12, 12, 23), np.float32),), "does not take inputs of this shape"),
         ((np.zeros((12, 12, 24), np.float32),), "must have shape"),
         ((np.zeros((0, 12, 12, 24), np.float32),), "empty"),
