@@ -40,8 +40,9 @@ MAY_IMPORT = {
 """By part of the house, the parts it may import ("" is the package `edgenet` itself). Each may import itself."""
 
 MEMBERS = dict.fromkeys(("header", "mapped", "output", "validate", "validate_text", "validate_metadata"), "format")
-"""Files that make up one part with another: reading a file, checking what was read, and writing are the file's."""
-MEMBERS["inputs"] = "model"
+MEMBERS |= {"inputs": "model"}
+"""Files that make up one part with another: reading and writing a file and checking what was read are the file's,
+checking what a network is given is the model's."""
 
 HEAVY = {"torch", "PIL", "rich", "numba", "llvmlite", "skimage", "psutil", "matplotlib"}
 
