@@ -83,19 +83,26 @@ def open_checkpoint(source: Any, arch: str | None = None, example_inputs: Sequen
 
 
 def import_checkpoint(checkpoint: Checkpoint) -> Graph:
-    """The graph of a checkpoint as its modules define it. Raises ConversionError, also where they fail by themselves on
-    the example."""
+    """The graph of a checkpoint as its modules define it.
+
+    Raises ConversionError, also where a module fails by itself on the example, or computes something else there.
+    """
+    from .agreement import require_agreement
     from .importer import import_module
 
+    module, example = checkpoint.exportable, checkpoint.example
+    if not isinstance(module, nn.Module) or example is None:
+        return import_module(module, example)
     try:
-        return import_module(checkpoint.exportable, checkpoint.example)
+        graph = import_module(module, example)
     except ConversionError as error:
-        module, example = checkpoint.exportable, checkpoint.example
-        reason = _failure(module, example) if isinstance(module, nn.Module) and example is not None else None
+        reason = _failure(module, example)
         if reason is None:
             raise
-        sizes = ", ".join("x".join(map(str, tensor.shape)) or "a scalar" for tensor in example or ())
+        sizes = ", ".join("x".join(map(str, tensor.shape)) or "a scalar" for tensor in example)
         raise ConversionError(f"The module does not take an input of {sizes} (batch first): {reason}.") from error
+    require_agreement(graph, module, example)
+    return graph
 
 
 def _failure(module: nn.Module, example: tuple[Tensor, ...]) -> str | None:

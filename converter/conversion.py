@@ -102,7 +102,7 @@ def convert(
     if finished:
         described = Report(precision)
         if not force:
-            require_alive(run_all(graph, [golden_inputs(graph, seed) for seed in (1, 2)]))
+            require_alive(graph, [golden_inputs(graph, seed) for seed in (1, 2)])
     elif precision == "int8":
         graph, described = quantize_with_report(graph, calibration, test, max_drop, force, report)
     else:
@@ -147,18 +147,17 @@ def _float32(graph: Graph, precision: str, force: bool) -> Graph:
     """The graph with its weights stored as `precision` says. ConversionError for a dead network unless `force`."""
     metadata = graph.metadata
     inputs = [golden_inputs(graph, seed) for seed in (1, 2)]
-    wanted = run_all(graph, inputs)
     if not force:
-        require_alive(wanted)
+        require_alive(graph, inputs)
     if precision == "float32":
         return graph
     from . import quantize
 
-    graph = quantize.compress(graph, precision.removeprefix("weights_"))
-    graph.metadata = metadata
+    compressed = quantize.compress(graph, precision.removeprefix("weights_"))
+    compressed.metadata = metadata
     if not force:
-        require_sound(wanted, run_all(graph, inputs))
-    return graph
+        require_sound(run_all(graph, inputs), run_all(compressed, inputs))
+    return compressed
 
 
 def quantize_with_report(

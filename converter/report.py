@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .comparison import Deviation
 from .layerwise import Layers
 from .samples import Sample
 
+MOVES = ("flatten", "reshape", "permute", "slice")
 WORST = 3
 """Layers that a report lists."""
 OUTPUT_SAMPLES, LAYER_SAMPLES = 16, 4
@@ -86,15 +87,35 @@ def require_sound(wanted: Sequence[Mapping[str, np.ndarray]], got: Sequence[Mapp
         raise ConversionError(f"The converted network's outputs hold more error than signal ({sqnr:.1f} dB). {remedy}")
 
 
-def require_alive(outputs: Sequence[Mapping[str, np.ndarray]]) -> None:
-    """ConversionError for a float32 network whose outputs are not finite, or are all the same for different inputs."""
+def require_alive(graph: Graph, inputs: Sequence[Sample]) -> None:
+    """ConversionError for a network whose outputs are not finite, or are all the same for different inputs.
+
+    Those of a last activation may be, as zeros of a ReLU: then what it is given must differ.
+    """
+    outputs = run_all(graph, inputs)
     remedy = "Was it trained, and its checkpoint saved whole? Pass force=True (--force) to convert it anyway."
     names = list(outputs[0])
     bad = [name for name in names if not all(np.isfinite(sample[name]).all() for sample in outputs)]
     if bad:
         raise ConversionError(f"The network gives NaN or infinite values in {bad[0]} for random inputs. {remedy}")
     if all(_constant(outputs, name) for name in names):
-        raise ConversionError(f"The network gives the same {names[0]} for different random inputs. {remedy}")
+        before = run_all(_before_activations(graph), inputs)
+        if all(_constant(before, name) for name in names):
+            raise ConversionError(f"The network gives the same {names[0]} for different random inputs. {remedy}")
+
+
+def _before_activations(graph: Graph) -> Graph:
+    """The graph without the clamps that its outputs come from, directly or by moves."""
+    ends, nodes = set(graph.outputs), []
+    for node in reversed(graph.nodes):
+        if node.output in ends:
+            if node.operation in MOVES:
+                ends.add(node.inputs["x"])
+            elif (node.attributes.get("activation") or {}).get("kind") == "clamp":
+                free = {"kind": "clamp", "min": None, "max": None}
+                node = replace(node, attributes={**node.attributes, "activation": free})
+        nodes.append(node)
+    return replace(graph, nodes=nodes[::-1])
 
 
 def _constant(outputs: Sequence[Mapping[str, np.ndarray]], name: str) -> bool:

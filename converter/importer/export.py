@@ -63,7 +63,7 @@ def _export_module(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgra
                 return torch.export.export(module, inputs)
     except Exception as error:
         raise ConversionError(
-            f"torch.export cannot trace this module: {_first(error)} "
+            f"torch.export cannot trace this module: {_first(error).rstrip('.')}. "
             "Remove control flow that depends on tensor values, or pass an ExportedProgram."
         ) from error
     finally:

@@ -141,6 +141,26 @@ def test_what_would_not_be_used_is_refused(settings, message):
         convert("tiny_separable", **settings)
 
 
+class _ByBatch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.conv(x) if x.shape[0] == 1 else self.conv(x) * 2
+
+
+def test_a_module_that_computes_something_else_on_its_example_is_refused():
+    module = _ByBatch().train()
+    with pytest.raises(ConversionError, match="depend on the number of samples"):
+        convert(module, (torch.randn(1, 3, 8, 8),))
+    assert convert(module, (torch.randn(2, 3, 8, 8),)).nodes
+    assert module.calls == 0
+    assert module.training
+
+
 def test_weights_with_nan_are_named():
     module = zoo.build("tiny_separable")
     with torch.no_grad():

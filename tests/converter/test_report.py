@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from edgenet.converter import Report, convert, zoo
-from edgenet.converter.report import require_alive, require_sound, suggestions
+from edgenet.converter.report import require_sound, suggestions
 from edgenet.errors import ConversionError
 
 
@@ -110,8 +110,33 @@ def test_outputs_of_no_use() -> None:
         require_sound(good, [good[0], good[0]])
     with pytest.raises(ConversionError, match="more error than signal"):
         require_sound(good, [{"y": -sample["y"]} for sample in good])
+
+
+class _Regressor(nn.Sequential):
+    def __init__(self, bias: float, last: nn.Module):
+        super().__init__(nn.Flatten(), nn.Linear(12, 1), last)
+        with torch.no_grad():
+            self[1].bias.fill_(bias)
+
+
+@pytest.mark.parametrize("bias", [-100.0, 100.0])
+@pytest.mark.parametrize("last", [nn.ReLU(), nn.ReLU6(), nn.Hardtanh(0, 1)])
+def test_a_last_activation_may_be_at_its_bound(bias: float, last: nn.Module) -> None:
+    example = (torch.zeros(1, 3, 2, 2),)
+    assert convert(_Regressor(bias, last), example).nodes
+    dead = _Regressor(bias, last)
+    with torch.no_grad():
+        dead[1].weight.zero_()
+    with pytest.raises(ConversionError, match="the same 2 for different random inputs"):
+        convert(dead, example)
+
+
+def test_infinite_outputs_are_refused() -> None:
+    module = _Regressor(0.0, nn.Identity())
+    with torch.no_grad():
+        module[1].weight.fill_(3e38)
     with pytest.raises(ConversionError, match="NaN or infinite"):
-        require_alive([{"y": np.array([np.inf])}])
+        convert(module, (torch.zeros(1, 3, 2, 2),))
 
 
 def test_max_drop_is_for_int8(module: nn.Module) -> None:

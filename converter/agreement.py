@@ -1,0 +1,55 @@
+"""Whether an imported graph computes what its module does: both run once on random inputs like the example."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgenet.errors import ConversionError
+from edgenet.graph import Graph
+
+LEAST_SQNR = 40.0
+"""dB below which outputs differ by more than the order of float32 operations explains."""
+
+
+def require_agreement(graph: Graph, module: nn.Module, example: tuple[Tensor, ...]) -> None:
+    """ConversionError unless the graph has the module's outputs, up to rounding, for inputs of the example's shapes.
+
+    Outputs that are not finite there are not compared. The module's mode and buffers stay as they are.
+    """
+    from .quantize.executor import Executor
+
+    generator = torch.Generator().manual_seed(0)
+    inputs = tuple(torch.randn(tensor.shape, generator=generator) for tensor in example)
+    expected = _outputs(module, inputs)
+    executor = Executor(graph)
+    if len(expected) != len(graph.outputs):
+        raise ConversionError(f"The module gives {len(expected)} outputs, what was imported {len(graph.outputs)}.")
+    found = executor.run({name: tensor.numpy() for name, tensor in zip(graph.inputs, inputs, strict=True)})
+    for name, wanted in zip(graph.outputs, expected, strict=True):
+        got = found[name].astype(np.float64)
+        if got.shape != wanted.shape:
+            raise ConversionError(f"The module gives an output of shape {wanted.shape}, what was imported {got.shape}.")
+        error, signal = np.square(got - wanted).sum(), np.square(wanted).sum()
+        if np.isfinite(signal) and error > 10 ** (-LEAST_SQNR / 10) * signal:
+            raise ConversionError(
+                f"The output {name} of what was imported is not the module's for the same random input. Does its "
+                "forward depend on the number of samples, on values, or on what it was called with before?"
+            )
+
+
+def _outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[np.ndarray]:
+    """All tensors that the module returns in eval mode, in order, as float64."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+            copies = tuple(tensor.clone() for tensor in inputs)
+            result = torch.func.functional_call(module, buffers, copies)
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    leaves = torch.utils._pytree.tree_leaves(result)
+    return [leaf.detach().double().numpy() for leaf in leaves if isinstance(leaf, Tensor)]
