@@ -29,7 +29,7 @@ def copy(importer: Importer, a: Mapping[str, Any]) -> Value:
 @handles("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
 def dropout(importer: Importer, a: Mapping[str, Any]) -> Any:
     if a["train"]:
-        raise Unsupported("dropout in training mode; export the module in eval mode")
+        raise Unsupported("dropout in training mode; use nn.Dropout, or F.dropout(..., training=self.training)")
     assert importer.current is not None, "set by the walk over the program"
     x = a["input"] if "input" in a else a["self"]
     return [x] if isinstance(importer.current.meta.get("val"), tuple | list) else x
