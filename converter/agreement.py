@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph
@@ -51,5 +52,4 @@ def _outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[np.ndarray]:
     finally:
         for part, mode in modes.items():
             part.training = mode
-    leaves = torch.utils._pytree.tree_leaves(result)
-    return [leaf.detach().double().numpy() for leaf in leaves if isinstance(leaf, Tensor)]
+    return [leaf.detach().double().numpy() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]

@@ -55,7 +55,7 @@ def open_checkpoint(source: Any, arch: str | None = None, example_inputs: Sequen
     if isinstance(source, nn.Module):
         return _from_module(source, example, type(source).__name__, arch or type(source).__name__)
     if isinstance(source, ExportedProgram):
-        _refuse_example(example)
+        _require_inputs(source, example)
         return Checkpoint(source, None, "ExportedProgram", arch or "", _preprocessing(arch))
     if isinstance(source, Mapping):
         return _from_weights(unwrap(source), "state dict", arch, example)
@@ -66,7 +66,8 @@ def open_checkpoint(source: Any, arch: str | None = None, example_inputs: Sequen
     path = Path(source)
     if path.is_file():
         if path.suffix == PROGRAM_SUFFIX:
-            _refuse_example(example)
+            if example is not None:
+                raise ConversionError("example_inputs are for modules: a .pt2 file has its own.")
             return Checkpoint(path, None, path.name, arch or "", _preprocessing(arch))
         return _from_weights(read_weights(path), path.name, arch, example)
     if str(source) in ENTRIES:
@@ -120,9 +121,13 @@ def _failure(module: nn.Module, example: tuple[Tensor, ...]) -> str | None:
     return None
 
 
-def _refuse_example(example: object) -> None:
-    if example is not None:
-        raise ConversionError("example_inputs are for modules: an exported program has its own.")
+def _require_inputs(program: ExportedProgram, example: tuple[Tensor, ...] | None) -> None:
+    """ConversionError for example inputs of other sizes, but for the batch, than the program takes."""
+    names = set(program.graph_signature.user_inputs)
+    values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    sizes = [tuple(value.shape[1:]) for value in values if isinstance(value, Tensor)]
+    if example is not None and [tuple(tensor.shape[1:]) for tensor in example] != sizes:
+        raise ConversionError("The example inputs do not have the sizes that the program was exported with.")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -82,6 +82,7 @@ def test_limits_that_cannot_be_kept_are_shown(command: Callable, monkeypatch: py
     monkeypatch.setattr(limits, "measure", lambda threads: found)
     monkeypatch.setattr(limits, "saved", lambda isa, threads: None)
     monkeypatch.setattr(limits, "save", read_only)
+    monkeypatch.setattr(roofline, "_measured", {})
     result = command("bench", "machine", "--threads", 1)
     assert result.code == 0
     assert "avx2, 1 thread: float32 1.0 GFLOP/s" in result.out

@@ -67,6 +67,9 @@ def test_a_module_an_exported_program_and_a_pt2_file_give_the_same_graph(tmp_pat
         graph = convert(source, example if source is module else None)
         agrees(graph, module, 3, 8, 8)
     assert graph.metadata.provenance["source"] == "net.pt2"
+    agrees(convert(program, (torch.randn(1, 3, 8, 8),)), module, 3, 8, 8)
+    with pytest.raises(ConversionError, match=r"a \.pt2 file has its own"):
+        convert(tmp_path / "net.pt2", example)
 
 
 def test_zoo_names_bring_their_preprocessing():
@@ -199,8 +202,8 @@ def test_files_of_other_kinds_are_named(tmp_path):
 
 def test_what_a_source_says_itself_is_refused():
     program = torch.export.export(network(), (torch.randn(1, 3, 8, 8),))
-    with pytest.raises(ConversionError, match="an exported program has its own"):
-        convert(program, (torch.zeros(1, 3, 8, 8),))
+    with pytest.raises(ConversionError, match="the sizes that the program was exported with"):
+        convert(program, (torch.zeros(1, 3, 9, 8),))
     with pytest.raises(ConversionError, match="itself a network of the zoo"):
         convert("tiny_separable", arch="mobilenet_v1")
 

@@ -61,7 +61,8 @@ def test_an_interrupt_ends_compiling(tmp_path):
     """One that reaches this process alone, as from a supervisor: a Ctrl-C ends the compilers by itself."""
     pytest.importorskip("numba", reason="needs the compiler")
     environment = {**os.environ, "EDGENET_CACHE": str(tmp_path)}
-    command = [sys.executable, "-m", "edgenet", "warmup"]
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # background jobs ignore it
+    command = [sys.executable, "-c", f"{code}; from edgenet.cli import main; raise SystemExit(main(['warmup']))"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 120
         threads = Path(f"/proc/{process.pid}/task")
