@@ -42,13 +42,19 @@ def require_agreement(graph: Graph, module: nn.Module, example: tuple[Tensor, ..
 
 def _outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[np.ndarray]:
     """All tensors that the module returns in eval mode, in order, as float64."""
+    module = getattr(module, "_orig_mod", module)  # what torch.compile has wrapped: as it is, it need not be compiled
     modes = {part: part.training for part in module.modules()}
+    buffers = [
+        (part, name, buffer, buffer.clone())
+        for part in module.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
     module.eval()
     try:
         with torch.no_grad():
-            buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-            copies = tuple(tensor.clone() for tensor in inputs)
-            result = torch.func.functional_call(module, buffers, copies)
+            result = module(*(tensor.clone() for tensor in inputs))
+            for part, name, buffer, before in buffers:
+                part._buffers[name] = buffer if torch.equal(buffer, before) else buffer.copy_(before)
     finally:
         for part, mode in modes.items():
             part.training = mode

@@ -161,6 +161,17 @@ def test_a_module_that_computes_something_else_on_its_example_is_refused():
     assert module.training
 
 
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_wrapped_modules(wrap):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    x = torch.randn(2, 3, 8, 8)
+    graph = convert(wrap(module), (x[:1],))
+    with torch.no_grad():
+        expected = module(x).numpy()
+    found = reference.run(graph, {graph.inputs[0]: x.numpy()})[graph.outputs[0]]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_weights_with_nan_are_named():
     module = zoo.build("tiny_separable")
     with torch.no_grad():
