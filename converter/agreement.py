@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from torch.utils._pytree import tree_leaves
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph
 
+from .eval_mode import eval_mode
+
 LEAST_SQNR = 40.0
 """dB below which outputs differ by more than the order of float32 operations explains."""
 
@@ -17,13 +21,13 @@ LEAST_SQNR = 40.0
 def require_agreement(graph: Graph, module: nn.Module, example: tuple[Tensor, ...]) -> None:
     """ConversionError unless the graph has the module's outputs, up to rounding, for inputs of the example's shapes.
 
-    Outputs that are not finite there are not compared. The module's mode and buffers stay as they are.
+    Outputs that are not finite there are not compared.
     """
     from .quantize.executor import Executor
 
     generator = torch.Generator().manual_seed(0)
     inputs = tuple(torch.randn(tensor.shape, generator=generator) for tensor in example)
-    expected = _outputs(module, inputs)
+    expected = [output.astype(np.float64) for output in module_outputs(module, inputs)]
     executor = Executor(graph)
     if len(expected) != len(graph.outputs):
         raise ConversionError(f"The module gives {len(expected)} outputs, what was imported {len(graph.outputs)}.")
@@ -40,22 +44,16 @@ def require_agreement(graph: Graph, module: nn.Module, example: tuple[Tensor, ..
             )
 
 
-def _outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[np.ndarray]:
-    """All tensors that the module returns in eval mode, in order, as float64."""
+def module_outputs(module: nn.Module, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+    """All tensors that the module returns in eval mode, in order. It stays as it was, and so do the inputs."""
     module = getattr(module, "_orig_mod", module)  # what torch.compile has wrapped: as it is, it need not be compiled
-    modes = {part: part.training for part in module.modules()}
     buffers = [
         (part, name, buffer, buffer.clone())
         for part in module.modules()
         for name, buffer in part.named_buffers(recurse=False)
     ]
-    module.eval()
-    try:
-        with torch.no_grad():
-            result = module(*(tensor.clone() for tensor in inputs))
-            for part, name, buffer, before in buffers:
-                part._buffers[name] = buffer if torch.equal(buffer, before) else buffer.copy_(before)
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
-    return [leaf.detach().double().numpy() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+    with eval_mode(module):
+        result = module(*(tensor.clone() for tensor in inputs))
+        for part, name, buffer, before in buffers:
+            part._buffers[name] = buffer if torch.equal(buffer, before) else buffer.copy_(before)
+    return [leaf.numpy() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]

@@ -19,6 +19,7 @@ from edgenet.format import MAGIC
 from edgenet.graph import Graph, Preprocessing
 
 from . import zoo
+from .eval_mode import eval_mode
 from .zoo.registry import ENTRIES
 from .zoo.weights import load_weights, unwrap
 
@@ -108,16 +109,11 @@ def import_checkpoint(checkpoint: Checkpoint) -> Graph:
 
 def _failure(module: nn.Module, example: tuple[Tensor, ...]) -> str | None:
     """Why the module's own forward fails on the example; None where it does not."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
     try:
-        with torch.no_grad():
+        with eval_mode(module):
             module(*example)
     except Exception as error:  # a forward raises whatever it likes
         return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200].rstrip(".")
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
     return None
 
 

@@ -159,17 +159,10 @@ class _Outputs:
 
     def _torch(self, sample: Sample) -> list[np.ndarray]:
         import torch
-        from torch.utils import _pytree as pytree
 
-        training = {part: part.training for part in self.module.modules()}
-        self.module.eval()
-        try:
-            with torch.inference_mode():
-                result = self.module(*(torch.from_numpy(array.copy()) for array in sample.values()))
-        finally:
-            for part, mode in training.items():
-                part.training = mode
-        return [leaf.numpy() for leaf in pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        from .agreement import module_outputs
+
+        return module_outputs(self.module, [torch.from_numpy(array) for array in sample.values()])
 
     def rows(self) -> list[dict[str, Any]]:
         rows = []

@@ -18,6 +18,7 @@ from .layerwise import Layers
 from .samples import Sample
 
 MOVES = ("flatten", "reshape", "permute", "slice")
+"""Operations that values pass unchanged."""
 WORST = 3
 """Layers that a report lists."""
 OUTPUT_SAMPLES, LAYER_SAMPLES = 16, 4

@@ -12,6 +12,7 @@ from torch.export import Dim, ExportedProgram
 
 from edgenet.errors import ConversionError
 
+from ..eval_mode import eval_mode
 from .program_file import check_program_file
 from .quantized import register_operators
 
@@ -50,10 +51,8 @@ def _first(error: Exception) -> str:
 def _export_module(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
     if len({x.shape[0] for x in inputs if _batched(x)}) > 1:
         raise ConversionError("All example inputs must have the same number of samples on axis 0.")
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
     try:
-        with torch.no_grad():
+        with eval_mode(module):
             try:
                 two = tuple(torch.cat([x, x]) if _batched(x) and x.shape[0] == 1 else x for x in inputs)
                 dim = Dim("batch")
@@ -66,9 +65,6 @@ def _export_module(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgra
             f"torch.export cannot trace this module: {_first(error).rstrip('.')}. "
             "Remove control flow that depends on tensor values, or pass an ExportedProgram."
         ) from error
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 def _batched(x: Any) -> bool:

@@ -67,7 +67,8 @@ class _Walk:
             if found:
                 self.replaced[node] = found
                 self.skipped.update(found.inner)
-        self.importer = Importer(self._batch())
+        self.samples = self._batch()
+        self.importer = Importer(self.samples)
 
     def _inputs(self) -> list[fx.Node]:
         names = set(self.program.graph_signature.user_inputs)
@@ -207,7 +208,7 @@ class _Walk:
             return
         if value.dtype != torch.float32 and operator_name(node.target) != "quantize_per_tensor":
             raise Unsupported("its result is not float32; convert the module with .float()")
-        sizes = (*value.shape[:1], self._batch())
+        sizes = (*value.shape[:1], self.samples)
         if all(isinstance(size, int) for size in sizes) and sizes[0] != sizes[-1]:
             raise Unsupported("it changes the number of samples; keep samples on axis 0, each on its own")
         if tuple(value.shape)[1:] != self.importer.shape(result)[1:]:

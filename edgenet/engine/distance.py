@@ -25,7 +25,7 @@ def message_ns() -> float | None:
 
     Raises EngineError where the kernel is not compiled and cannot be.
     """
-    processors = sorted(os.sched_getaffinity(0))[:2] if hasattr(os, "sched_getaffinity") else []
+    processors = sorted(os.sched_getaffinity(0))[:2]
     if len(processors) < 2:
         return None
     kernel = load_kernels([_KERNEL], host())[_KERNEL]

@@ -46,7 +46,7 @@ def _check(path: Path, status: os.stat_result) -> None:
         raise Untrusted(f"{path} may be changed by every user of this machine; use `chmod o-w` on it.")
     if status.st_mode & stat.S_IWGRP and not sticky and not _private_group(status):
         raise Untrusted(f"{path} may be changed by a group of users; use `chmod g-w` on it.")
-    if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0, _package_owner()):
+    if status.st_uid not in (os.getuid(), 0, _package_owner()):
         raise Untrusted(f"{path} belongs to another user (number {status.st_uid}); make a copy of your own.")
 
 
@@ -82,8 +82,7 @@ def read(path: Path, offset: int = 0, size: int | None = None) -> bytes:
 def map_file(path: Path) -> mmap.mmap:
     """A trusted regular file in memory, for reading. Raises ValueError for an empty one; the rest is as for `read`."""
     with _opened(path) as (handle, _):
-        populate = getattr(mmap, "MAP_POPULATE", 0)
-        return mmap.mmap(handle, 0, flags=mmap.MAP_PRIVATE | populate, prot=mmap.PROT_READ)
+        return mmap.mmap(handle, 0, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> None:

@@ -1,7 +1,6 @@
 """Memory that native code shares with Python."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ def test_working_memory_is_aligned_writable_and_as_large_as_asked(size):
     assert memory.sum(dtype=np.int64) == 7 * size
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what it knows of each piece of memory")
 @pytest.mark.parametrize(("size", "huge"), [(600_000, 600_000), (2_200_000, 2 << 20), (2_700_000, 2_700_000)])
 def test_large_memory_is_private_and_asks_for_huge_pages(size: int, huge: int):
     """Of shared memory, the system's usual settings make small pages, whatever is asked for."""
@@ -46,7 +44,6 @@ def _ranges() -> dict[tuple[int, int], tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 def test_a_forked_process_has_a_copy():
     memory = working_memory(1 << 20)
     memory[...] = 1

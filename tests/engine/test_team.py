@@ -50,7 +50,6 @@ def test_models_come_and_go_while_others_run(graph):
     assert not failures
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs to pin threads to a core")
 def test_one_core_for_all_threads(graph):
     x, y = _expected(graph)
     allowed = os.sched_getaffinity(0)
