@@ -66,6 +66,7 @@ def _machine(arguments: argparse.Namespace) -> None:
     from edgenet.bench.roofline import keep
     from edgenet.engine import limits
     from edgenet.engine.machine import usable_threads
+    from edgenet.kernels.isa import by_name
 
     most = arguments.threads or usable_threads()
     found = [limits.measure(threads) for threads in dict.fromkeys((1, most))]
@@ -73,7 +74,8 @@ def _machine(arguments: argparse.Namespace) -> None:
         keep(each)
     lines = []
     for each in found:
-        matrix = f" ({each.matrix_gops:.0f} in matrix registers)" if each.matrix_gops else ""
+        where = "matrix registers" if by_name(each.isa).matrix_registers else "products of pairs of bytes"
+        matrix = f" ({each.matrix_gops:.0f} in {where})" if each.matrix_gops else ""
         threads = counted(each.threads, "thread")
         lines.append(
             f"{each.isa}, {threads}: float32 {each.float32_gflops:.1f} GFLOP/s, int8 {each.int8_gops:.1f} "

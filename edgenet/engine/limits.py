@@ -40,8 +40,9 @@ class Limits:
 
     `requantized` counts the int8 results (in 1e9 a second) that are made from sums in registers. `bandwidth` is that of
     reading, `write_bandwidth` of writing; `copy_bandwidth` counts the bytes read and written of a copy. The levels are
-    L1, L2, ... and "memory", for what the threads work on together. `matrix_gops` is the rate of matrix registers (see
-    `kernels.matrix_int8`), 0 without them.
+    L1, L2, ... and "memory", for what the threads work on together. `matrix_gops` is the rate of what serves matrix
+    products alone: matrix registers (see `kernels.matrix_int8`) or pairs of bytes (see `kernels.pairs_int8`); 0 where
+    there is neither.
     """
 
     isa: str
@@ -60,7 +61,7 @@ class Limits:
     ) -> float:
         """Least time of a step: its arithmetic at the peak or its bytes at the speed of the level that holds them.
 
-        `results` are the int8 values that it requantizes; `matrix`: its products are made in matrix registers.
+        `results` are the int8 values that it requantizes; `matrix`: its products are made at the rate `matrix_gops`.
         """
         return max(self.arithmetic_ms(flops, int8, results, matrix), self.transfer_ms(read, written)) + self.step_ms
 
@@ -159,6 +160,8 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
         tiles = 2 * TILE_ROWS * TILE_ROWS * TILE_BYTES * 2 * kernels(target)[names["peak_matrix"]].constants[0]
         shapes = register_shapes(TILE_ROWS)
         matrix = rate("peak_matrix", tiles, x=x, weights=weights, shapes=address_of(shapes))
+    if "peak_pairs" in names:
+        matrix = rate("peak_pairs", products["peak_int8"] * 4, x=x, weights=weights, depth=_DEPTH)
     speeds: dict[str, dict[str, float]] = {"read_memory": {}, "write_memory": {}, "copy_memory": {}}
     sizes = cache_sizes()
     working_sets = {name: limit // 2 for name, limit in sizes.items()} | {"memory": 4 * max(sizes.values())}

@@ -16,6 +16,9 @@ from edgenet.kernels.table import kernel
 from edgenet.prepare.describe import layer_info
 from edgenet.prepare.plan import PARTS_KERNEL, Plan, Step
 
+_AT_MATRIX_RATE = ("matrix_int8", "pairs_int8", "convolution_pairs_int8")
+"""Modules of kernels whose products are made at `Limits.matrix_gops`."""
+
 
 @dataclass
 class Profile:
@@ -97,5 +100,5 @@ def _roofline(limits: Limits | None, plan: Plan, steps: list[Step], ms: float) -
     int8 = any(step.kernel.startswith("s8") for step in steps)
     made = {step.output for step in steps if "weights" in step.slots and plan.tensors[step.output].dtype == "int8"}
     results = sum(prod(plan.tensors[name].shape) for name in made)
-    matrix = any(kernel(step.kernel, plan.target).module == "matrix_int8" for step in steps)
+    matrix = any(kernel(step.kernel, plan.target).module in _AT_MATRIX_RATE for step in steps)
     return limits.attainable_ms(flops, moved, 0, int8, results, matrix) / ms

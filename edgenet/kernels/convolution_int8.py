@@ -130,9 +130,11 @@ def _padded_product(rows: int, second: int, columns: int, widened: bool) -> Any:
     return over_pixels(tile, rows, second)
 
 
-def _gatherer() -> Any:
-    """Widens the taps of the pixels first..last-1 into rows of `own`, each tap's depth filled up to `tap_bytes`."""
-    widen_row = row_widener()
+def gatherer(take_row: Any) -> Any:
+    """Takes the taps of the pixels first..last-1 into rows of `own`, `tap_bytes` from one tap to the next.
+
+    `take_row(source, destination, count)` takes a tap's `count` bytes and may write more.
+    """
 
     @njit(inline="always")
     def gather(image, window, own, own_stride, depth, tap_bytes, first, last):
@@ -152,7 +154,7 @@ def _gatherer() -> Any:
                     place = outside
                     if inside_y and 0 <= in_x + tap_x * dilation_x < width:
                         place = base + tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
-                    widen_row(place, destination, depth)
+                    take_row(place, destination, depth)
                     destination += tap_bytes
 
     return gather
@@ -170,7 +172,7 @@ def convolution(rows: int, second: int, columns: int, reads: int) -> Callable[..
     widened = reads == FROM_SCRATCH
     product = {FROM_INPUT: _window_product, FROM_SCRATCH: row_product, FROM_PADDED: _padded_product}[reads]
     wide, single = product(rows, second, columns, widened), product(rows, second, 1, widened)
-    gather = _gatherer()
+    gather = gatherer(row_widener())
 
     def kernel(
         begin: int,

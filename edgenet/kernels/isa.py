@@ -22,7 +22,8 @@ class InstructionSet(NamedTuple):
 
     `bits` is the width of a vector register; `registers` their number. `dot` names the exact instruction that sums
     8-bit products into int32: "vnni512" and "vnni" (`vpdpbusd`, unsigned times signed), "madd16" (`vpmaddwd` on widened
-    values), "sdot" (Arm dot product), "smull" (Arm widening multiply), "generic" (plain vector arithmetic).
+    values; where that is exact, `vpmaddubsw`, see `kernels.pairs_int8`), "sdot" (Arm dot product), "smull" (Arm
+    widening multiply), "generic" (plain vector arithmetic).
     `stored_unsigned` tells that int8 activations lie in memory as value + 128, `matrix_registers` that int8 products of
     whole tiles are made in registers of their own (see `kernels.simd_matrix`). `extends` names the instruction set that
     this one adds int8 instructions to: kernels which do not use them are taken from it (see `table.compiled_for`).
@@ -77,7 +78,9 @@ INSTRUCTION_SETS: Final[dict[str, InstructionSet]] = {
     target.name: target
     for target in (
         InstructionSet("portable", "x86_64", 128, 16, "x86-64", "", (), "generic", fma=False),
-        InstructionSet("avx2", "x86_64", 256, 16, "x86-64-v3", _AVX2_FEATURES, ("avx2", "fma"), "madd16"),
+        InstructionSet(
+            "avx2", "x86_64", 256, 16, "x86-64-v3", _AVX2_FEATURES, ("avx2", "fma"), "madd16", stored_unsigned=True
+        ),
         InstructionSet(
             "avx_vnni",
             "x86_64",
@@ -90,7 +93,9 @@ INSTRUCTION_SETS: Final[dict[str, InstructionSet]] = {
             stored_unsigned=True,
             extends="avx2",
         ),
-        InstructionSet("avx512", "x86_64", 512, 32, "x86-64-v4", _AVX512_FEATURES, _AVX512_NEEDS, "madd16"),
+        InstructionSet(
+            "avx512", "x86_64", 512, 32, "x86-64-v4", _AVX512_FEATURES, _AVX512_NEEDS, "madd16", stored_unsigned=True
+        ),
         _AVX512_VNNI,
         _AVX512_VNNI._replace(
             name="avx512_amx",

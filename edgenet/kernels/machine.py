@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edgenet.kernels.gemm_f32 import accumulator
 from edgenet.kernels.native import atomic_load, atomic_store, pause
+from edgenet.kernels.pairs_int8 import pair_accumulator
 from edgenet.kernels.simd import (
     add,
     lane_count,
@@ -58,6 +59,20 @@ def peak_int8(rows: int, columns: int) -> Callable[..., None]:
         for _ in range(begin, end):
             for k in range(depth):
                 sums = outer_dot(sums, places, k, load_row_i32(weights, k * columns * lane_count(), columns))
+        store_sums(sums, sink)
+
+    return kernel
+
+
+def peak_pairs(rows: int, columns: int) -> Callable[..., None]:
+    """As `peak_int8` for pairs of bytes (see `pairs_int8`)."""
+    accumulate = pair_accumulator(columns)
+
+    def kernel(begin: int, end: int, thread: int, x: int, weights: int, depth: int, sink: int):
+        places = sequence(x, 4 * depth, rows)
+        sums = repeat(load_row_i32(weights, 0, columns), rows)
+        for _ in range(begin, end):
+            sums = accumulate(sums, places, depth, weights)
         store_sums(sums, sink)
 
     return kernel

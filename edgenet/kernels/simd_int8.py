@@ -25,6 +25,7 @@ from edgenet.kernels.simd_types import (
     constant_int,
     i32v,
     items,
+    keep_together,
     load_vector,
     pack,
     pointer,
@@ -79,17 +80,12 @@ def byte_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights:
     """`dot` of x, as `spread_lane` gives it, with each of the weights.
 
     Where product and sum are two instructions, all products come before the first sum: sums between them would take
-    the multipliers' pipelines. An assembler statement without instructions keeps LLVM from sorting them otherwise.
+    the multipliers' pipelines.
     """
     if len(weights) == 1 or target().dot not in ("madd16", "generic"):
         return [dot(builder, total, x, w) for total, w in zip(totals, weights, strict=True)]
-    products, count = [_pair_products(builder, x, w) for w in weights], len(weights)
-    kinds = [product.type for product in products]
-    register = "v" if target().lanes == 16 else "x"
-    places = ",".join([f"={register}"] * count + [str(i) for i in range(count)])
-    signature = ir.FunctionType(ir.LiteralStructType(kinds), kinds)
-    made = builder.asm(signature, "", places, products, True)
-    return [builder.add(total, builder.extract_value(made, i)) for i, total in enumerate(totals)]
+    products = keep_together(builder, [_pair_products(builder, x, w) for w in weights])
+    return [builder.add(total, product) for total, product in zip(totals, products, strict=True)]
 
 
 def _halves(builder: ir.IRBuilder, groups: ir.Value) -> list[ir.Value]:

@@ -53,7 +53,7 @@ def _lane_of(vector: ir.Value, element: ir.Type) -> Callable[[ir.IRBuilder, int]
     return lambda builder, lane: builder.shuffle_vector(vector, vector, shuffle_mask([lane] * TURN))
 
 
-def _outer(name: str, element: ir.Type, emit: Emit, what: str) -> Any:
+def outer_product(name: str, element: ir.Type, emit: Emit, what: str) -> Any:
     """Make the operation; on Arm, a row of x is loaded where the first of its lanes is needed: loaded all before, they
     would cost a register more than there are.
     """
@@ -96,6 +96,6 @@ def _multiply_add(builder: ir.IRBuilder, sums: list[ir.Value], x: ir.Value, row:
     return [emit_fma(builder, [x, w, total]) for total, w in zip(sums, row, strict=True)]
 
 
-outer_fmas = _outer("outer_fmas", F32, _multiply_add, "float32")
-outer_dots = _outer("outer_dots", I32, byte_dots, "groups")
-outer_word_dots = _outer("outer_word_dots", I32, word_dots, "pairs of int16")
+outer_fmas = outer_product("outer_fmas", F32, _multiply_add, "float32")
+outer_dots = outer_product("outer_dots", I32, byte_dots, "groups")
+outer_word_dots = outer_product("outer_word_dots", I32, word_dots, "pairs of int16")

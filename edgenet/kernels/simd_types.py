@@ -151,6 +151,20 @@ def call_intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, arguments:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
+def keep_together(builder: ir.IRBuilder, values: list[ir.Value]) -> list[ir.Value]:
+    """The values (x86 registers), none of which is used before all are there: LLVM cannot sort it otherwise.
+
+    It is an assembler statement without instructions.
+    """
+    if len(values) == 1:
+        return values
+    kinds, count = [value.type for value in values], len(values)
+    places = ",".join([f"={'v' if target().bits == 512 else 'x'}"] * count + [str(i) for i in range(count)])
+    signature = ir.FunctionType(ir.LiteralStructType(kinds), kinds)
+    made = builder.asm(signature, "", places, values, True)
+    return [builder.extract_value(made, i) for i in range(count)]
+
+
 def vector_suffix(kind: ir.VectorType) -> str:
     """LLVM's overload suffix of a vector type, for example "v8f32"."""
     element = "f32" if isinstance(kind.element, ir.FloatType) else f"i{kind.element.width}"

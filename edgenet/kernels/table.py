@@ -17,7 +17,16 @@ from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import INSTRUCTION_SETS, InstructionSet
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
-_SLOW_TO_COMPILE = ("convolution_int8", "strassen_int8", "convolution_f32", "gemm_f32", "winograd_f32", "gemm_int8")
+_SLOW_TO_COMPILE = (
+    "convolution_int8",
+    "strassen_int8",
+    "convolution_f32",
+    "gemm_f32",
+    "winograd_f32",
+    "convolution_pairs_int8",
+    "pairs_int8",
+    "gemm_int8",
+)
 _IMPORTS = "from edgenet.kernels"
 _IMPORT = re.compile(r"^from edgenet\.kernels\.(\w+) import|^from edgenet\.kernels import (\w+)", re.MULTILINE)
 
@@ -51,8 +60,10 @@ def _machine(target: InstructionSet) -> list[Kernel]:
     height, vectors = table_float.gemm_tile(target)
     rows, _, columns = table_int8.gemm_tile(target)
     matrix = [Kernel("bench_peak_matrix", "machine", "peak_matrix", (columns,), "bench", "int8")]
+    pairs = [Kernel("bench_peak_pairs", "machine", "peak_pairs", (rows, columns), "bench", "int8")]
     return [
         *(matrix if target.matrix_registers else []),
+        *(pairs if table_int8.has_byte_pairs(target) else []),
         Kernel("bench_peak_f32", "machine", "peak_f32", (height, vectors), "bench"),
         Kernel("bench_peak_int8", "machine", "peak_int8", (rows, columns), "bench", "int8"),
         Kernel("bench_peak_requantize", "machine", "peak_requantize", (rows, columns), "bench", "int8"),

@@ -46,6 +46,11 @@ def has_winograd(target: InstructionSet) -> bool:
     return target.dot in ("madd16", "generic", "vnni", "vnni512") and not target.matrix_registers
 
 
+def has_byte_pairs(target: InstructionSet) -> bool:
+    """Whether products of pairs of bytes serve (see `kernels.pairs_int8`): where those of int16 are the other way."""
+    return target.dot == "madd16"
+
+
 def halved(target: InstructionSet) -> bool:
     """Whether a vector of groups holds the first half of every lane's group, then the second."""
     return target.dot == "smull"
@@ -122,6 +127,10 @@ def rows(target: InstructionSet) -> list[Kernel]:
             Kernel(f"s8_gemv_{vectors * target.lanes}", "gemv_int8", "matrix_vector", (vectors,), "conv2d", "int8")
         )
         found.append(Kernel("s8_widen_image", "widen_image", "widen_image", (), "conv2d", "int8"))
+    if has_byte_pairs(target):
+        found.append(Kernel(f"s8_pairs_{tile}", "pairs_int8", "pairs", matrix, "conv2d", "int8"))
+        name = f"s8_conv_pairs_{tile}"
+        found.append(Kernel(name, "convolution_pairs_int8", "pair_convolution", matrix, "conv2d", "int8"))
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))

@@ -50,14 +50,16 @@ def pack_panels(
     target: InstructionSet,
     half: int = 0,
     narrow: bool = False,
+    group: int = 0,
 ) -> np.ndarray:
     """Weights [O, K] as panels [bias][multiplier][K / group][width][group], bytes; `width` channels, fewer in the last.
 
     Last channels that fit in `half` lanes have a panel of that width instead of a vector. Weights are int8 if `narrow`
-    or if a `group` is four, else int16; K is filled up with zeros to a multiple of `group`.
+    or if a `group` (that of the instruction set, or as given) is four, else int16; K is filled up with zeros to a
+    multiple of it.
     """
     channels, depth = matrix.shape
-    lanes, group = target.lanes, group_depth(target)
+    lanes, group = target.lanes, group or group_depth(target)
     kind = np.dtype(np.int8 if narrow or group == 4 else np.int16)
     padded, groups = -(-channels // lanes) * lanes, -(-depth // group)
     full = padded

@@ -7,6 +7,8 @@ from edgenet.kernels.table_int8 import gemm_tile, group_depth
 from edgenet.prepare.lower_int8_matrix import epilogue, packed_weights
 from edgenet.prepare.lowering import Lowering
 
+STRASSEN_WORK = 0.95
+"""Its time, sums included, as a share of that of a product made directly."""
 _LEAST_DEPTH, _LEAST_CHANNELS = 96, 160
 """With less, the sums of tiles and of pixels cost what they save in products."""
 _LEAST_PIXELS = 48

@@ -137,7 +137,13 @@ def _widened_image(node: Node, lowering: Lowering) -> Image:
     return Image(lowering.read(image), padded_height, padded_width, row_stride, padded_height * row_stride)
 
 
-def _kernel_rows(node: Node, lowering: Lowering, widened: bool) -> dict[str, Value]:
+def joins_rows(node: Node, lowering: Lowering, depth: int, conv_groups: int = 1) -> bool:
+    """Whether a kernel row is a single tap: it lies together in the input, and there are too few channels for each."""
+    kernel_width = lowering.shape(node.inputs["weight"])[2]
+    return depth <= IMAGE_CHANNELS and conv_groups == 1 and kernel_width > 1 and node.attributes["dilation"][1] == 1
+
+
+def kernel_rows(node: Node, lowering: Lowering, widened: bool) -> dict[str, Value]:
     """Slots that make each kernel row of an image of few channels a single tap; adds the step that pads the image."""
     image = _widened_image(node, lowering) if widened else padded_image(node, lowering)
     depth = lowering.shape(node.inputs["x"])[3]
@@ -164,9 +170,9 @@ def window_product(node: Node, lowering: Lowering) -> None:
     group_channels = channels // conv_groups
     height, second, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
-    image = depth <= IMAGE_CHANNELS and conv_groups == 1 and kernel_width > 1 and node.attributes["dilation"][1] == 1
+    image = joins_rows(node, lowering, depth, conv_groups)
     widened = group != 4
-    slots = _kernel_rows(node, lowering, widened) if image else geometry(node, lowering)
+    slots = kernel_rows(node, lowering, widened) if image else geometry(node, lowering)
     taps, tap_depth = (kernel_height, kernel_width * depth) if image else (kernel_height * kernel_width, depth)
     groups = -(-tap_depth // group)
 

@@ -1,0 +1,146 @@
+"""int8 matrix products of pairs of bytes, where these take fewer instructions than products of int16.
+
+The instruction for them (see `simd_pairs`) is exact for two weights that add up to no more than 128 in magnitude. So
+each panel of output channels has an order of its own in which the depth is taken, of channels that make such pairs for
+all of its outputs (see `edgenet.prepare.byte_pairs`). The order is within each 16 channels, so that a tile's pixels are
+brought into it 32 bytes at a time; the few channels that find no partner follow behind, with none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from numba import njit
+
+from edgenet.kernels.epilogue_int8 import finish
+from edgenet.kernels.gemm_int8 import over_pixels
+from edgenet.kernels.native import load_word
+from edgenet.kernels.partition import block_start, unit_place
+from edgenet.kernels.places import row_places
+from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd_bytes import register_bytes
+from edgenet.kernels.simd_int8 import load_row_i32
+from edgenet.kernels.simd_outer import TURN
+from edgenet.kernels.simd_pairs import copy_byte_of_rows, outer_pair_dots, reorder_rows
+from edgenet.kernels.simd_types import row_lanes, target
+from edgenet.kernels.tuples import least, sequence
+
+
+def pair_accumulator(columns: int) -> Any:
+    """tile += x @ weights over `groups` of four of the depth: rows are the addresses of x, weights a row of `columns` a
+    group.
+    """
+    step, turn = row_lanes(columns) * 4, TURN if target().bits == 512 else TURN // 2
+
+    @njit(inline="always")
+    def accumulate(tile, rows, groups, weights):
+        whole = groups - groups % turn
+        for k in range(0, whole, turn):
+            tile = outer_pair_dots(tile, rows, k, weights + k * step, turn)
+        for k in range(whole, groups):
+            tile = outer_pair_dots(tile, rows, k, weights + k * step, 1)
+        return tile
+
+    return accumulate
+
+
+@cache
+def pairs_product(rows: int, second: int, columns: int) -> Any:
+    """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
+    accumulate, width = pair_accumulator(columns), row_lanes(columns)
+
+    @njit(inline="always")
+    def tile(job, pixel, last, height):
+        source, rows_of_y, output, place = job
+        x, x_stride, base, copies, order, depth = source
+        w = place[0]
+        rows_of_x = row_places(x - base * x_stride, x_stride, pixel, last, height)
+        copies = sequence(copies[0], copies[1], height)
+        for k in range(0, depth, register_bytes()):
+            reorder_rows(rows_of_x, k, order + k, copies)
+        alone = order + (depth + register_bytes() - 1) // register_bytes() * register_bytes()
+        count, groups = load_word(alone), (depth + 3) // 4
+        for i in range(count):
+            copy_byte_of_rows(rows_of_x, load_word(alone + 8 + 8 * i), copies, groups * 4 + 2 * i)
+        groups += (count + 1) // 2
+        sums = repeat(load_row_i32(w, 0, columns), height)
+        sums = accumulate(sums, copies, groups, w + 8 * width)
+        out = row_places(rows_of_y[0], rows_of_y[1], pixel, last, height)
+        finish(sums, load_row_f32(w, width, columns), out, place, output)
+
+    return over_pixels(tile, rows, second)
+
+
+def pairs(rows: int, second: int, columns: int) -> Callable[..., None]:
+    """y[p, n] = requantized(sum_k x[p, k] w[n, k] + bias[n]) with residual and activation.
+
+    Unit: see `partition`. Panels are those of `gemm_int8` with `groups` of four bytes, room for channels without a
+    partner included. A panel's record of `order_stride` bytes at `order` holds the place in its 16 of each channel that
+    is taken, `depth` filled up to whole registers, then the number of channels without a partner, then each of them.
+    A thread's scratch holds a tile's pixels, `scratch_stride` bytes each.
+    """
+    wide, single = pairs_product(rows, second, columns), pairs_product(rows, second, 1)
+
+    def kernel(
+        begin: int,
+        end: int,
+        thread: int,
+        x: int,
+        x_stride: int,
+        y: int,
+        y_stride: int,
+        residual: int,
+        weights: int,
+        order: int,
+        order_stride: int,
+        scratch: int,
+        scratch_stride: int,
+        scratch_bytes: int,
+        pixels: int,
+        depth: int,
+        groups: int,
+        channels: int,
+        blocks: int,
+        spans: int,
+        span: int,
+        by_panel: int,
+        quantum: int,
+        plain: int,
+        smallest: int,
+        largest: int,
+        low: float,
+        high: float,
+        zero: int,
+        residual_zero: int,
+        residual_multiplier: float,
+        output_multiplier: float,
+        activation: int,
+        as_float: int,
+    ):
+        lanes = lane_count()
+        width = columns * lanes
+        panels = (channels + width - 1) // width
+        panel_bytes = width * (8 + groups * 4)
+        settings = (
+            y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
+        )  # fmt: skip
+        output = (plain, (zero, smallest, largest), settings)
+        copies = (scratch + thread * scratch_bytes, scratch_stride)
+        for unit in range(begin, end):
+            block, part = unit_place(unit, blocks, spans, by_panel)
+            first = block_start(pixels, block, blocks, quantum)
+            last = block_start(pixels, block + 1, blocks, quantum)
+            for panel in range(part * span, least(part * span + span, panels)):
+                channel = panel * width
+                count = channels - channel
+                w = weights + panel * panel_bytes
+                source = (x, x_stride, 0, copies, order + panel * order_stride, depth)
+                job = (source, (y, y_stride), output, (w, channel, count % lanes != 0 and count < width, count))
+                if columns == 1 or count > lanes:
+                    wide(job, first, last)
+                else:
+                    single(job, first, last)
+
+    return kernel

@@ -1,0 +1,84 @@
+"""Which channels of an int8 matrix product's depth make pairs that `kernels.pairs_int8` multiplies exactly.
+
+Two weights make such a pair where they add up to no more than 128 in magnitude. Channels are paired within each 16 of
+the depth, for all outputs of a panel at once. Most pairs of trained weights suit, so a matching that takes channels
+with few possible partners first, and gives them the partner that has the fewest, leaves few channels alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+BLOCK = 16
+"""Channels that are paired with each other."""
+_MOST_AT_ONCE = 4096
+"""Blocks whose pairs are looked at at the same time: some megabytes."""
+
+
+def _exact_pairs(weights: np.ndarray) -> np.ndarray:
+    """Which pairs suit all outputs: [channel, other channel, block] of int8 weights [output, channel, block].
+
+    Sums are looked at by halves of their terms, as bytes: some pairs that add up to just 128 count as too great.
+    """
+    halves = weights >> 1
+    suits = np.zeros((BLOCK, BLOCK, weights.shape[2]), bool)
+    for i in range(BLOCK - 1):
+        sums = halves[:, i : i + 1] + halves[:, i + 1 :]
+        suits[i, i + 1 :] = suits[i + 1 :, i] = (sums.max(axis=0) < 64) & (sums.min(axis=0) >= -64)
+    return suits
+
+
+@cache
+def _lowest_bits() -> np.ndarray:
+    """Number of the lowest bit that is set of each set of channels."""
+    found = np.zeros(1 << BLOCK, np.uint8)
+    for bit in range(BLOCK):
+        found[1 << bit :: 2 << bit] = bit
+    return found
+
+
+def _match(suits: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order [block, channel] that has partners next to each other, and which pairs [block, pair] do not suit.
+
+    The channels that are not `present` [channel, block], an even number of each block, come last.
+    """
+    blocks = np.arange(suits.shape[2])
+    partners = (suits & present).sum(axis=0, dtype=np.int8) + np.where(present, 0, BLOCK).astype(np.int8)
+    by_rank = partners.argsort(axis=0, kind="stable").astype(np.uint8)
+    bit = np.empty(by_rank.shape, np.int32)
+    np.put_along_axis(bit, by_rank, 1 << np.arange(BLOCK, dtype=np.int32)[:, None], axis=0)
+    suited = np.einsum("ijb,jb->ib", suits & present & present[:, None], bit)
+    order, broken = np.empty((len(blocks), BLOCK), np.uint8), np.empty((len(blocks), BLOCK // 2), bool)
+    lowest, free = _lowest_bits(), np.full(len(blocks), (1 << BLOCK) - 1, np.int32)
+    for pair in range(BLOCK // 2):
+        first = by_rank[lowest[free], blocks]
+        free ^= bit[first, blocks]
+        found = suited[first, blocks] & free
+        second = by_rank[lowest[np.where(found, found, free)], blocks]
+        free ^= bit[second, blocks]
+        order[:, 2 * pair], order[:, 2 * pair + 1] = first, second
+        broken[:, pair] = (found == 0) & present[first, blocks]
+    return order, broken
+
+
+def pair_channels(matrix: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs for int8 weights [O, K] in panels of `width` outputs.
+
+    Returns the order [panel, K filled up to whole blocks] of channels, each by its number in its block, and which of
+    its pairs [panel, half of that] are not exact. Where K is not a multiple of four, zeros fill its last four.
+    """
+    outputs, depth = matrix.shape
+    panels, blocks = -(-outputs // width), -(-depth // BLOCK)
+    padded = np.zeros((panels * width, blocks * BLOCK), np.int8)
+    padded[:outputs, :depth] = matrix
+    weights = np.ascontiguousarray(padded.reshape(panels, width, blocks, BLOCK).transpose(1, 3, 0, 2))
+    weights = weights.reshape(width, BLOCK, panels * blocks)
+    channels = np.arange(blocks * BLOCK).reshape(blocks, BLOCK).T
+    present = np.tile(channels < -(-depth // 4) * 4, panels)
+    starts = range(0, panels * blocks, _MOST_AT_ONCE)
+    parts = [slice(start, start + _MOST_AT_ONCE) for start in starts]
+    found = [_match(_exact_pairs(weights[:, :, part]), present[:, part]) for part in parts]
+    order, broken = (np.concatenate(each).reshape(panels, -1) for each in zip(*found, strict=True))
+    return order, broken
