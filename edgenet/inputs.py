@@ -13,6 +13,8 @@ from edgenet.errors import InputError
 
 Declared = Mapping[str, tuple[tuple[int, ...], str]]
 """Shape and dtype of each input, by name, in order."""
+_PICTURE_CHANNELS = 4
+"""At most; axes of other sizes may be anything."""
 
 
 def arrays_by_name(declared: Declared, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
@@ -62,3 +64,13 @@ def _array(name: str, value: Any, shape: tuple[int, ...], type_name: str) -> np.
     if math.isnan(array.item(array.argmax())):  # the largest value is NaN where there is one
         raise InputError(f"Input {name} contains NaN.")
     return array
+
+
+def channels_last(declared: Declared, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What to say of a picture whose channels are its last axis, where the network takes them first; else ""."""
+    for name, (shape, _) in declared.items():
+        given = shapes[name]
+        if len(shape) == 4 and shape[1] <= _PICTURE_CHANNELS and given[1] != shape[1] == given[3]:
+            first = "x".join(map(str, ("batch", given[3], given[1], given[2])))
+            return f" Channels come before height and width, as in PyTorch: transpose {name} to {first}."
+    return ""

@@ -16,7 +16,7 @@ from edgenet.engine import bundle, cache, program_cache
 from edgenet.engine.program import Context, Linked
 from edgenet.engine.team import ENGINE_KERNELS, MOST_THREADS, team
 from edgenet.errors import InputError, ModelFormatError
-from edgenet.inputs import arrays_by_name
+from edgenet.inputs import arrays_by_name, channels_last
 from edgenet.mapped import MappedFile, open_file
 
 if TYPE_CHECKING:
@@ -297,7 +297,8 @@ class Model:
         try:
             at_sizes(self.graph, shapes)
         except ModelFormatError as error:
-            raise InputError(f"The network does not take inputs of this shape: {error}") from None
+            hint = channels_last(self._inputs, shapes)
+            raise InputError(f"The network does not take inputs of this shape: {error}{hint}") from None
 
     def _prepare(self, shapes: Mapping[str, tuple[int, ...]], memory: str) -> Plan:
         from edgenet.engine.caches import own_cache

@@ -12,8 +12,10 @@ import pytest
 
 import edgenet
 from edgenet import reference
+from edgenet.dtypes import BATCH
 from edgenet.engine import cache
 from edgenet.errors import InputError
+from edgenet.graph import Graph, Node, Tensor
 from tests.engine.networks import separable
 
 GRAPH = separable()
@@ -126,6 +128,23 @@ def test_bad_input_is_one_sentence(bad, message):
     with pytest.raises(InputError, match=message) as caught:
         edgenet.load(GRAPH, 1).run(*bad)
     assert "\n" not in str(caught.value)
+
+
+def test_channels_behind_height_and_width_are_named():
+    graph = Graph(inputs=["image"], outputs=["y"])
+    weight = graph.add_constant("weight", np.ones((4, 3, 3, 3), np.float32))
+    graph.tensors["image"] = Tensor("image", (BATCH, 3, 8, 8))
+    graph.nodes.append(Node("permute", "permute", {"x": "image"}, "x", {"order": [0, 2, 3, 1]}))
+    graph.nodes.append(Node("conv2d", "conv", {"x": "x", "weight": weight}, "y"))
+    for name, shape in (("x", (BATCH, 8, 8, 3)), ("y", (BATCH, 6, 6, 4))):
+        graph.tensors[name] = Tensor(name, shape)
+    model = edgenet.load(graph, 1)
+    with pytest.raises(InputError, match="transpose image to batchx3x9x8"):
+        model.run(np.zeros((2, 9, 8, 3), np.float32))
+    for shape in ((2, 9, 8, 5), (2, 5, 9, 8)):
+        with pytest.raises(InputError, match="does not take inputs of this shape") as caught:
+            model.run(np.zeros(shape, np.float32))
+        assert "transpose" not in str(caught.value)
 
 
 @pytest.mark.parametrize("place", [0, 1700, -1])
