@@ -66,7 +66,8 @@ def compare(
     if progress:
         progress("compare", len(samples), len(samples))
     name = graph.metadata.provenance.get("name", type(module).__name__)
-    title = f"{name}: {len(samples)} samples, {len(layers.rows())} layers, worst first"
+    plural = "s" if len(samples) != 1 else ""
+    title = f"{name}: {len(samples)} sample{plural}, {len(layers.rows())} layers, worst first"
     return Comparison(sort_rows(layers.rows()), outputs.rows(), len(samples), title, outputs.accuracy())
 
 

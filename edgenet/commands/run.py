@@ -108,8 +108,9 @@ def _run_arrays(model: Any, arguments: argparse.Namespace) -> None:
 
 
 def _write(path: str, outputs: dict[str, np.ndarray]) -> None:
-    """Write the outputs as an .npz file."""
+    """Write the outputs as an .npz file. A name that leads out of a folder, as a path, gives way to a number."""
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in outputs.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        for number, (name, array) in enumerate(outputs.items()):
+            leads_out = {"", ".."} & set(name.split("/")) or any(letter in name for letter in "\\:")
+            with archive.open(f"{f'output.{number}' if leads_out else name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)

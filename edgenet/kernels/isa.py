@@ -185,10 +185,10 @@ def host() -> InstructionSet:
     Raises EngineError when `EDGENET_ISA` names one that this CPU cannot run.
     """
     choices = available()
-    wanted = os.environ.get("EDGENET_ISA")
+    wanted = os.environ.get("EDGENET_ISA", "").strip()
     if not wanted:
         return choices[-1]
-    target = by_name(wanted)
+    target = by_name(wanted.lower())
     if target not in choices:
         raise EngineError(
             f"EDGENET_ISA={wanted} needs CPU features that this machine lacks; "

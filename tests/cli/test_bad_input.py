@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from edgenet.format import CHECKSUM_AT, MAJOR
+from edgenet.kernels.isa import host
 
 from .conftest import SIZE
 
@@ -192,3 +193,9 @@ def test_unknown_instruction_set(
     monkeypatch.setenv("EDGENET_ISA", "mmx")
     assert "mmx" in refused("run", models["float32"], picture)
     assert "mmx" in refused("kernels")
+
+
+def test_an_instruction_set_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = host().name
+    monkeypatch.setenv("EDGENET_ISA", f" {name.upper()} ")
+    assert host().name == name

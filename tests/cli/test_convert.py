@@ -119,7 +119,8 @@ def test_own_network_by_factory(
     assert result.json["parameters"] == sum(p.numel() for p in module.parameters())
     assert result.err == ""
     assert edgenet.load("m.edgenet").graph.metadata.preprocessing == edgenet.Preprocessing(16, 16)
-    assert "worst first" in command("compare", "m.pth", "m.edgenet", "--arch", "mynetwork:build").out
+    compared = command("compare", "m.pth", "m.edgenet", "--arch", "mynetwork:build", "--samples", 1)
+    assert "1 sample, 4 layers, worst first" in compared.out
     message = refused("compare", "m.pth", "m.edgenet", "--arch", "mynetwork:build", "--images", "nodir")
     assert message == "edgenet: There is no folder nodir.\n"
 

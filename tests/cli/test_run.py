@@ -11,6 +11,9 @@ import pytest
 
 import edgenet
 from edgenet import images, reference
+from edgenet.dtypes import BATCH
+from edgenet.format import save
+from edgenet.graph import Graph, Node, Tensor
 from edgenet.kernels.isa import host
 from edgenet.kernels.table import kernels
 
@@ -86,6 +89,19 @@ def test_arrays_in_and_out(command: Callable, models: dict[str, Path], tmp_path:
         np.testing.assert_allclose(written["y"], expected, rtol=1e-4, atol=1e-4)
     assert found.json["y"]["shape"] == [3, 4]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npz"]
+
+
+@pytest.mark.parametrize("name", ["../y", "/y", "a/../../y", "c:y", "a\\y", ".."])
+def test_names_that_lead_out_of_a_folder_are_not_written(command: Callable, tmp_path: Path, name: str) -> None:
+    graph = Graph(inputs=["x"], outputs=[name, "z/1"])
+    graph.tensors |= {key: Tensor(key, (BATCH, 4)) for key in ("x", *graph.outputs)}
+    for number, key in enumerate(graph.outputs):
+        graph.nodes.append(Node("activation", f"node.{number}", {"x": "x"}, key, {"activation": {"kind": "sigmoid"}}))
+    save(graph, tmp_path / "m.edgenet")
+    np.save(tmp_path / "x.npy", np.ones((1, 4), np.float32))
+    command("run", tmp_path / "m.edgenet", tmp_path / "x.npy", "-o", tmp_path / "y.npz")
+    with np.load(tmp_path / "y.npz") as written:
+        assert written.files == ["output.0", "z/1"]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -126,7 +126,7 @@ def test_file_graph_and_text(module, int8, tmp_path):
     from_graph = compare(module, int8, samples(1))
     assert from_file.rows == from_graph.rows
     text = str(from_file)
-    assert text.startswith(f"{int8.metadata.provenance['name']}: 1 samples")
+    assert text.startswith(f"{int8.metadata.provenance['name']}: 1 sample, ")
     assert from_file.rows[0]["name"] in text
     assert "against PyTorch" in text
     parsed = json.loads(from_file.to_json())
