@@ -112,5 +112,6 @@ def _write(path: str, outputs: dict[str, np.ndarray]) -> None:
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for number, (name, array) in enumerate(outputs.items()):
             leads_out = {"", ".."} & set(name.split("/")) or any(letter in name for letter in "\\:")
-            with archive.open(f"{f'output.{number}' if leads_out else name}.npy", "w", force_zip64=True) as member:
+            place = f"output.{number}" if leads_out else name
+            with archive.open(f"{place}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)

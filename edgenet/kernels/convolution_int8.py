@@ -18,7 +18,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.gemm_int8 import accumulator, over_pixels, row_product, row_widener
+from edgenet.kernels.gemm_int8 import accumulator, of_whole_vectors, over_pixels, row_product, row_widener
 from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places, window_places
@@ -171,7 +171,7 @@ def convolution(rows: int, second: int, columns: int, reads: int) -> Callable[..
     """
     widened = reads == FROM_SCRATCH
     product = {FROM_INPUT: _window_product, FROM_SCRATCH: row_product, FROM_PADDED: _padded_product}[reads]
-    wide, single = product(rows, second, columns, widened), product(rows, second, 1, widened)
+    of_panel = of_whole_vectors(product(rows, second, columns, widened), product(rows, second, 1, widened), columns)
     gather = gatherer(row_widener())
 
     def kernel(
@@ -225,8 +225,7 @@ def convolution(rows: int, second: int, columns: int, reads: int) -> Callable[..
         activation: int,
         as_float: int,
     ):
-        lanes = lane_count()
-        panel_width = columns * lanes
+        panel_width = columns * lane_count()
         panels = (group_channels + panel_width - 1) // panel_width
         row_groups = groups * kernel_height * kernel_width
         panel_bytes = panel_width * (8 + row_groups * 4)
@@ -250,16 +249,11 @@ def convolution(rows: int, second: int, columns: int, reads: int) -> Callable[..
             start = (part % spans) * span
             for panel in range(start, least(start + span, panels)):
                 count = group_channels - panel * panel_width
-                missing = count % lanes != 0 and count < panel_width
                 channel = conv_group * group_channels + panel * panel_width
-                place = (weights + conv_group * packed_bytes + panel * panel_bytes, channel, missing, count)
+                w = weights + conv_group * packed_bytes + panel * panel_bytes
                 if widened:
-                    job = ((own, scratch_stride, first, row_groups), target, output, place)
+                    of_panel((own, scratch_stride, first, row_groups), target, output, w, channel, count, first, last)
                 else:
-                    job = ((image, window), target, output, place)
-                if columns == 1 or count > lanes:
-                    wide(job, first, last)
-                else:
-                    single(job, first, last)
+                    of_panel((image, window), target, output, w, channel, count, first, last)
 
     return kernel

@@ -10,11 +10,9 @@ from collections.abc import Callable
 from numba import njit
 
 from edgenet.kernels.convolution_int8 import gatherer
-from edgenet.kernels.pairs_int8 import pairs_product
+from edgenet.kernels.pairs_int8 import panels_product
 from edgenet.kernels.partition import block_start, unit_place
-from edgenet.kernels.simd import lane_count
 from edgenet.kernels.simd_bytes import copy_register, register_bytes
-from edgenet.kernels.tuples import least
 
 
 @njit(inline="always")
@@ -31,7 +29,7 @@ def pair_convolution(rows: int, second: int, columns: int) -> Callable[..., None
     holds a tile's pixels in their order, then a block's, `scratch_stride` bytes each. Pixels outside of the input are
     read from `outside`.
     """
-    wide, single = pairs_product(rows, second, columns), pairs_product(rows, second, 1)
+    product = panels_product(rows, second, columns)
     gather = gatherer(_copy_row)
 
     def kernel(
@@ -86,10 +84,6 @@ def pair_convolution(rows: int, second: int, columns: int) -> Callable[..., None
         activation: int,
         as_float: int,
     ):
-        lanes = lane_count()
-        panel_width = columns * lanes
-        panels = (channels + panel_width - 1) // panel_width
-        panel_bytes = panel_width * (8 + groups * 4)
         image = (x, image_stride, row_stride, pixel_stride, outside, height, width, groups)
         window = (
             kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, top, left, out_height, out_width,
@@ -100,20 +94,13 @@ def pair_convolution(rows: int, second: int, columns: int) -> Callable[..., None
         output = (plain, (zero, smallest, largest), settings)
         copies = (scratch + thread * scratch_bytes, scratch_stride)
         own = copies[0] + rows * scratch_stride
+        packed = (weights, groups, order_stride, channels)
         for unit in range(begin, end):
             block, part = unit_place(unit, blocks, spans, by_panel)
             first = block_start(pixels, block, blocks, quantum)
             last = block_start(pixels, block + 1, blocks, quantum)
             gather(image, window, own, scratch_stride, depth, depth, first, last)
-            for panel in range(part * span, least(part * span + span, panels)):
-                channel = panel * panel_width
-                count = channels - channel
-                place = (weights + panel * panel_bytes, channel, count % lanes != 0 and count < panel_width, count)
-                source = (own, scratch_stride, first, copies, order + panel * order_stride, taken)
-                job = (source, (y, y_stride), output, place)
-                if columns == 1 or count > lanes:
-                    wide(job, first, last)
-                else:
-                    single(job, first, last)
+            source = (own, scratch_stride, first, copies, order, taken)
+            product(source, (y, y_stride), output, packed, part * span, part * span + span, first, last)
 
     return kernel

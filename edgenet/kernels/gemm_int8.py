@@ -121,10 +121,9 @@ def row_product(rows: int, second: int, columns: int, widened: bool) -> Any:
     return over_pixels(tile, rows, second)
 
 
-def _panel_product(rows: int, second: int, columns: int, widened: bool) -> Any:
-    """`row_product` of one panel, or of two if the last channels have one of half a vector."""
-    lanes, half = target().lanes, target().narrow_lanes
-    wide, single = row_product(rows, second, columns, widened), row_product(rows, second, 1, widened)
+def of_whole_vectors(wide: Any, single: Any, columns: int) -> Any:
+    """Calls `wide`, the product of a panel of `columns` vectors, or `single`, of one: what `count` channels need."""
+    lanes = target().lanes
 
     @njit(inline="always")
     def whole_vectors(source, rows_of_y, output, w, channel, count, first, last):
@@ -134,6 +133,14 @@ def _panel_product(rows: int, second: int, columns: int, widened: bool) -> Any:
         else:
             single(job, first, last)
 
+    return whole_vectors
+
+
+def _panel_product(rows: int, second: int, columns: int, widened: bool) -> Any:
+    """`row_product` of one panel, or of two if the last channels have one of half a vector."""
+    lanes, half = target().lanes, target().narrow_lanes
+    wide, single = row_product(rows, second, columns, widened), row_product(rows, second, 1, widened)
+    whole_vectors = of_whole_vectors(wide, single, columns)
     if half == lanes:
         return whole_vectors
     narrow = row_product(rows, second, 0, widened)

@@ -3,7 +3,7 @@
 The instruction for them (see `simd_pairs`) is exact for two weights that add up to no more than 128 in magnitude. So
 each panel of output channels has an order of its own in which the depth is taken, of channels that make such pairs for
 all of its outputs (see `edgenet.prepare.byte_pairs`). The order is within each 16 channels, so that a tile's pixels are
-brought into it 32 bytes at a time; the few channels that find no partner follow behind, with none.
+brought into it a register at a time; the few channels that find no partner follow behind, with none.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.gemm_int8 import over_pixels
+from edgenet.kernels.gemm_int8 import of_whole_vectors, over_pixels
 from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd import load_row_f32, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.simd_outer import TURN
@@ -47,7 +47,7 @@ def pair_accumulator(columns: int) -> Any:
 
 
 @cache
-def pairs_product(rows: int, second: int, columns: int) -> Any:
+def _row_product(rows: int, second: int, columns: int) -> Any:
     """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
     accumulate, width = pair_accumulator(columns), row_lanes(columns)
 
@@ -73,6 +73,28 @@ def pairs_product(rows: int, second: int, columns: int) -> Any:
     return over_pixels(tile, rows, second)
 
 
+def panels_product(rows: int, second: int, columns: int) -> Any:
+    """The pixels first..last-1 of the panels from_panel..to_panel-1.
+
+    `source`: as `_row_product` takes it, the order that of the first panel; `packed`: the first panel of weights, its
+    groups, the bytes from one panel's order to the next, and the channels of all panels.
+    """
+    width = row_lanes(columns)
+    product = of_whole_vectors(_row_product(rows, second, columns), _row_product(rows, second, 1), columns)
+
+    @njit(inline="always")
+    def panels(source, rows_of_y, output, packed, from_panel, to_panel, first, last):
+        x, x_stride, base, copies, order, depth = source
+        weights, groups, order_stride, channels = packed
+        for panel in range(from_panel, least(to_panel, (channels + width - 1) // width)):
+            of_panel = (x, x_stride, base, copies, order + panel * order_stride, depth)
+            w = weights + panel * width * (8 + groups * 4)
+            channel = panel * width
+            product(of_panel, rows_of_y, output, w, channel, channels - channel, first, last)
+
+    return panels
+
+
 def pairs(rows: int, second: int, columns: int) -> Callable[..., None]:
     """y[p, n] = requantized(sum_k x[p, k] w[n, k] + bias[n]) with residual and activation.
 
@@ -81,7 +103,7 @@ def pairs(rows: int, second: int, columns: int) -> Callable[..., None]:
     is taken, `depth` filled up to whole registers, then the number of channels without a partner, then each of them.
     A thread's scratch holds a tile's pixels, `scratch_stride` bytes each.
     """
-    wide, single = pairs_product(rows, second, columns), pairs_product(rows, second, 1)
+    product = panels_product(rows, second, columns)
 
     def kernel(
         begin: int,
@@ -119,28 +141,16 @@ def pairs(rows: int, second: int, columns: int) -> Callable[..., None]:
         activation: int,
         as_float: int,
     ):
-        lanes = lane_count()
-        width = columns * lanes
-        panels = (channels + width - 1) // width
-        panel_bytes = width * (8 + groups * 4)
         settings = (
             y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
-        copies = (scratch + thread * scratch_bytes, scratch_stride)
+        source = (x, x_stride, 0, (scratch + thread * scratch_bytes, scratch_stride), order, depth)
+        packed = (weights, groups, order_stride, channels)
         for unit in range(begin, end):
             block, part = unit_place(unit, blocks, spans, by_panel)
             first = block_start(pixels, block, blocks, quantum)
             last = block_start(pixels, block + 1, blocks, quantum)
-            for panel in range(part * span, least(part * span + span, panels)):
-                channel = panel * width
-                count = channels - channel
-                w = weights + panel * panel_bytes
-                source = (x, x_stride, 0, copies, order + panel * order_stride, depth)
-                job = (source, (y, y_stride), output, (w, channel, count % lanes != 0 and count < width, count))
-                if columns == 1 or count > lanes:
-                    wide(job, first, last)
-                else:
-                    single(job, first, last)
+            product(source, (y, y_stride), output, packed, part * span, part * span + span, first, last)
 
     return kernel

@@ -82,7 +82,7 @@ def byte_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: Groups, weights:
     Where product and sum are two instructions, all products come before the first sum: sums between them would take
     the multipliers' pipelines.
     """
-    if len(weights) == 1 or target().dot not in ("madd16", "generic"):
+    if target().dot not in ("madd16", "generic"):
         return [dot(builder, total, x, w) for total, w in zip(totals, weights, strict=True)]
     products = keep_together(builder, [_pair_products(builder, x, w) for w in weights])
     return [builder.add(total, product) for total, product in zip(totals, products, strict=True)]

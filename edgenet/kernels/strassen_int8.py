@@ -24,7 +24,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.gemm_int8 import accumulator, row_product, row_widener
+from edgenet.kernels.gemm_int8 import accumulator, of_whole_vectors, row_product, row_widener
 from edgenet.kernels.partition import block_start
 from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, load_row_f32, store
@@ -164,7 +164,7 @@ def strassen(rows: int, second: int, columns: int) -> Callable[..., None]:
     block's pixels (`scratch_stride` bytes each), and S1 to S4 of them (`sums_stride` bytes a row).
     """
     pair_product = _pair_product(rows, columns)
-    wide, single = row_product(rows, second, columns, True), row_product(rows, second, 1, True)
+    product = of_whole_vectors(row_product(rows, second, columns, True), row_product(rows, second, 1, True), columns)
     widen_row = row_widener()
 
     def kernel(
@@ -201,8 +201,7 @@ def strassen(rows: int, second: int, columns: int) -> Callable[..., None]:
         activation: int,
         as_float: int,
     ):
-        lanes = lane_count()
-        width = columns * lanes
+        width = columns * lane_count()
         groups = depth // 2
         panel_bytes = width * (8 + groups * 4)
         pairs = (channels + 2 * width - 1) // (2 * width)
@@ -246,12 +245,7 @@ def strassen(rows: int, second: int, columns: int) -> Callable[..., None]:
                 source = (widened, scratch_stride, first, groups)
                 stop = least(channel + 2 * width, channels)
                 while channel < stop and start < last:
-                    count = channels - channel
-                    job = (source, (y, y_stride), output, (w, channel, count % lanes != 0 and count < width, count))
-                    if columns == 1 or count > lanes:
-                        wide(job, start, last)
-                    else:
-                        single(job, start, last)
+                    product(source, (y, y_stride), output, w, channel, channels - channel, start, last)
                     channel += width
                     w += panel_bytes
 

@@ -16,8 +16,8 @@ from edgenet.prepare.plan import Packed, Value
 
 HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_int8)."""
-_SCRATCH_BYTES = 128 * 1024
-"""Widened pixels that a thread keeps at hand."""
+SCRATCH_BYTES = 128 * 1024
+"""Pixels, widened or gathered, that a thread keeps at hand."""
 
 
 def folded_bias(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarray:
@@ -163,7 +163,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     stride, most = 0, 1 << 30
     if group != 4:
         stride = -(-depth // 32) * 64 + 64
-        most = _SCRATCH_BYTES // stride
+        most = SCRATCH_BYTES // stride
         if pixels == 1:
             _matrix_vector(node, lowering, stride)
             return

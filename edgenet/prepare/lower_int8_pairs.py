@@ -9,7 +9,7 @@ import numpy as np
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import gemm_tile, has_byte_pairs
 from edgenet.prepare.byte_pairs import BLOCK, pair_channels
-from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias, pack_panels, scratch_slots
+from edgenet.prepare.lower_int8_matrix import SCRATCH_BYTES, content, epilogue, folded_bias, pack_panels, scratch_slots
 from edgenet.prepare.lower_int8_window import geometry, joins_rows, kernel_rows, zero_points
 from edgenet.prepare.lowering import Lowering, odd_lines
 from edgenet.prepare.partition import partition
@@ -23,8 +23,6 @@ _RUN, _COPY = 6, 2
 """Instructions that gather a run of bytes, and each register of it."""
 _WORTH = 0.92
 """Share of the other products' instructions below which time is saved."""
-_SCRATCH_BYTES = 128 * 1024
-"""Gathered pixels that a thread keeps at hand."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def _product(node: Node, lowering: Lowering, kernel: str, pixels: int, gathers: 
         return pack_panels(ordered, bias, multiplier, width, lowering.target, group=4)
 
     stride = odd_lines(max(order.depth, groups * 4) + (lowering.target.bits // 8 if gathers else 0))
-    most = max(_SCRATCH_BYTES // stride - height, 1) if gathers else 1 << 30
+    most = max(SCRATCH_BYTES // stride - height, 1) if gathers else 1 << 30
     work = groups * height * width // lowering.target.lanes * _PAIRS // 2
     x_bytes, weights_bytes = lowering.size(node.inputs["x"]), matrix.size
     part = partition(pixels, height, second, panels, work, x_bytes, weights_bytes, lowering.threads, most)

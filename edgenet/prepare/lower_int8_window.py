@@ -9,12 +9,10 @@ import numpy as np
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import IMAGE_SPARE_BYTES, gemm_tile, group_depth
 from edgenet.prepare.groups import merge_filters, merged_groups
-from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias, pack_panels, scratch_slots
+from edgenet.prepare.lower_int8_matrix import SCRATCH_BYTES, content, epilogue, folded_bias, pack_panels, scratch_slots
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Operand, Packed, Value
-
-_SCRATCH_BYTES = 128 * 1024
 
 
 def zero_points(lowering: Lowering, name: str, count: int) -> Packed:
@@ -196,7 +194,7 @@ def window_product(node: Node, lowering: Lowering) -> None:
     stride, most = 0, 1 << 30
     if widened and not image:
         stride = -(-(taps * groups * group + 32) // 32) * 64 + 64
-        most = _SCRATCH_BYTES // stride
+        most = SCRATCH_BYTES // stride
     x_bytes = lowering.size(node.inputs["x"])
     part = partition(
         pixels, height, second, panels, work, x_bytes, packed.array.nbytes, lowering.threads, most, conv_groups
