@@ -205,6 +205,10 @@ def log_softmax(call: Call) -> Tensor:
     return call.x["x"].log_softmax(call.attributes["axis"])
 
 
+def matmul(call: Call) -> Tensor:
+    return call.attributes["scale"] * (call.x["a"] @ call.x["b"])
+
+
 def layer_norm(call: Call) -> Tensor:
     x = call.x["x"]
     return F.layer_norm(x, x.shape[-1:], call.x.get("weight"), call.x.get("bias"), call.attributes["epsilon"])
@@ -300,6 +304,7 @@ FLOAT: dict[str, Handler] = {
     "conv2d": conv2d,
     "conv_transpose2d": conv_transpose2d,
     "linear": linear,
+    "matmul": matmul,
     "activation": lambda call: activate(call.x["x"], call.attributes["activation"]),
     "prelu": prelu,
     "add": binary(torch.add),

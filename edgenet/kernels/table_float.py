@@ -1,4 +1,4 @@
-"""Rows of the kernel table: float32 convolutions, depthwise convolutions and linear layers."""
+"""Rows of the kernel table: float32 convolutions, depthwise convolutions, linear layers and products of activations."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ def rows(target: InstructionSet) -> list[Kernel]:
     window_name = f"{window[0]}x{window[1] * target.lanes}"
     found = [
         Kernel(f"f32_pw_{tile}", "gemm_f32", "pointwise", matrix, "conv2d"),
+        Kernel(f"f32_pack_panels_{vectors * target.lanes}", "matmul_f32", "pack_panels", (vectors,), "matmul"),
+        Kernel(f"f32_matmul_{tile}", "matmul_f32", "matmul", matrix, "matmul"),
         Kernel(f"f32_conv_{tile}", "convolution_f32", "convolution", matrix, "conv2d"),
         Kernel(f"f32_image_{window_name}", "convolution_f32", "image_convolution", window, "conv2d"),
         Kernel("f32_winograd_input", "winograd_f32", "transform_input", (), "conv2d"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgenet.graph import Graph, Node, Tensor
-from edgenet.ops import conv, elementwise, normalization, pooling, resize, shape
+from edgenet.ops import conv, elementwise, matmul, normalization, pooling, resize, shape
 from edgenet.ops.arithmetic import ACTIVATIONS
 from edgenet.ops.base import Attribute, Cost, Operation, OperationError
 
@@ -20,6 +20,7 @@ OPERATIONS: dict[str, Operation] = {
         conv.Conv2d,
         conv.ConvTranspose2d,
         conv.Linear,
+        matmul.MatMul,
         elementwise.Activation,
         elementwise.PReLU,
         elementwise.Add,

@@ -12,7 +12,7 @@ from edgenet.graph import Graph, Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.ops import OPERATIONS, infer_shapes, with_defaults
 from edgenet.ops.base import OperationError
-from edgenet.prepare import lower_conv, lower_int8, lower_memory, lower_pointwise
+from edgenet.prepare import lower_conv, lower_int8, lower_matmul, lower_memory, lower_pointwise
 from edgenet.prepare.arena import SLACK, place, place_around_middles
 from edgenet.prepare.band_cache import bands_for_speed
 from edgenet.prepare.band_planner import bands_for_memory
@@ -25,7 +25,7 @@ from edgenet.prepare.plan import Placement, Plan, Scratch, Step
 from edgenet.prepare.segment import Segment
 from edgenet.prepare.strides import spread_pixels
 
-_ = (lower_conv, lower_int8, lower_memory, lower_pointwise)  # register their lowerings
+_ = (lower_conv, lower_int8, lower_matmul, lower_memory, lower_pointwise)  # register their lowerings
 
 _COSTED_AS = {"planar_conv2d": "conv2d", "permute_quantize": "quantize"}
 """Steps that preparation makes, by the operation whose cost they have."""

@@ -18,6 +18,8 @@ FLOAT_BRANCHES: list[tuple[str, dict[str, Any]]] = [
     ("adaptive_avg_pool2d", {"output_size": [2, 3]}),
     ("max_pool2d", {"kernel": [2, 2], "dilation": [2, 1], "ceil_mode": True}),
     ("log_softmax", {"axis": 3}),
+    ("permute", {"order": [0, 1, 3, 2]}),
+    ("matmul", {"scale": 0.5}),
     ("layer_norm", {}),
     ("local_response_norm", {"size": 3}),
     ("slice", {"axis": 1, "start": 1, "stop": -1, "step": 2}),
@@ -55,7 +57,7 @@ def many_float_graph() -> Graph:
     graph.inputs = ["x"]
     graph.tensors["x"] = Tensor("x", (BATCH, 5, 6, 4))
     for operation, attributes in FLOAT_BRANCHES:
-        inputs = {"x": "x"}
+        inputs = {"a": "x", "b": "permute"} if operation == "matmul" else {"x": "x"}
         for role, shape in FLOAT_CONSTANTS.get(operation, {}).items():
             inputs[role] = graph.add_constant(f"{operation}.{role}", rng.normal(size=shape).astype(np.float32))
         graph.tensors[operation] = Tensor(operation, ())
