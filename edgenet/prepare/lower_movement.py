@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from edgenet.prepare.plan import Operand, Packed
 
 Address = Operand | Packed
 Shape = tuple[int, ...]
+MOST_BLOCKS = 5
+"""Axes of a permutation whose neighbours all change."""
 UNIT_BYTES = 16384
 """Bytes that a unit of a copy moves, about."""
 
@@ -85,8 +88,39 @@ def strided_copy(
     )
 
 
+def blocks_of(shape: Shape, order: list[int]) -> tuple[Shape, list[int]]:
+    """The same permutation of as few axes as possible: without axes of size 1, neighbours that stay neighbours as one.
+
+    >>> blocks_of((2, 3, 1, 4, 5), [0, 3, 4, 1, 2])
+    ((2, 3, 20), [0, 2, 1])
+    """
+    order = [axis for axis in order if shape[axis] != 1]
+    runs: list[list[int]] = []
+    for axis in order:
+        if runs and all(shape[between] == 1 for between in range(runs[-1][-1] + 1, axis)) and axis > runs[-1][-1]:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    places = sorted(range(len(runs)), key=lambda run: runs[run][0])
+    sizes = tuple(math.prod(shape[axis] for axis in runs[run]) for run in places)
+    return sizes, [places.index(run) for run in range(len(runs))]
+
+
 def permute_array(lowering: Lowering, x: Address, y: Operand, shape: Shape, order: list[int], size: int) -> None:
-    """Step that writes x, dense of `shape`, with its axes in `order`."""
+    """Steps that write x, dense of `shape`, with its axes in `order`.
+
+    The kernels take permutations of up to `MOST_BLOCKS` blocks. Of one of more, steps before put blocks that are
+    neighbours in y beside each other, so that the two are one block.
+    """
+    shape, order = blocks_of(shape, order)
+    while len(shape) > MOST_BLOCKS:
+        first, second = next((a, b) for a, b in pairwise(order) if b != a + 1)
+        near = [axis for axis in range(len(shape)) if axis != second]
+        near.insert(near.index(first) + 1, second)
+        between = lowering.temporary(math.prod(shape) * size)
+        permute_array(lowering, x, lowering.write(between), shape, near, size)
+        x, order = lowering.read(between), [near.index(axis) for axis in order]
+        shape, order = blocks_of(tuple(shape[axis] for axis in near), order)
     out = tuple(shape[axis] for axis in order)
     strides = dense_strides(shape, size)
     sizes, xs, ys = collapse(out, [strides[axis] for axis in order], dense_strides(out, size))
@@ -105,8 +139,6 @@ def permute_array(lowering: Lowering, x: Address, y: Operand, shape: Shape, orde
         grain = max(1, UNIT_BYTES // (block * planes * size))
         lowering.step(f"{prefix}_interleave{planes}", outer * blocks, grain, x=x, y=y, length=length, block=block)
         return
-    if len(rest) > 3:
-        raise EngineError("A permutation of more than five dimensions that cannot be merged has no kernel.")
     n = [1] * (3 - len(rest)) + [sizes[i] for i in rest]
     outer_x = [0] * (3 - len(rest)) + [xs[i] for i in rest]
     outer_y = [0] * (3 - len(rest)) + [ys[i] for i in rest]

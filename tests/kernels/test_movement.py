@@ -45,6 +45,10 @@ def run(operation, shape, dtype, target, attributes):
         ((2, 3, 4, 5, 6), [0, 4, 3, 2, 1]),
         ((2, 3, 4, 5, 6), [0, 3, 2, 1, 4]),
         ((4, 9), [0, 1]),
+        ((2, 3, 2, 5, 2, 4), [0, 4, 2, 5, 3, 1]),
+        ((2, 4, 3, 2, 3, 5), [0, 2, 4, 1, 3, 5]),
+        ((2, 2, 3, 2, 3, 2, 3, 2), [0, 7, 2, 5, 3, 1, 6, 4]),
+        ((2, 2, 3, 2, 3, 2, 3, 2), [0, 2, 4, 6, 1, 3, 5, 7]),
     ],
 )
 def test_permute(target, dtype, shape, order):
@@ -55,8 +59,8 @@ def test_permute(target, dtype, shape, order):
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_permute_any_order(dtype, data):
-    rank = data.draw(st.integers(2, 5))
-    shape = tuple(data.draw(st.integers(1, 20 if rank < 4 else 6)) for _ in range(rank))
+    rank = data.draw(st.integers(2, 8))
+    shape = tuple(data.draw(st.integers(1, 20 if rank < 4 else 6 if rank < 6 else 3)) for _ in range(rank))
     order = [0, *data.draw(st.permutations(range(1, rank)))]
     for target in TARGETS:
         run("permute", shape, dtype, target, {"order": order})
