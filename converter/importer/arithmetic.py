@@ -109,9 +109,11 @@ def addcdiv(importer: Importer, a: Mapping[str, Any]) -> Value:
 def _expanded(importer: Importer, constant: Constant, sizes: tuple[Any, ...]) -> Constant:
     """A constant of one sample, repeated to `sizes` but for the batch."""
     tensor = constant.tensor
-    if not importer.is_batch(sizes[0]) or (tensor.dim() == len(sizes) and tensor.shape[0] != 1):
+    places = [place for place, size in enumerate(sizes) if importer.is_batch(size) and not isinstance(size, int)] or [0]
+    own = [1] * (len(sizes) - tensor.dim()) + list(tensor.shape)
+    if not importer.is_batch(sizes[places[0]]) or own[places[0]] != 1:
         raise Unsupported("it makes a constant with samples of its own; give it size 1 on axis 0")
-    return importer.made(tensor.expand(1, *(importer.dimension(size) for size in sizes[1:])))
+    return importer.made(tensor.expand([1 if i == places[0] else importer.dimension(n) for i, n in enumerate(sizes)]))
 
 
 @handles("expand", "expand_as")

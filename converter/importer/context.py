@@ -17,6 +17,8 @@ from edgenet.ops import OPERATIONS, OperationError, node_types, validate_node, w
 from .registry import Unsupported, operator_name
 from .values import Constant, Value, channels_last
 
+SAMPLES = 1_000_000_007
+"""Stands for the number of samples in sizes such as `samples * heads`: a prime, larger than any other factor."""
 FRAME = re.compile(r'File "([^"]+)", line (\d+), in [^\n]*\n?([^\n]*)')
 
 
@@ -55,6 +57,11 @@ class Importer:
     def is_batch(self, size: Any) -> bool:
         """Whether a size (int or SymInt) is the number of samples."""
         return str(size) == str(self.batch)
+
+    @property
+    def single(self) -> bool:
+        """Whether the program is for one sample alone."""
+        return isinstance(self.batch, int) and self.batch == 1
 
     def node_name(self) -> str:
         """Module path of the current fx node (with the operator's name when it belongs to no layer)."""
@@ -170,6 +177,15 @@ class Importer:
         """The [N, 1, L, C] tensor `name` as a rank-3 value [N, L, C]."""
         channels = self.graph.tensors[name].shape[-1]
         return Value(self.emit("reshape", {"x": name}, {"shape": [0, -1, channels]}, "lower"), (0, 2, 1))
+
+    def extent(self, size: Any) -> int:
+        """A size as a number, the number of samples counted as `SAMPLES` where it is not fixed."""
+        if isinstance(size, int):
+            return size
+        try:
+            return int(size.node.expr.subs({self.batch.node.expr: SAMPLES}))
+        except (AttributeError, TypeError):
+            raise Unsupported("a size depends on more than the number of samples; use numbers") from None
 
     def dimension(self, size: Any) -> int:
         """A size argument as int, BATCH for the batch. Unsupported for a size computed from the batch."""

@@ -108,13 +108,3 @@ def addmm(importer: Importer, a: Mapping[str, Any]) -> Value:
     if a["alpha"] != 1 or a["beta"] != 1:
         raise Unsupported("alpha and beta must be 1; scale the weights instead")
     return apply_linear(importer, a["mat1"], parameter(a["mat2"], "matrix"), a["self"], "matrix")
-
-
-@handles("mm")
-def mm(importer: Importer, a: Mapping[str, Any]) -> Value:
-    return apply_linear(importer, a["self"], parameter(a["mat2"], "second matrix"), None, "matrix")
-
-
-@handles("matmul")
-def matmul(importer: Importer, a: Mapping[str, Any]) -> Value:
-    return apply_linear(importer, a["self"], parameter(a["other"], "second matrix"), None, "matrix")

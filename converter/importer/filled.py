@@ -18,13 +18,14 @@ SIZED = {"zeros": 0.0, "ones": 1.0, "full": None, "new_zeros": 0.0, "new_ones": 
 
 def _filled(importer: Importer, sizes: Sequence[Any], value: Any) -> Constant:
     assert importer.current is not None, "set by the walk over the program"
-    if not sizes or not importer.is_batch(sizes[0]) or not all(isinstance(size, int) for size in sizes[1:]):
+    places = [place for place, size in enumerate(sizes) if not isinstance(size, int)] or [0]
+    if not sizes or len(places) > 1 or not importer.is_batch(sizes[places[0]]):
         raise Unsupported("its size depends on more than the number of samples; use numbers for the other axes")
     if not isinstance(value, int | float):
         raise Unsupported("its value is computed at run time; use a number")
     if importer.current.meta["val"].dtype != torch.float32:
         raise Unsupported("its result is not float32; convert the module with .float()")
-    return importer.made(torch.full((1, *sizes[1:]), float(value)))
+    return importer.made(torch.full([1 if place in places else size for place, size in enumerate(sizes)], float(value)))
 
 
 def _register(name: str, value: float | None, argument: str) -> None:

@@ -15,50 +15,58 @@ from .registry import Unsupported, handles
 from .regroup import regroup
 from .values import Constant, Value, channels_last
 
+SHAPES = {
+    *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as"),
+    *("_unsafe_view", "_reshape_alias"),
+}
+"""Operators that keep torch's element order."""
 
-@handles("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "_unsafe_view", "_reshape_alias")
+
+@handles(*SHAPES)
 def reshape(importer: Importer, a: Mapping[str, Any]) -> Value:
     """Any operator that keeps torch's element order: the result's shape says it all."""
     assert importer.current is not None, "set by the walk over the program"
     sizes = list(importer.current.meta["val"].shape)
-    if not sizes or not importer.is_batch(sizes[0]):
-        raise Unsupported("it moves the batch from axis 0; keep samples on axis 0")
     return regroup(importer, a["self"], (BATCH, *(importer.dimension(size) for size in sizes[1:])))
 
 
-def relabel(x: Value, dims: Sequence[int]) -> Value:
+def relabel(x: Value, order: Sequence[int]) -> Value:
     """Torch permute: only the meaning of the stored axes changes."""
-    order = [d % x.rank for d in dims]
     if order[0] != 0:
         raise Unsupported("it moves the batch axis; keep samples on axis 0")
     return Value(x.name, tuple(order.index(axis) for axis in x.axes))
 
 
-@handles("permute")
-def permute(importer: Importer, a: Mapping[str, Any]) -> Value:
-    return relabel(a["self"], a["dims"])
-
-
-@handles("transpose", "swapaxes", "swapdims")
-def transpose(importer: Importer, a: Mapping[str, Any]) -> Value:
-    x = a["self"]
-    keys = [key for key in a if key != "self"]
-    first, second = (a[key] % x.rank for key in keys[:2])
-    order = list(range(x.rank))
+def permuted(name: str, rank: int, a: Mapping[str, Any]) -> list[int]:
+    """The order that an operator gives the axes of a tensor of `rank` axes."""
+    order = list(range(rank))
+    if name == "permute":
+        return [d % rank for d in a["dims"]]
+    if name in ("t", "mT"):
+        return [*order[:-2], *order[:-3:-1]]
+    if name in ("movedim", "moveaxis"):
+        sources, destinations = (
+            [d % rank for d in ([v] if isinstance(v, int) else v)] for v in (a["source"], a["destination"])
+        )
+        order = [axis for axis in order if axis not in sources]
+        for destination, source in sorted(zip(destinations, sources, strict=True)):
+            order.insert(destination, source)
+        return order
+    first, second = (a[key] % rank for key in [key for key in a if key != "self"][:2])
     order[first], order[second] = second, first
-    return relabel(x, order)
+    return order
 
 
-@handles("movedim", "moveaxis")
-def movedim(importer: Importer, a: Mapping[str, Any]) -> Value:
-    x = a["self"]
-    sources, destinations = (
-        [d % x.rank for d in ([v] if isinstance(v, int) else v)] for v in (a["source"], a["destination"])
-    )
-    order = [axis for axis in range(x.rank) if axis not in sources]
-    for destination, source in sorted(zip(destinations, sources, strict=True)):
-        order.insert(destination, source)
-    return relabel(x, order)
+def _register(name: str) -> None:
+    @handles(name)
+    def permute(importer: Importer, a: Mapping[str, Any]) -> Value:
+        return relabel(a["self"], permuted(name, a["self"].rank, a))
+
+
+PERMUTES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "mT"}
+
+for _name in PERMUTES:
+    _register(_name)
 
 
 def cut(importer: Importer, x: Value, dim: int, start: int, stop: int | None, step: int = 1) -> Value:
@@ -211,6 +219,37 @@ def pixel_unshuffle(importer: Importer, a: Mapping[str, Any]) -> Value:
     name = importer.emit("permute", {"x": name}, {"order": [0, 1, 3, 5, 2, 4]})
     flat = {"shape": [0, height // r, width // r, channels * r * r]}
     return Value(importer.emit("reshape", {"x": name}, flat), x.axes)
+
+
+def _tiles(a: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of the windows of im2col and col2im. Unsupported unless they lie side by side."""
+    height, width = a["kernel_size"]
+    if list(a["stride"]) != [height, width] or any(a["padding"]) or any(d != 1 for d in a["dilation"]):
+        raise Unsupported("only windows that lie side by side are converted; use stride = kernel_size, no padding")
+    return height, width
+
+
+@handles("im2col")
+def im2col(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """nn.Unfold with windows side by side: [N, C, H, W] to [N, C * kh * kw, windows]."""
+    (kh, kw), x = _tiles(a), a["self"]
+    _, channels, height, width = importer.shape(x)
+    rows, columns = height // kh, width // kw
+    if (rows * kh, columns * kw) != (height, width):
+        x = cut(importer, cut(importer, x, 2, 0, rows * kh), 3, 0, columns * kw)
+    x = regroup(importer, x, (BATCH, channels, rows, kh, columns, kw))
+    return regroup(importer, relabel(x, [0, 1, 3, 5, 2, 4]), (BATCH, channels * kh * kw, rows * columns))
+
+
+@handles("col2im")
+def col2im(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """nn.Fold with windows side by side: the inverse of im2col."""
+    (kh, kw), x, (height, width) = _tiles(a), a["self"], a["output_size"]
+    channels, rows, columns = importer.shape(x)[1] // (kh * kw), height // kh, width // kw
+    if (rows * kh, columns * kw) != (height, width):
+        raise Unsupported("its windows leave a border; use an output_size that they divide")
+    x = regroup(importer, x, (BATCH, channels, kh, kw, rows, columns))
+    return regroup(importer, relabel(x, [0, 1, 4, 2, 5, 3]), (BATCH, channels, height, width))
 
 
 def _repeated(importer: Importer, constant: Constant, counts: Sequence[Any]) -> Constant:

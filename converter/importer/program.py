@@ -18,20 +18,25 @@ from . import (  # noqa: F401  # their handlers register themselves
     activation,
     arithmetic,
     convolution,
+    einsum,
     extremes,
     filled,
     layout,
+    moved,
     normalization,
     padding,
     passthrough,
     pooling,
+    products,
     quantized,
+    recurrent,
     reductions,
     resizing,
     selection,
 )
 from .context import Importer, module_path, source_line
 from .local_response import LocalResponse, match
+from .moved import Moved
 from .registry import HANDLERS, Unsupported, operator_name
 from .values import Constant, Value, channels_last, plain
 
@@ -47,6 +52,11 @@ CONSTANT_FIRST = {
     "expand_as",
     "repeat",
     "tile",
+    "matmul",
+    "mm",
+    "bmm",
+    "baddbmm",
+    "einsum",
     *filled.LIKE,
     *filled.SIZED,
 }
@@ -187,9 +197,29 @@ class _Walk:
                     self.values[source] = self.broadcast(self.values[source])
         if node in self.replaced:
             return self.local_response(self.replaced[node])
+        if self.moves(node, name):
+            for source in node.all_input_nodes:
+                if source in self.values:
+                    self.values[source] = self.broadcast(self.values[source])
+            return moved.convert(self.importer, name, self.arguments(node))
         if name not in CONSTANT_FIRST and node.args and isinstance(self.resolve(node.args[0]), Constant):
             raise Unsupported("it makes a constant as large as the batch; use broadcasting or add it to the input")
         return HANDLERS[name](self.importer, self.arguments(node))
+
+    def moves(self, node: fx.Node, name: str) -> bool:
+        """Whether an operand has its samples elsewhere than on axis 0, or the operator moves them from there."""
+        used = [self.values.get(source) for source in node.all_input_nodes]
+        if any(isinstance(v, Moved) for v in used):
+            return True
+        first = used[0] if used else None
+        if not isinstance(first, Value):
+            return False
+        if name in layout.PERMUTES:
+            return layout.permuted(name, first.rank, self.arguments(node))[0] != 0
+        if name not in layout.SHAPES:
+            return False
+        sizes = node.meta["val"].shape
+        return not sizes or not self.importer.is_batch(sizes[0])
 
     def broadcast(self, value: Any) -> Any:
         """`value` without a pending broadcast."""
@@ -204,6 +234,10 @@ class _Walk:
     def check(self, node: fx.Node, result: Any) -> None:
         """The inferred shape must be torch's, and a batch that the module fixes the number of samples."""
         value = node.meta.get("val")
+        if isinstance(result, Moved) and not result.pending and isinstance(value, torch.Tensor):
+            found, wanted = moved.sizes_of(self.importer, result), [self.importer.extent(size) for size in value.shape]
+            if found != wanted:
+                raise Unsupported(f"the conversion gives shape {tuple(found)}, torch {tuple(value.shape)}")
         if not isinstance(result, Value) or result.expanded or not isinstance(value, torch.Tensor):
             return
         if value.dtype != torch.float32 and operator_name(node.target) != "quantize_per_tensor":
@@ -214,7 +248,19 @@ class _Walk:
         if tuple(value.shape)[1:] != self.importer.shape(result)[1:]:
             raise Unsupported(f"the conversion gives shape {self.importer.shape(result)}, torch {tuple(value.shape)}")
 
+    def needed(self) -> set[fx.Node]:
+        """The nodes that results depend on."""
+        found: set[fx.Node] = set()
+        waiting = [node for node in self.program.graph.nodes if node.op == "output"]
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.add(node)
+                waiting.extend(node.all_input_nodes)
+        return found
+
     def nodes(self) -> None:
+        needed = self.needed()
         for node in self.program.graph.nodes:
             name = operator_name(node.target) if node.op == "call_function" else ""
             if node.op == "get_attr":
@@ -226,7 +272,7 @@ class _Walk:
                 continue
             if isinstance(node.meta.get("val"), torch.SymInt | torch.SymBool | int | float | bool):
                 continue
-            if not node.users and (node.meta.get("val") is None or node.target is operator.getitem):
+            if node not in needed:
                 continue
             self.importer.current = node
             try:
@@ -247,6 +293,9 @@ class _Walk:
         for node in results:
             importer.current = node
             value = self.broadcast(self.values.get(node))
+            if isinstance(value, Moved):
+                self.problem(node, "an output has its samples elsewhere; keep samples on axis 0")
+                continue
             if not isinstance(value, Value):
                 if value is not NOTHING:
                     self.problem(node, "an output does not depend on the input; return it separately")

@@ -20,6 +20,7 @@ from .fuse_activation import fuse_activation
 from .fuse_gate import fuse_gate
 from .fuse_pad import fuse_pad
 from .fuse_residual import fuse_residual
+from .fuse_scale import fuse_scale
 from .fuse_shuffle import fuse_shuffle
 from .merge_moves import merge_moves
 from .rewrite import check, copy_graph
@@ -39,7 +40,7 @@ CLEANUP: tuple[Pass, ...] = (
 )
 """Passes that take away what does not compute. They run until none finds anything, before each round of FUSION."""
 
-FUSION: tuple[Pass, ...] = (fold_batchnorm, fuse_pad, fuse_activation, fuse_residual)
+FUSION: tuple[Pass, ...] = (fold_batchnorm, fuse_pad, fuse_activation, fuse_residual, fuse_scale)
 """Passes that make fewer, larger nodes."""
 
 ROUNDS = 100
@@ -57,6 +58,7 @@ __all__ = [
     "fuse_gate",
     "fuse_pad",
     "fuse_residual",
+    "fuse_scale",
     "fuse_shuffle",
     "merge_moves",
     "optimize",

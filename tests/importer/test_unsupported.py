@@ -97,10 +97,6 @@ def test_arguments_that_cannot_be_converted(name):
     assert message in refused(One(function), (4, 5, 5))
 
 
-def test_products_of_activations():
-    assert "second matrix is computed at run time" in refused(One(lambda x: x @ x.transpose(1, 2)), (4, 5))
-
-
 @pytest.mark.parametrize("draw", [torch.rand, torch.randn])
 def test_random_numbers_are_not_drawn_once_for_all(draw):
     message = refused(nn.Sequential(nn.Linear(8, 8), One(lambda x: x + draw(8))), (8,))

@@ -1,0 +1,370 @@
+"""Samples that a module moves from axis 0, or makes one axis of with others.
+
+`nn.MultiheadAttention` puts the sequence before the batch; patches and windows become samples by `view(B * n, ...)`.
+The graph keeps samples on axis 0: such a tensor is a `Moved`, a value with its samples first, and which of its axes
+make up each of torch's. What is then computed for each sample on its own is computed on that value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgenet.dtypes import BATCH
+
+from .activation import PLAIN
+from .context import Importer
+from .layout import PERMUTES, SHAPES, cut, permuted, relabel
+from .registry import HANDLERS, Unsupported
+from .regroup import regroup
+from .values import Constant, Value
+
+Groups = tuple[tuple[int, ...], ...]
+
+RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+"""Operators that take the sequence before samples, as torch's default is."""
+SAME = {
+    *PLAIN,
+    *(
+        "relu",
+        "relu6",
+        "hardtanh",
+        "clamp",
+        "clip",
+        "clamp_min",
+        "clamp_max",
+        "gelu",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "celu",
+    ),
+    *(
+        "log_sigmoid",
+        "softplus",
+        "rsqrt",
+        "pow",
+        "dropout",
+        "feature_dropout",
+        "contiguous",
+        "clone",
+        "detach",
+        "alias",
+    ),
+    *("to", "_to_copy", "type_as", "float", "linear", "softmax", "_softmax", "log_softmax", "layer_norm", "rms_norm"),
+}
+"""Operators that keep the axes and compute each value, or each row of the last axis or of `dim`, on its own."""
+REDUCTIONS = {"mean", "sum", "var", "std", "linalg_vector_norm", "norm", "amax", "amin"}
+NORMS = {"batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm", "prelu"}
+"""Operators whose constants belong to torch's axis 1."""
+ARITHMETIC = {"add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide"}
+PRODUCTS = {"matmul", "bmm", "baddbmm", "scaled_dot_product_attention"}
+PARTS = {"select", "unbind", "split", "split_with_sizes", "chunk", "slice", "narrow", "cat", "concat", "concatenate"}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A tensor whose torch axis i is made of the torch axes groups[i] of `value`, which has samples on axis 0."""
+
+    value: Value
+    groups: Groups
+    pending: bool = False
+    """Whether arithmetic is to broadcast it to the shape that torch gave it."""
+
+    @property
+    def rank(self) -> int:
+        return len(self.groups)
+
+    @property
+    def samples(self) -> int:
+        """The torch axis that samples are in."""
+        return next(i for i, group in enumerate(self.groups) if 0 in group)
+
+
+def sizes_of(importer: Importer, x: Moved) -> list[int]:
+    """The torch shape, samples counted as `Importer.extent` does."""
+    stored = [importer.extent(importer.batch), *importer.shape(x.value)[1:]]
+    return [math.prod(stored[axis] for axis in group) for group in x.groups]
+
+
+def distribute(axes: Sequence[tuple[int, int]], target: Sequence[int]) -> list[list[tuple[int, int]]] | None:
+    """Row-major pieces of `axes`, pairs of (axis, size), that make up each size of `target`; axis 0 is never divided.
+
+    None where an axis would have to be divided unevenly.
+
+    >>> distribute([(1, 10), (0, 7), (2, 32)], [10, 28, 8])
+    [[(1, 10)], [(0, 7), (2, 4)], [(2, 8)]]
+    """
+    left = deque(axes)
+    found: list[list[tuple[int, int]]] = []
+    for need in target:
+        pieces: list[tuple[int, int]] = []
+        while left and left[0][1] == 1:
+            pieces.append(left.popleft())
+        while need > 1:
+            if not left:
+                return None
+            axis, size = left.popleft()
+            if need % size == 0:
+                pieces.append((axis, size))
+                need //= size
+            elif size % need == 0 and axis != 0:
+                pieces.append((axis, need))
+                left.appendleft((axis, size // need))
+                need = 1
+            else:
+                return None
+        found.append(pieces)
+    if found:
+        found[-1].extend(left)
+    return found
+
+
+def _renumber(importer: Importer, x: Moved, pieces: Sequence[Sequence[tuple[int, int]]]) -> Moved:
+    """`x` with the axes of its value divided into `pieces`, listed by torch axis in torch's order."""
+    parts: dict[int, list[int]] = {axis: [] for axis in range(x.value.rank)}
+    for group in pieces:
+        for axis, size in group:
+            parts[axis].append(size)
+    first, shape = {0: 0}, [BATCH]
+    for axis in range(1, x.value.rank):
+        first[axis] = len(shape)
+        shape.extend(parts[axis])
+    groups = []
+    for group in pieces:
+        groups.append(tuple(first[axis] for axis, _ in group))
+        for axis, _ in group:
+            first[axis] += axis > 0
+    return _homed(importer, regroup(importer, x.value, tuple(shape)), groups)
+
+
+def _homed(importer: Importer, value: Value, groups: Sequence[tuple[int, ...]]) -> Moved:
+    """A `Moved`; a single sample, which has no place in torch's order, in the first axis."""
+    if not importer.single:
+        return Moved(value, tuple(groups))
+    first, *others = (tuple(axis for axis in group if axis) for group in groups)
+    return Moved(value, ((0, *first), *others))
+
+
+def merged(importer: Importer, x: Moved) -> Moved:
+    """`x` with one axis of its value, behind the samples in torch's order, for each torch axis.
+
+    The axis with the samples has one for what lies before them in it and one for what lies behind, where that is more
+    than one value.
+    """
+    order = [0, *(axis for group in x.groups for axis in group if axis)]
+    value = relabel(x.value, order)
+    shape = [1, *importer.shape(value)[1:]]
+    sizes, groups, place = [BATCH], [], 1
+    for group in x.groups:
+        runs = [group] if 0 not in group else [group[: group.index(0)], group[group.index(0) + 1 :]]
+        numbers = []
+        for i, run in enumerate(runs):
+            size = math.prod(shape[place : place + len(run)])
+            place += len(run)
+            if 0 in group and i:
+                numbers.append(0)
+            if 0 not in group or size > 1:
+                numbers.append(len(sizes))
+                sizes.append(size)
+        groups.append(tuple(numbers))
+    return Moved(regroup(importer, value, tuple(sizes)), tuple(groups))
+
+
+def settled(importer: Importer, x: Moved) -> Value | Moved:
+    """`x` as an ordinary value, if its samples are an axis of their own, on axis 0."""
+    if 0 not in x.groups[0] or any(importer.shape(x.value)[axis] != 1 for axis in x.groups[0] if axis):
+        return x
+    if x.groups[0] != (0,) or any(len(group) != 1 for group in x.groups):
+        x = merged(importer, x)
+    return relabel(x.value, [group[0] for group in x.groups])
+
+
+def as_moved(x: Value | Moved) -> Moved:
+    """An ordinary value as one whose samples may move."""
+    return x if isinstance(x, Moved) else Moved(x, tuple((axis,) for axis in range(x.rank)))
+
+
+def reshaped(importer: Importer, x: Moved, target: Sequence[Any]) -> Value | Moved:
+    """`x` with the torch shape `target`, in row-major order. Unsupported where that would divide samples among axes."""
+    wanted = [importer.extent(size) for size in target]
+    for attempt in range(2):
+        if attempt:
+            x = merged(importer, Moved(x.value, (tuple(axis for group in x.groups for axis in group),)))
+        stored = [importer.extent(importer.batch), *importer.shape(x.value)[1:]]
+        pieces = distribute([(axis, stored[axis]) for group in x.groups for axis in group], wanted)
+        if pieces is not None:
+            return settled(importer, _renumber(importer, x, pieces))
+    raise Unsupported("it mixes samples with other values in one axis; keep samples apart")
+
+
+def _own_axis(importer: Importer, x: Moved, dim: int) -> int:
+    """The axis of a merged value for torch axis `dim`. Unsupported for the one with the samples."""
+    group = x.groups[dim % x.rank]
+    if importer.single:
+        group = tuple(axis for axis in group if axis)
+    if 0 in group or not group:
+        raise Unsupported("it works along the batch axis; keep samples independent")
+    return group[0]
+
+
+def _inner(importer: Importer, x: Moved, a: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a handler on the value of a merged `x`: `dim` counts its axes."""
+    if 0 in x.groups[-1]:
+        raise Unsupported("samples are on the last axis; keep them on axis 0")
+    key = "input" if "input" in a else "self"
+    changed = {**a, key: x.value}
+    if isinstance(a.get("dim"), int):
+        changed["dim"] = _own_axis(importer, x, a["dim"])
+    return changed
+
+
+def _same_places(importer: Importer, one: Moved, two: Moved, count: int) -> bool:
+    """Whether the first `count` torch axes of two merged values hold samples in the same way."""
+    a, b = importer.shape(one.value), importer.shape(two.value)
+    pairs = zip(one.groups[:count], two.groups[:count], strict=True)
+    return all(g == h and (0 not in g or all(a[i] == b[i] for i in g)) for g, h in pairs)
+
+
+def _operand(importer: Importer, like: Moved, other: Any) -> Any:
+    """An operand of arithmetic with the value of `like`, which is merged."""
+    if isinstance(other, Value | Moved):
+        found = merged(importer, as_moved(other))
+        if found.rank != like.rank or not _same_places(importer, like, found, like.rank):
+            raise Unsupported("its operands hold samples in different places; keep samples on axis 0")
+        return found.value
+    if isinstance(other, Constant) and other.tensor.dim():
+        sizes = [1] * (like.rank - other.tensor.dim()) + list(other.tensor.shape)
+        if len(sizes) != like.rank:
+            raise Unsupported("a constant has more axes than the activation")
+        shape, stored = [1] * like.value.rank, importer.shape(like.value)
+        for group, size in zip(like.groups, sizes, strict=True):
+            inner = [axis for axis in group if axis]
+            if size == 1:
+                continue
+            if 0 in group and size != math.prod(stored[axis] for axis in inner):
+                raise Unsupported("a constant has samples of its own; give it size 1 there")
+            for axis in inner:
+                shape[axis] = stored[axis] if 0 in group else size
+        return Constant(other.tensor.reshape(shape), other.name)
+    return other
+
+
+def _arithmetic(importer: Importer, name: str, a: Mapping[str, Any]) -> Moved:
+    like = merged(importer, next(a[key] for key in ("self", "other") if isinstance(a[key], Moved)))
+    operands = {key: _operand(importer, like, a[key]) for key in ("self", "other")}
+    return Moved(HANDLERS[name](importer, {**a, **operands}), like.groups)
+
+
+def _product(importer: Importer, name: str, a: Mapping[str, Any]) -> Moved:
+    """Products over the last two axes; those before must hold samples in the same way."""
+    found = {key: merged(importer, as_moved(x)) for key, x in a.items() if isinstance(x, Value | Moved)}
+    first = next(iter(found.values()))
+    for x in found.values():
+        alike = x.rank == first.rank and _same_places(importer, first, x, first.rank)
+        if not alike or first.samples >= first.rank - 2:
+            raise Unsupported("both sides of a product must hold samples in the same way, before the last two axes")
+    values: dict[str, Any] = {key: x.value for key, x in found.items()}
+    for key in ("attn_mask", "self"):
+        if isinstance(a.get(key), Constant):
+            values[key] = _operand(importer, first, a[key])
+    return Moved(HANDLERS[name](importer, {**a, **values}), first.groups)
+
+
+def _parts(importer: Importer, name: str, a: Mapping[str, Any], result: Any) -> Any:
+    """Slices along one axis, and their concatenation."""
+    if name in ("cat", "concat", "concatenate"):
+        if not all(isinstance(x, Value | Moved) for x in a["tensors"]):
+            raise Unsupported("a constant is concatenated where samples are not on axis 0; keep them there")
+        parts = [merged(importer, as_moved(x)) for x in a["tensors"]]
+        if not all(_same_places(importer, parts[0], x, parts[0].rank) for x in parts):
+            raise Unsupported("its operands hold samples in different places; keep samples on axis 0")
+        inner = {"tensors": [x.value for x in parts], "dim": _own_axis(importer, parts[0], a["dim"])}
+        return Moved(HANDLERS["cat"](importer, inner), parts[0].groups)
+    x = merged(importer, a["self"])
+    axis = _own_axis(importer, x, a["dim"])
+    if name in ("slice", "narrow"):
+        return Moved(HANDLERS[name](importer, {**a, "self": x.value, "dim": axis}), x.groups)
+    if name == "select":
+        at = a["index"] % importer.shape(x.value)[axis]
+        return reshaped(importer, Moved(cut(importer, x.value, axis, at, at + 1), x.groups), result.shape)
+    found, start, dim = [], 0, a["dim"] % x.rank
+    for part in result:
+        size = 1 if name == "unbind" else importer.extent(part.shape[dim])
+        piece = Moved(cut(importer, x.value, axis, start, start + size), x.groups)
+        found.append(reshaped(importer, piece, part.shape) if name == "unbind" else piece)
+        start += size
+    return found
+
+
+def _reduction(importer: Importer, name: str, a: Mapping[str, Any], shape: Sequence[Any]) -> Value | Moved:
+    """Over axes of their own; they stay as axes of size 1 until the result has torch's shape."""
+    x = merged(importer, a["self"])
+    dims = [a["dim"]] if isinstance(a["dim"], int) else a["dim"]
+    if not dims:
+        raise Unsupported("reducing everything mixes samples; give the axes")
+    axes = [_own_axis(importer, x, dim) for dim in dims]
+    found = HANDLERS[name](importer, {**a, "self": x.value, "dim": axes, "keepdim": True})
+    return reshaped(importer, Moved(found, x.groups), shape)
+
+
+def _by_channel(importer: Importer, name: str, a: Mapping[str, Any]) -> Any:
+    """The channels of torch's axis 1 become axis 1 of the value."""
+    key = "input" if "input" in a else "self"
+    x = merged(importer, a[key])
+    channel, rank = _own_axis(importer, x, 1), x.value.rank
+    order = [0, channel, *(axis for axis in range(1, rank) if axis != channel)]
+    found = HANDLERS[name](importer, {**a, key: relabel(x.value, order)})
+    back = [order.index(axis) for axis in range(rank)]
+    if isinstance(found, list):
+        return [Moved(relabel(y, back), x.groups) for y in found]
+    return Moved(relabel(found, back), x.groups)
+
+
+def _sequence_first(importer: Importer, name: str, a: Mapping[str, Any]) -> list[Any]:
+    """A recurrent layer whose input is [T, N, I], or whose states are computed."""
+    x = a["input"]
+    states = a["hx"] if isinstance(a["hx"], list) else [a["hx"]]
+    states = [merged(importer, state) if isinstance(state, Moved) else state for state in states]
+    a = {**a, "hx": states if isinstance(a["hx"], list) else states[0]}
+    if a["batch_first"] and isinstance(x, Value):
+        return HANDLERS[name](importer, a)
+    if a["batch_first"] or not isinstance(x, Moved) or x.rank != 3 or x.samples != (0 if importer.single else 1):
+        raise Unsupported("its input must have samples on axis 0 (batch_first=True), or on axis 1")
+    first = settled(importer, _homed(importer, x.value, [x.groups[axis] for axis in (1, 0, 2)]))
+    outputs, *states = HANDLERS[name](importer, {**a, "input": first, "batch_first": True})
+    return [_homed(importer, outputs, ((1,), (0,), (2,))), *states]
+
+
+def convert(importer: Importer, name: str, a: Mapping[str, Any]) -> Any:
+    """The result of an operator of which an operand is `Moved`, or that moves samples itself."""
+    assert importer.current is not None, "set by the walk over the program"
+    result = importer.current.meta["val"]
+    if name in SHAPES:
+        return reshaped(importer, as_moved(a["self"]), result.shape)
+    if name in PERMUTES:
+        x = as_moved(a["self"])
+        order = permuted(name, x.rank, a)
+        return settled(importer, _homed(importer, x.value, [x.groups[axis] for axis in order]))
+    if name in ARITHMETIC:
+        return _arithmetic(importer, name, a)
+    if name in PRODUCTS:
+        return _product(importer, name, a)
+    if name in REDUCTIONS:
+        return _reduction(importer, name, a, result.shape)
+    if name in NORMS:
+        return _by_channel(importer, name, a)
+    if name in ("expand", "expand_as") and len(result.shape) == a["self"].rank:
+        return Moved(a["self"].value, a["self"].groups, pending=True)
+    if name in RECURRENT:
+        return _sequence_first(importer, name, a)
+    if name in PARTS:
+        return _parts(importer, name, a, result)
+    if name not in SAME:
+        raise Unsupported("its input has samples elsewhere; keep samples on axis 0")
+    x = merged(importer, a["input"] if "input" in a else a["self"])
+    found = HANDLERS[name](importer, _inner(importer, x, a))
+    return [Moved(v, x.groups) for v in found] if isinstance(found, list) else Moved(found, x.groups)
