@@ -54,19 +54,26 @@ shift_right = elementwise("shift_right", 2, lambda builder, v: builder.ashr(v[0]
 
 
 def _power_of_two(builder: ir.IRBuilder, n: ir.Value) -> ir.Value:
-    """2.0 ** n for -127 < n < 128."""
+    """2.0 ** n for -127 < n < 128; infinity for 128."""
     bits = builder.shl(
         builder.add(n, ir.Constant(n.type, [127] * n.type.count)), ir.Constant(n.type, [23] * n.type.count)
     )
     return builder.bitcast(bits, _vector(F32, n))
 
 
-def _scale(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+def _scale_by_normal(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
     value, n = v
     if target().bits == 512:
         whole = builder.sitofp(n, value.type)
         arguments = [value, whole, value, ir.Constant(ir.IntType(16), -1), I32(4)]
         return call_intrinsic(builder, "llvm.x86.avx512.mask.scalef.ps.512", value.type, arguments)
+    return builder.fmul(value, _power_of_two(builder, n))
+
+
+def _scale(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
+    value, n = v
+    if target().bits == 512:
+        return _scale_by_normal(builder, v)
     half = builder.ashr(n, ir.Constant(n.type, [1] * n.type.count))
     value = builder.fmul(value, _power_of_two(builder, half))
     return builder.fmul(value, _power_of_two(builder, builder.sub(n, half)))
@@ -74,6 +81,8 @@ def _scale(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
 
 scale_by_power = elementwise("scale_by_power", 2, _scale)
 """scale_by_power(x, n): x * 2.0 ** n for int32 n from -252 to 254."""
+scale_by_normal_power = elementwise("scale_by_normal_power", 2, _scale_by_normal)
+"""scale_by_normal_power(x, n): x * 2.0 ** n for int32 n from -126 to 127; infinite for 128."""
 power_of_two = elementwise("power_of_two", 1, lambda builder, v: _power_of_two(builder, v[0]), "f32")
 """2.0 ** n for int32 n from -126 to 127."""
 

@@ -18,6 +18,7 @@ from edgenet.kernels.simd_convert import (
     int_subtract,
     power_of_two,
     round_to_int,
+    scale_by_normal_power,
     scale_by_power,
     shift_left,
     shift_right,
@@ -102,8 +103,9 @@ def logarithm_one_plus(x):
 
 @njit(inline="always")
 def sigmoid(x):
-    """1 / (1 + exp(-x))."""
-    return divide(1.0, add(exponential(multiply(x, -1.0)), 1.0))
+    """1 / (1 + exp(-x)), where exp(-x) is a normal number or infinite."""
+    n, p = _reduced(clamp(multiply(x, -1.0), -87.0, 89.0))
+    return divide(1.0, add(scale_by_normal_power(add(p, 1.0), n), 1.0))
 
 
 @njit(inline="always")
