@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgenet.commands.console import require_torch, writable_target
-from edgenet.errors import EdgenetError
+from edgenet.errors import ConversionError, EdgenetError
+
+from .network import FILE_SUFFIX
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +42,22 @@ def perform(run: Callable[[argparse.Namespace], None], arguments: argparse.Names
 
 
 def check(networks: Sequence[str], json: Path | None) -> None:
-    """Raises ConversionError without torch or for a network that the zoo lacks, InputError for a bad --json."""
+    """Raises ConversionError without torch or for a network that is neither of the zoo nor a file, InputError for a bad
+    --json.
+    """
     if json:
         writable_target(str(json))
     require_torch("The comparison")
     from edgenet.converter import zoo
 
     for name in networks:
-        zoo.info(name)
+        if not name.endswith(FILE_SUFFIX):
+            zoo.info(name)
+        elif not Path(name).is_file():
+            raise ConversionError(f"There is no file {name}.")
+    names = [Path(name).stem for name in networks]
+    if len(set(names)) < len(names):
+        raise ConversionError("Two of the networks have one name. Give their files names of their own.")
 
 
 @contextmanager

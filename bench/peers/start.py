@@ -37,7 +37,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = argparse.ArgumentParser(prog="python -m edgenet.bench start", description=__doc__)
     add = parser.add_argument
-    add("--network", default="mobilenet_v2", metavar="NAME", help="a zoo network (default mobilenet_v2)")
+    add("--network", default="mobilenet_v2", metavar="NAME", help="a zoo network or .pt2 file (default mobilenet_v2)")
     add("--precision", default="int8", choices=["float32", "int8"], help="default: int8")
     add("--peers", nargs="+", default=PEERS, choices=registry.NAMES, metavar="PEER", help=f"default: {' '.join(PEERS)}")
     add("--threads", type=positive, default=1, metavar="N", help="threads (default 1)")

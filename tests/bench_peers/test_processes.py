@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from edgenet.bench.peers import comparison, conversion, environments, network, process
 from edgenet.bench.peers.__main__ import arguments_parser, main
@@ -15,7 +16,7 @@ from edgenet.bench.peers.entry import Options
 from edgenet.bench.peers.job import Job
 from edgenet.bench.peers.placement import Placement
 from edgenet.bench.peers.process import PeerFailure
-from edgenet.errors import InputError
+from edgenet.errors import ConversionError, InputError
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,29 @@ def test_the_command_compares_edgenet_with_torch(tmp_path: Path, capsys: pytest.
     assert rows["edgenet", "int8"]["rounds"] == 2
     assert [cell["precision"] for cell in figures["ratios"]] == ["float32"]
     assert "edgenet / best peer" in capsys.readouterr().out
+
+
+def test_the_command_takes_a_network_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = torch.export.export(torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU()), (torch.zeros(1, 5, 6),))
+    torch.export.save(program, tmp_path / "mine.pt2")
+    words = ["--networks", str(tmp_path / "mine.pt2"), "--peers", "edgenet", "torch", "--precision", "float32"]
+    assert main([*words, "--threads", "1", "--rounds", "1", "--seconds", "0"]) == 0
+    assert "mine" in capsys.readouterr().out
+    assert main(["--networks", str(tmp_path / "mine.pt2"), "elsewhere/mine.pt2"]) == 1
+    assert "There is no file elsewhere/mine.pt2" in capsys.readouterr().err
+    (tmp_path / "tiny_separable.pt2").write_bytes((tmp_path / "mine.pt2").read_bytes())
+    assert main(["--networks", "tiny_separable", str(tmp_path / "tiny_separable.pt2")]) == 1
+    assert "one name" in capsys.readouterr().err
+
+
+def test_a_file_must_hold_a_network_with_one_input(tmp_path: Path) -> None:
+    class Sum(torch.nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    torch.export.save(torch.export.export(Sum(), (torch.zeros(1, 3), torch.zeros(1, 3))), tmp_path / "sum.pt2")
+    with pytest.raises(ConversionError, match="one input"):
+        network.prepare(str(tmp_path / "sum.pt2"), tmp_path)
 
 
 def test_conversions_are_used_again_for_the_same_network(job: Job) -> None:
