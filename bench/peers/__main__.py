@@ -22,7 +22,13 @@ def arguments_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = argparse.ArgumentParser(prog="python -m edgenet.bench peers", description=__doc__, epilog=EXPLANATION)
     add = parser.add_argument
-    add("--networks", nargs="+", default=network.NAMES, metavar="NAME", help="zoo networks or .pt2 files (default: seven networks)")
+    add(
+        "--networks",
+        nargs="+",
+        default=network.NAMES,
+        metavar="NAME",
+        help="of the zoo, or .pt2 files (default: seven)",
+    )
     add("--peers", nargs="+", default=registry.NAMES, choices=registry.NAMES, metavar="PEER", help="default: all")
     add("--threads", nargs="+", type=positive, default=[1, 2], metavar="N", help="thread counts (default: 1 2)")
     add("--precision", nargs="+", default=["float32", "int8"], choices=["float32", "int8"], help="default: both")

@@ -17,7 +17,7 @@ from edgenet.dtypes import BATCH
 
 from .activation import PLAIN
 from .context import Importer
-from .layout import PERMUTES, SHAPES, cut, permuted, relabel
+from .layout import PERMUTES, SHAPES, cut, permuted, relabel, stacked
 from .registry import HANDLERS, Unsupported
 from .regroup import regroup
 from .values import Constant, Value
@@ -216,6 +216,9 @@ def _inner(importer: Importer, x: Moved, a: Mapping[str, Any]) -> dict[str, Any]
     if 0 in x.groups[-1]:
         raise Unsupported("samples are on the last axis; keep them on axis 0")
     key = "input" if "input" in a else "self"
+    inner = len(a.get("normalized_shape") or ())
+    if any(0 in group for group in x.groups[x.rank - inner :]):
+        raise Unsupported("it normalizes over samples; keep samples independent")
     changed = {**a, key: x.value}
     if isinstance(a.get("dim"), int):
         changed["dim"] = _own_axis(importer, x, a["dim"])
@@ -284,6 +287,8 @@ def _parts(importer: Importer, name: str, a: Mapping[str, Any], result: Any) -> 
             raise Unsupported("its operands hold samples in different places; keep samples on axis 0")
         inner = {"tensors": [x.value for x in parts], "dim": _own_axis(importer, parts[0], a["dim"])}
         return Moved(HANDLERS["cat"](importer, inner), parts[0].groups)
+    if name == "slice" and not a["start"] and a["step"] == 1 and (a["end"] is None or a["end"] >= 2**31):
+        return a["self"]
     x = merged(importer, a["self"])
     axis = _own_axis(importer, x, a["dim"])
     if name in ("slice", "narrow"):
@@ -303,7 +308,7 @@ def _parts(importer: Importer, name: str, a: Mapping[str, Any], result: Any) -> 
 def _reduction(importer: Importer, name: str, a: Mapping[str, Any], shape: Sequence[Any]) -> Value | Moved:
     """Over axes of their own; they stay as axes of size 1 until the result has torch's shape."""
     x = merged(importer, a["self"])
-    dims = [a["dim"]] if isinstance(a["dim"], int) else a["dim"]
+    dims = [a["dim"]] if isinstance(a.get("dim"), int) else a.get("dim")
     if not dims:
         raise Unsupported("reducing everything mixes samples; give the axes")
     axes = [_own_axis(importer, x, dim) for dim in dims]
@@ -343,6 +348,9 @@ def convert(importer: Importer, name: str, a: Mapping[str, Any]) -> Any:
     """The result of an operator of which an operand is `Moved`, or that moves samples itself."""
     assert importer.current is not None, "set by the walk over the program"
     result = importer.current.meta["val"]
+    if name == "stack" and all(isinstance(x, Value) for x in a["tensors"]):
+        stacked_second = stacked(importer, a["tensors"], 1)
+        return Moved(stacked_second, ((1,), (0,), *((axis,) for axis in range(2, stacked_second.rank))))
     if name in SHAPES:
         return reshaped(importer, as_moved(a["self"]), result.shape)
     if name in PERMUTES:

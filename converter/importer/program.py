@@ -214,6 +214,8 @@ class _Walk:
         first = used[0] if used else None
         if not isinstance(first, Value):
             return False
+        if name == "stack":
+            return self.arguments(node)["dim"] in (0, -1 - first.rank)
         if name in layout.PERMUTES:
             return layout.permuted(name, first.rank, self.arguments(node))[0] != 0
         if name not in layout.SHAPES:
@@ -227,6 +229,8 @@ class _Walk:
         return selection.broadcast(self.importer, value) if pending else value
 
     def local_response(self, found: LocalResponse) -> Value:
+        if not isinstance(self.values[found.x], Value):
+            raise Unsupported("its input has samples elsewhere; keep samples on axis 0")
         x = self.importer.channels_last(self.values[found.x])
         attributes = {"size": found.size, "alpha": found.alpha, "beta": found.beta, "k": found.k}
         return Value(self.importer.emit("local_response_norm", {"x": x.name}, attributes), x.axes)

@@ -90,10 +90,8 @@ def _plain(importer: Importer, weight: torch.Tensor, name: str, tanh: bool) -> S
     return step
 
 
-def _direction(
-    importer: Importer, kind: str, x: Value, parameters: Sequence[Constant], state: State, reverse: bool
-) -> tuple[Value, State]:
-    """Outputs [N, T, H] and last state of one layer in one direction."""
+def _layer(importer: Importer, kind: str, x: Value, parameters: Sequence[Constant]) -> tuple[Value, Step]:
+    """What a layer in one direction multiplies x [N, T, I] or [N, I] by, with its bias, and its step."""
     tensors = [constant.tensor.detach().float() for constant in parameters]
     weight, recurrent = tensors[:2]
     width, name = recurrent.shape[1], parameters[1].name
@@ -109,7 +107,14 @@ def _direction(
     else:
         bias = bias + recurrent_bias
         step = _plain(importer, recurrent, name, kind == "rnn_tanh")
-    inputs = _linear(importer, x, weight, bias, parameters[0].name)
+    return _linear(importer, x, weight, bias, parameters[0].name), step
+
+
+def _direction(
+    importer: Importer, kind: str, x: Value, parameters: Sequence[Constant], state: State, reverse: bool
+) -> tuple[Value, State]:
+    """Outputs [N, T, H] and last state of one layer in one direction."""
+    inputs, step = _layer(importer, kind, x, parameters)
     length = importer.shape(x)[1]
     outputs: list[Value] = []
     for time in reversed(range(length)) if reverse else range(length):
@@ -159,7 +164,22 @@ def _unrolled(importer: Importer, kind: str, a: Mapping[str, Any], initial: Sequ
     return [x, *(Moved(state, ((1,), (0,), (2,))) for state in states)]
 
 
+def _cell(importer: Importer, kind: str, a: Mapping[str, Any]) -> State:
+    """The new state of a cell, for one step."""
+    states = a["hx"] if kind == "lstm" else [a["hx"]]
+    if not all(isinstance(x, Value) for x in (a["input"], *states)):
+        raise Unsupported("its input and its state must have samples on axis 0")
+    given = [a[key] for key in ("w_ih", "w_hh", "b_ih", "b_hh") if a[key] is not None]
+    inputs, step = _layer(importer, kind, a["input"], [parameter(value, "weight") for value in given])
+    return step(inputs, tuple(states))
+
+
 def _register(kind: str) -> None:
+    @handles(f"{kind}_cell")
+    def cell(importer: Importer, a: Mapping[str, Any]) -> Any:
+        state = _cell(importer, kind, a)
+        return list(state) if kind == "lstm" else state[0]
+
     @handles(kind)
     def recurrent(importer: Importer, a: Mapping[str, Any]) -> list[Any]:
         return _unrolled(importer, kind, a, a["hx"] if kind == "lstm" else [a["hx"]])

@@ -1,4 +1,4 @@
-"""Networks with attention and recurrent layers from PyTorch to the engine: float32 and int8, threads, batches, memory."""
+"""Networks with attention and recurrent layers from PyTorch to the engine: precisions, threads, batches, memory."""
 
 from __future__ import annotations
 

@@ -51,6 +51,8 @@ FUNCTIONS = {
     "sum kept": lambda x: (x.view(-1, 3, 8) - x.view(-1, 3, 8).sum(2, keepdim=True)).view(-1, 6, 8),
     "greatest": lambda x: x.view(-1, 3, 8).amax(1).view(-1, 2, 8),
     "unit length": lambda x: F.normalize(x.view(-1, 3, 8), dim=-1).view(-1, 6, 8),
+    "all of an axis": lambda x: x.transpose(0, 1)[:, :, 2:].transpose(0, 1),
+    "stacked first": lambda x: torch.stack([x[:, 0], x[:, 1] * 2], 0).transpose(0, 1),
     "clamped": lambda x: x.view(-1, 3, 8).clamp(-0.5, 0.5).view(-1, 6, 8),
     "product": lambda x: (x.view(-1, 3, 8) @ x.view(-1, 8, 3)).view(-1, 6, 3),
     "product of what lies behind samples": lambda x: torch.matmul(
@@ -82,6 +84,8 @@ REFUSED = {
     "one of the samples": (lambda x: x.transpose(0, 1)[:, 0], "keep samples independent"),
     "samples as output": (lambda x: x.transpose(0, 1) * 2, "keep samples on axis 0"),
     "windows that overlap": (lambda x: F.unfold(x.view(-1, 2, 4, 6), 3), "side by side"),
+    "normalized over samples": (lambda x: F.layer_norm(x.transpose(0, 1), (x.shape[0], 8)), "samples"),
+    "mean of everything": (lambda x: x.transpose(0, 1).mean() * x, "give the axes"),
     "convolution over samples": (lambda x: F.conv1d(x.transpose(0, 1), torch.ones(1, 1, 1)), "keep samples"),
 }
 

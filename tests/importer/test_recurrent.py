@@ -93,6 +93,20 @@ def check_program(module, x):
     return import_module(torch.export.export(module, (x,)))
 
 
+def test_cells():
+    def forward(m, x):
+        hidden, cell = x[:, 0], x[:, 1]
+        outputs = []
+        for time in range(3):
+            hidden, cell = m.lstm(x[:, time], (hidden, cell))
+            hidden = m.rnn(m.gru(x[:, time], hidden), hidden)
+            outputs.append(hidden)
+        return torch.stack(outputs, 0).transpose(0, 1)
+
+    module = Apply(forward, lstm=nn.LSTMCell(6, 6), gru=nn.GRUCell(6, 6), rnn=nn.RNNCell(6, 6, bias=False))
+    check(module, (3, 6))
+
+
 REFUSED = {
     "projections": (nn.LSTM(6, 5, batch_first=True, proj_size=3), "use proj_size=0"),
     "sequence before samples": (nn.GRU(6, 5), "batch_first=True"),
