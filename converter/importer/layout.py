@@ -262,14 +262,19 @@ def _repeated(importer: Importer, constant: Constant, counts: Sequence[Any]) -> 
 
 @handles("repeat", "tile")
 def repeat(importer: Importer, a: Mapping[str, Any]) -> Value | Constant:
+    """Axes of size 1 become a pending broadcast, others are joined."""
     x, counts = a["self"], list(a["repeats"] if "repeats" in a else a["dims"])
     if isinstance(x, Constant):
         return _repeated(importer, x, counts)
     if len(counts) > x.rank or any(not isinstance(n, int) or n < 1 for n in counts):
         raise Unsupported("it adds axes or repeats a computed number of times; unsqueeze first and use numbers")
+    sizes = list(importer.shape(x))
     for dim, count in enumerate(counts, start=x.rank - len(counts)):
-        x = join(importer, [x] * count, dim) if count > 1 else x
-    return x
+        sizes[dim] *= count
+        if count > 1 and sizes[dim] != count:
+            x = join(importer, [x] * count, dim)
+    wanted = tuple(sizes)
+    return x if wanted == importer.shape(x) else Value(x.name, x.axes, wanted)
 
 
 @handles("channel_shuffle", "native_channel_shuffle")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from .arithmetic import binary
 from .context import Importer, parameter
 from .layout import cut, join
 from .registry import Unsupported, handles
@@ -15,6 +17,8 @@ from .values import Value
 
 MOST_PIECES = 64
 """Slices that an index may fall into."""
+MOST_COPIES = 8
+"""Copies that are joined, which keep the values' quantization."""
 
 
 def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
@@ -103,12 +107,14 @@ def repeat_interleave(importer: Importer, a: Mapping[str, Any]) -> Value:
     importer.axis(x, dim)
     shape = importer.shape(x)
     apart = regroup(importer, x, (*shape[: dim + 1], 1, *shape[dim + 1 :]))
-    repeated = join(importer, [apart] * count, dim + 1) if count > 1 else apart
+    repeated = broadcast(importer, replace(apart, expanded=(*shape[: dim + 1], count, *shape[dim + 1 :])))
     return regroup(importer, repeated, (*shape[:dim], shape[dim] * count, *shape[dim + 1 :]))
 
 
 def broadcast(importer: Importer, x: Value) -> Value:
-    """A pending broadcast carried out: the pixels of an image by a resize, other axes by joining copies."""
+    """A pending broadcast carried out: the pixels of an image by a resize, other axes by joining copies, or, where that
+    are many, by adding zeros.
+    """
     assert x.expanded is not None, "there is a pending broadcast"
     sizes, x = x.expanded, Value(x.name, x.axes)
     shape = importer.shape(x)
@@ -117,7 +123,11 @@ def broadcast(importer: Importer, x: Value) -> Value:
         x = Value(
             importer.emit("resize", {"x": x.name}, {"mode": "nearest", "size": list(sizes[2:])}, "expand"), x.axes
         )
+    left = [1] * x.rank
     for dim, (size, wanted) in enumerate(zip(importer.shape(x), sizes, strict=True)):
         if dim and size != wanted:
-            x = join(importer, [x] * wanted, dim)
-    return x
+            if wanted <= MOST_COPIES:
+                x = join(importer, [x] * wanted, dim)
+            else:
+                left[dim] = wanted
+    return binary(importer, "add", x, importer.made(torch.zeros(left))) if max(left) > 1 else x

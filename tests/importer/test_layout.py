@@ -29,6 +29,11 @@ def coordinates():
 
 
 FUNCTIONS = {
+    "repeated often": lambda x: torch.cat([x[:, :1].repeat(1, 8, 1, 1), x[:, :, :1].repeat(1, 1, 6, 1)], 1),
+    "repeated often along two axes": lambda x: x.mean((2, 3))[:, None].repeat(1, 20, 1).flatten(1),
+    "repeated in arithmetic": lambda x: x[:, :, :1].repeat(1, 1, 6, 1) * x,
+    "two axes repeated": lambda x: x[:, :1, :1].repeat(1, 8, 2, 1) - x[:, :, :2],
+    "each element often": lambda x: x.repeat_interleave(12, 3),
     "flatten": lambda x: x.flatten(1),
     "flatten picture": lambda x: torch.flatten(x, 2),
     "flatten channels and rows": lambda x: torch.flatten(x, 1, 2),
