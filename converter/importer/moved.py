@@ -60,7 +60,9 @@ SAME = {
 REDUCTIONS = {"mean", "sum", "var", "std", "linalg_vector_norm", "norm", "amax", "amin"}
 NORMS = {"batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm", "prelu"}
 """Operators whose constants belong to torch's axis 1."""
-ARITHMETIC = {"add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide"}
+ARITHMETIC = {
+    *("add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide", "masked_fill", "where"),
+}
 PRODUCTS = {"matmul", "bmm", "baddbmm", "scaled_dot_product_attention"}
 PARTS = {"select", "unbind", "split", "split_with_sizes", "chunk", "slice", "narrow", "cat", "concat", "concatenate"}
 
@@ -257,8 +259,9 @@ def _operand(importer: Importer, like: Moved, other: Any) -> Any:
 
 
 def _arithmetic(importer: Importer, name: str, a: Mapping[str, Any]) -> Moved:
-    like = merged(importer, next(a[key] for key in ("self", "other") if isinstance(a[key], Moved)))
-    operands = {key: _operand(importer, like, a[key]) for key in ("self", "other")}
+    like = merged(importer, next(value for value in a.values() if isinstance(value, Moved)))
+    tensors = {key: value for key, value in a.items() if isinstance(value, Value | Moved | Constant)}
+    operands = {key: _operand(importer, like, value) for key, value in tensors.items()}
     return Moved(HANDLERS[name](importer, {**a, **operands}), like.groups)
 
 

@@ -22,6 +22,7 @@ from . import (  # noqa: F401  # their handlers register themselves
     extremes,
     filled,
     layout,
+    masks,
     moved,
     normalization,
     padding,
@@ -57,6 +58,7 @@ CONSTANT_FIRST = {
     "bmm",
     "baddbmm",
     "einsum",
+    "where",
     *filled.LIKE,
     *filled.SIZED,
 }

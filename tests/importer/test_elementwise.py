@@ -180,3 +180,28 @@ def test_constants_made_from_parameters_are_told_apart():
 
     parameters = {name: nn.Parameter(torch.rand(4, 1, 1) + 0.5) for name in ("mul", "add", "other")}
     check(Apply(forward, **parameters), (4, 5, 6))
+
+
+def checkered(x):
+    return (torch.arange(x.shape[-1]) + torch.arange(x.shape[-2])[:, None]) % 2 == 0
+
+
+CHOICES = {
+    "masked fill": lambda x: x.masked_fill(checkered(x), 2.5),
+    "masked fill in place": lambda x: (x * 2).masked_fill_(checkered(x), -1.0),
+    "causal scores": lambda x: x[..., :5].masked_fill(torch.ones(5, 5).triu(1) == 1, float("-inf")).softmax(-1),
+    "filled with a tensor": lambda x: x.masked_fill(checkered(x), torch.tensor(0.5)),
+    "nothing filled": lambda x: x.masked_fill(checkered(x) & ~checkered(x), 1.0) * 2,
+    "where with two activations": lambda x: torch.where(checkered(x), x, x * 3),
+    "where with a number": lambda x: torch.where(checkered(x), x, 0.5) + torch.where(checkered(x), -1.0, x),
+    "where with a constant": lambda x: torch.where(checkered(x), torch.arange(6.0), x),
+    "zeros": lambda x: torch.where(checkered(x), x, 0.0),
+    "a channel each": lambda x: torch.where(torch.tensor([1, 0, 1])[:, None, None] > 0, x, -x),
+    "in windows": lambda x: x.view(-1, 5, 6).masked_fill(checkered(x), 0.25).view(-1, 3, 5, 6),
+    "in one axis with samples": lambda x: torch.where(checkered(x), x.view(-1, 5, 6), 1.0).view(-1, 3, 5, 6),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_by_a_constant_mask(name):
+    check(One(CHOICES[name]), (3, 5, 6))

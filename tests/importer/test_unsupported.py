@@ -85,6 +85,7 @@ ARGUMENTS = {
         lambda x: nn.functional.interpolate(x, scale_factor=1.5, mode="nearest-exact"),
         "use the mode nearest",
     ),
+    "mask that is computed": (lambda x: x.masked_fill(x > 0, 1.0), "aten.gt"),
     "comparison": (lambda x: (x > 0).float(), "aten.gt"),
     "uneven windows": (lambda x: nn.functional.adaptive_max_pool2d(x, 3), "choose an output size that divides"),
     "double precision": (lambda x: x.double() * 2, "leaves float32"),
