@@ -23,10 +23,13 @@ SHAPES = {
 
 
 @handles(*SHAPES)
-def reshape(importer: Importer, a: Mapping[str, Any]) -> Value:
+def reshape(importer: Importer, a: Mapping[str, Any]) -> Value | Constant:
     """Any operator that keeps torch's element order: the result's shape says it all."""
     assert importer.current is not None, "set by the walk over the program"
     sizes = list(importer.current.meta["val"].shape)
+    if isinstance(a["self"], Constant):
+        own = [importer.dimension(size) for size in sizes]
+        return importer.made(a["self"].tensor.reshape([1 if size == BATCH else size for size in own]))
     return regroup(importer, a["self"], (BATCH, *(importer.dimension(size) for size in sizes[1:])))
 
 

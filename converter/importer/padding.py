@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from .context import Importer
 from .layout import cut, join
 from .registry import Unsupported, handles
 from .values import Value
+
+MOST = torch.finfo(torch.float32).max
+"""Stands for infinity, which a file does not hold."""
 
 
 def _widths(pads: Sequence[Any], rank: int) -> list[tuple[int, int, int]]:
@@ -48,7 +53,8 @@ def pad(importer: Importer, a: Mapping[str, Any]) -> Value:
     if not any(n for pair in padded.values() for n in pair):
         return x
     pads = [n for axis in x.axes for n in padded.get(axis, (0, 0))]
-    return Value(importer.emit("pad", {"x": x.name}, {"pads": pads, "value": float(a["value"] or 0)}), x.axes)
+    value = min(max(float(a["value"] or 0), -MOST), MOST)
+    return Value(importer.emit("pad", {"x": x.name}, {"pads": pads, "value": value}), x.axes)
 
 
 def _extended(importer: Importer, x: Value, pads: Sequence[Any], mode: str) -> Value:

@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 
+from edgenet.dtypes import BATCH
+
 from .arithmetic import binary
 from .context import Importer
 from .convolution import apply_linear
 from .layout import relabel
 from .registry import Unsupported, handles
+from .regroup import regroup
 from .values import Constant, Value, plain
 
 
@@ -26,9 +29,31 @@ def product(importer: Importer, a: Value, b: Value, scale: float = 1.0) -> Value
     """scale * a @ b over the last two torch axes."""
     if a.rank != b.rank or a.rank < 3:
         raise Unsupported("both sides of a product must have as many axes, the batch and two at least; unsqueeze one")
+    sizes = tuple(zip(importer.shape(a)[1:-2], importer.shape(b)[1:-2], strict=True))
+    if any(one != two and 1 in (one, two) for one, two in sizes):
+        return _broadcast_product(importer, a, b, scale)
     axes = plain(a.rank)
     roles = {"a": importer.arrange(a, axes).name, "b": importer.arrange(b, axes).name}
     return Value(importer.emit("matmul", roles, {"scale": scale}), axes)
+
+
+def _broadcast_product(importer: Importer, a: Value, b: Value, scale: float) -> Value:
+    """`product` where an axis before the last two has size 1 on one side: the other side's becomes rows, or columns."""
+    rank, one, two = a.rank, importer.shape(a), importer.shape(b)
+    before = range(1, rank - 2)
+    rows = [axis for axis in before if one[axis] != 1 == two[axis]]
+    columns = [axis for axis in before if one[axis] == 1 != two[axis]]
+    both = [axis for axis in before if axis not in rows and axis not in columns]
+    kept = tuple(one[axis] for axis in both)
+    left = relabel(a, [0, *both, *columns, *rows, rank - 2, rank - 1])
+    right = relabel(b, [0, *both, *rows, rank - 2, *columns, rank - 1])
+    height, depth, width = math.prod(one[axis] for axis in rows) * one[-2], one[-1], two[-1]
+    left = regroup(importer, left, (BATCH, *kept, height, depth))
+    right = regroup(importer, right, (BATCH, *kept, depth, math.prod(two[axis] for axis in columns) * width))
+    parts = (*kept, *(one[axis] for axis in rows), one[-2], *(two[axis] for axis in columns), width)
+    y = regroup(importer, product(importer, left, right, scale), (BATCH, *parts))
+    order = [0, *both, *rows, rank - 2, *columns, rank - 1]
+    return relabel(y, [order.index(axis) for axis in range(rank)])
 
 
 def _matrix(constant: Constant) -> Constant:

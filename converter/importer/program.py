@@ -24,6 +24,7 @@ from . import (  # noqa: F401  # their handlers register themselves
     layout,
     masks,
     moved,
+    moved_operators,
     normalization,
     padding,
     passthrough,
@@ -59,10 +60,13 @@ CONSTANT_FIRST = {
     "baddbmm",
     "einsum",
     "where",
+    *layout.SHAPES,
     *filled.LIKE,
     *filled.SIZED,
 }
 """Operators whose first argument may be a constant."""
+INLINED = {"wrap_with_autocast": 4, "wrap_with_set_grad_enabled": 1}
+"""Blocks that a module computes under a setting, and which of their arguments is the graph of the block."""
 NOTHING = object()
 """Result of a node that could not be converted."""
 
@@ -153,7 +157,8 @@ class _Walk:
 
     def evaluate(self, node: fx.Node) -> Any:
         """The value of an operator on constants alone, computed by torch. Unsupported if it draws random numbers."""
-        if torch.Tag.nondeterministic_seeded in node.target.tags:  # type: ignore[union-attr]  # ATen operators only
+        random = torch.Tag.nondeterministic_seeded in node.target.tags  # type: ignore[union-attr]  # ATen operators only
+        if random and self.arguments(node).get("train") is not False:
             raise Unsupported("it draws random numbers, which a file cannot hold; leave it out of the module")
 
         def concrete(argument: Any) -> Any:
@@ -180,6 +185,8 @@ class _Walk:
             if not isinstance(whole, list) or not isinstance(index, int) or index >= len(whole):
                 raise Unsupported("only the first result of this operator is converted; do not use the others")
             return whole[index]
+        if name in INLINED:
+            return self.block(node, name)
         used = [self.values[n] for n in node.all_input_nodes if n in self.values]
         aten = isinstance(node.target, torch._ops.OpOverload)
         if used and name in quantized.ON_CONSTANTS and isinstance(used[0], Constant):
@@ -203,7 +210,7 @@ class _Walk:
             for source in node.all_input_nodes:
                 if source in self.values:
                     self.values[source] = self.broadcast(self.values[source])
-            return moved.convert(self.importer, name, self.arguments(node))
+            return moved_operators.convert(self.importer, name, self.arguments(node))
         if name not in CONSTANT_FIRST and node.args and isinstance(self.resolve(node.args[0]), Constant):
             raise Unsupported("it makes a constant as large as the batch; use broadcasting or add it to the input")
         return HANDLERS[name](self.importer, self.arguments(node))
@@ -240,7 +247,7 @@ class _Walk:
     def check(self, node: fx.Node, result: Any) -> None:
         """The inferred shape must be torch's, and a batch that the module fixes the number of samples."""
         value = node.meta.get("val")
-        if isinstance(result, Moved) and not result.pending and isinstance(value, torch.Tensor):
+        if isinstance(result, Moved) and not result.expanded and isinstance(value, torch.Tensor):
             found, wanted = moved.sizes_of(self.importer, result), [self.importer.extent(size) for size in value.shape]
             if found != wanted:
                 raise Unsupported(f"the conversion gives shape {tuple(found)}, torch {tuple(value.shape)}")
@@ -254,10 +261,23 @@ class _Walk:
         if tuple(value.shape)[1:] != self.importer.shape(result)[1:]:
             raise Unsupported(f"the conversion gives shape {self.importer.shape(result)}, torch {tuple(value.shape)}")
 
-    def needed(self) -> set[fx.Node]:
-        """The nodes that results depend on."""
+    def block(self, node: fx.Node, name: str) -> list[Any]:
+        """The results of a block's own graph. Unsupported where it asks for another precision."""
+        place = INLINED[name]
+        if name == "wrap_with_autocast" and node.args[2]:
+            raise Unsupported("it computes in another precision; convert without autocast")
+        module = getattr(self.program.graph_module, str(node.args[place].target))  # type: ignore[union-attr]  # a graph
+        inputs = [inner for inner in module.graph.nodes if inner.op == "placeholder"]
+        for inner, argument in zip(inputs, node.args[place + 1 :], strict=True):
+            self.values[inner] = self.resolve(argument)
+        self.nodes(module.graph)
+        result = next(inner for inner in module.graph.nodes if inner.op == "output")
+        return [self.resolve(argument) for argument in result.args[0]]
+
+    def needed(self, graph: fx.Graph) -> set[fx.Node]:
+        """The nodes of a graph that its results depend on."""
         found: set[fx.Node] = set()
-        waiting = [node for node in self.program.graph.nodes if node.op == "output"]
+        waiting = [node for node in graph.nodes if node.op == "output"]
         while waiting:
             node = waiting.pop()
             if node not in found:
@@ -265,12 +285,13 @@ class _Walk:
                 waiting.extend(node.all_input_nodes)
         return found
 
-    def nodes(self) -> None:
-        needed = self.needed()
-        for node in self.program.graph.nodes:
+    def nodes(self, graph: fx.Graph) -> None:
+        """Convert the nodes of the program's graph, or of a block in it."""
+        needed = self.needed(graph)
+        for node in graph.nodes:
             name = operator_name(node.target) if node.op == "call_function" else ""
             if node.op == "get_attr":
-                tensor: Any = self.program.graph_module
+                tensor: Any = graph.owning_module
                 for part in str(node.target).split("."):
                     tensor = getattr(tensor, part)
                 self.values[node] = Constant(tensor, str(node.target)) if isinstance(tensor, torch.Tensor) else NOTHING
@@ -323,7 +344,7 @@ def import_program(program: ExportedProgram) -> Graph:
     walk = _Walk(program)
     walk.constants()
     walk.inputs()
-    walk.nodes()
+    walk.nodes(program.graph)
     if not walk.problems:
         walk.outputs()
     if walk.problems:

@@ -12,7 +12,8 @@ from .arithmetic import binary
 from .context import Importer, parameter
 from .convolution import apply_linear
 from .layout import cut, join, stacked, take
-from .moved import RECURRENT, Moved
+from .moved import Moved
+from .moved_operators import RECURRENT
 from .registry import Unsupported, handles
 from .values import Constant, Value
 

@@ -244,3 +244,44 @@ def test_a_number_of_samples_that_changes_is_refused():
 def test_a_reshape_that_mixes_samples_is_refused():
     with pytest.raises(Unsupported, match="sample by sample"):
         groups((-1, 4, 5), (-1, 7))
+
+
+def test_a_constant_as_large_as_the_batch_keeps_one_sample():
+    def forward(m, x):
+        places = torch.zeros((x.shape[0], 3, 4)) + torch.arange(4.0)
+        return x.flatten(2) + places.reshape(x.shape[0], 1, 12)
+
+    check(Apply(forward), (5, 3, 4))
+
+
+def test_blocks_without_autocast_or_gradients():
+    def forward(m, x):
+        with torch.autocast("cpu", enabled=False):
+            y = m.one(x.float()) * 2
+        with torch.no_grad():
+            z = m.two(y)
+            parts = z.chunk(2, 1)
+        return parts[0] + parts[1] + y[:, :2]
+
+    check(Apply(forward, one=nn.Conv2d(3, 4, 1), two=nn.Conv2d(4, 4, 1)), (3, 5, 4))
+
+
+def test_a_block_in_another_precision_is_refused():
+    def forward(m, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return m.one(x) * 1.0
+
+    with pytest.raises(ConversionError, match=r"float32|precision"):
+        import_module(Apply(forward, one=nn.Conv2d(3, 4, 1)), (torch.randn(1, 3, 5, 4),))
+
+
+def test_dropout_of_constants():
+    def forward(m, x):
+        return x + m.dropout(m.table * 2)
+
+    check(Apply(forward, dropout=nn.Dropout(0.3), table=nn.Parameter(torch.randn(1, 6))), (6,))
+
+
+def test_padding_that_never_wins_in_a_max_pooling():
+    module = One(lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=float("-inf")), 3, 2))
+    assert operations(optimize(check(module, (4, 6, 8)))) == ["permute", "max_pool2d", "permute"]

@@ -53,6 +53,9 @@ FUNCTIONS = {
     "unit length": lambda x: F.normalize(x.view(-1, 3, 8), dim=-1).view(-1, 6, 8),
     "all of an axis": lambda x: x.transpose(0, 1)[:, :, 2:].transpose(0, 1),
     "stacked first": lambda x: torch.stack([x[:, 0], x[:, 1] * 2], 0).transpose(0, 1),
+    "padded": lambda x: F.pad(x.view(-1, 3, 8), (1, 2, 0, 1)).view(-1, 2, 4, 11),
+    "expanded": lambda x: x.view(-1, 3, 1, 8).expand(-1, 3, 5, 8).transpose(1, 2).reshape(-1, 2, 120),
+    "expanded often": lambda x: x.view(-1, 3, 8, 1).expand(-1, 3, 8, 12).permute(0, 3, 1, 2).reshape(-1, 2, 288),
     "clamped": lambda x: x.view(-1, 3, 8).clamp(-0.5, 0.5).view(-1, 6, 8),
     "product": lambda x: (x.view(-1, 3, 8) @ x.view(-1, 8, 3)).view(-1, 6, 3),
     "product of what lies behind samples": lambda x: torch.matmul(
@@ -85,6 +88,7 @@ REFUSED = {
     "samples as output": (lambda x: x.transpose(0, 1) * 2, "keep samples on axis 0"),
     "windows that overlap": (lambda x: F.unfold(x.view(-1, 2, 4, 6), 3), "side by side"),
     "normalized over samples": (lambda x: F.layer_norm(x.transpose(0, 1), (x.shape[0], 8)), "samples"),
+    "padded with samples": (lambda x: F.pad(x.transpose(0, 1), (0, 0, 1, 0)), "samples"),
     "mean of everything": (lambda x: x.transpose(0, 1).mean() * x, "give the axes"),
     "convolution over samples": (lambda x: F.conv1d(x.transpose(0, 1), torch.ones(1, 1, 1)), "keep samples"),
 }

@@ -20,6 +20,13 @@ FUNCTIONS = {
     "scaled and added": lambda x: torch.baddbmm(torch.ones(6, 6), x, x.transpose(1, 2), beta=0.5, alpha=0.25),
     "scaled alone": lambda x: torch.baddbmm(torch.empty(6, 6), x, x.transpose(1, 2), beta=0, alpha=0.25),
     "added to an activation": lambda x: torch.baddbmm(x @ x.mT, x, x.mT, beta=2),
+    "one head of keys": lambda x: x.view(-1, 3, 2, 8) @ x[:, :1].transpose(1, 2).unsqueeze(1),
+    "one head of queries": lambda x: x[:, :1].unsqueeze(1) @ x.view(-1, 3, 2, 8).mT,
+    "one head on either side": lambda x: x.view(-1, 3, 1, 2, 8) @ x.view(-1, 1, 3, 2, 8).mT,
+    "one head between others": lambda x: x.view(-1, 3, 2, 4, 2) @ x.view(-1, 3, 2, 4, 2)[:, :, :1].mT,
+    "multi-query attention": lambda x: F.scaled_dot_product_attention(
+        x.view(-1, 6, 2, 4).transpose(1, 2), x[:, None, :, :4], x[:, None, :, 4:]
+    ),
     "matrix from the left": lambda x: torch.arange(12.0).view(2, 6) @ x,
     "matrix from the right": lambda x: x @ torch.arange(16.0).view(8, 2),
     "matrix of one sample": lambda x: x @ torch.arange(16.0).view(1, 8, 2),
@@ -95,7 +102,6 @@ REFUSED = {
         "repeat the keys and values",
     ),
     "axes that differ": (lambda x: x.view(-1, 2, 3, 8) @ x.transpose(1, 2), "unsqueeze one"),
-    "heads that differ": (lambda x: x.view(-1, 2, 3, 8) @ x.view(-1, 1, 8, 6), "differ"),
     "dropout": (lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.5), "dropout"),
 }
 

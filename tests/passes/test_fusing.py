@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgenet.converter.passes import fuse_activation, fuse_pad, fuse_residual
+from edgenet.converter.passes.fuse_pad import LOWEST
 from tests.passes.builder import RELU, RELU6, Builder, apply, operations
 
 HARDSWISH = {"kind": "hardswish"}
@@ -77,9 +78,20 @@ def test_pad_before_average_pooling():
     assert after.nodes[0].attributes["count_include_pad"] is True
 
 
+def test_pad_of_the_lowest_number_before_max_pooling():
+    b = Builder(6, 5, 3)
+    y = b.node("pad", "pad", {"x": "x"}, pads=[0, 0, 0, 1, 1, 1, 0, 0], value=LOWEST)
+    after = apply(fuse_pad, b.finish(b.node("max_pool2d", "pool", {"x": y}, kernel=[3, 3], stride=[2, 2])), 1)
+    assert operations(after) == ["max_pool2d"]
+    assert after.nodes[0].attributes["padding"] == [0, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("pads", "value", "reader"),
     [
+        ([0, 0, 1, 1, 1, 1, 0, 0], LOWEST, "conv"),
+        ([0, 0, 1, 1, 1, 1, 0, 0], LOWEST, "average"),
+        ([0, 0, 2, 2, 1, 1, 0, 0], LOWEST, "max"),
         ([0, 0, 1, 1, 1, 1, 0, 0], 1.0, "conv"),
         ([0, 0, 0, 0, 0, 0, 1, 1], 0.0, "conv"),
         ([0, 0, 1, 1, 1, 1, 0, 0], 0.0, "max"),
