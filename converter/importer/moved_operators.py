@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .activation import PLAIN
+from . import activation
 from .context import Importer
 from .layout import PERMUTES, SHAPES, cut, permuted, relabel, stacked
 from .moved import Moved, as_moved, homed, merged, reshaped, settled
@@ -18,42 +18,33 @@ from .values import Constant, Value
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 """Operators that take the sequence before samples, as torch's default is."""
 SAME = {
-    *PLAIN,
-    *(
-        "relu",
-        "relu6",
-        "hardtanh",
-        "clamp",
-        "clip",
-        "clamp_min",
-        "clamp_max",
-        "gelu",
-        "leaky_relu",
-        "elu",
-        "selu",
-        "celu",
-    ),
-    *(
-        "log_sigmoid",
-        "softplus",
-        "rsqrt",
-        "pow",
-        "dropout",
-        "feature_dropout",
-        "contiguous",
-        "clone",
-        "detach",
-        "alias",
-    ),
-    *("to", "_to_copy", "type_as", "float", "linear", "softmax", "_softmax", "log_softmax", "layer_norm", "rms_norm"),
-    *("pad", "constant_pad_nd"),
+    *(name for name, handler in HANDLERS.items() if handler.__module__ == activation.__name__),
+    *("dropout", "feature_dropout", "contiguous", "clone", "detach", "alias", "to", "_to_copy", "type_as", "float"),
+    *("linear", "softmax", "_softmax", "log_softmax", "layer_norm", "rms_norm", "pad", "constant_pad_nd"),
 }
 """Operators that keep the axes and compute each value, or each row of the last axis or of `dim`, on its own."""
 REDUCTIONS = {"mean", "sum", "var", "std", "linalg_vector_norm", "norm", "amax", "amin"}
-NORMS = {"batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm", "prelu"}
+NORMS = {
+    "batch_norm",
+    "_native_batch_norm_legit_no_training",
+    "native_batch_norm",
+    "cudnn_batch_norm",
+    "prelu",
+    "_prelu_kernel",
+}
 """Operators whose constants belong to torch's axis 1."""
 ARITHMETIC = {
-    *("add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide", "masked_fill", "where"),
+    "add",
+    "sub",
+    "subtract",
+    "rsub",
+    "mul",
+    "multiply",
+    "div",
+    "divide",
+    "true_divide",
+    "masked_fill",
+    "where",
 }
 PRODUCTS = {"matmul", "bmm", "baddbmm", "scaled_dot_product_attention"}
 PARTS = {"select", "unbind", "split", "split_with_sizes", "chunk", "slice", "narrow", "cat", "concat", "concatenate"}

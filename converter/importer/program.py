@@ -185,8 +185,6 @@ class _Walk:
             if not isinstance(whole, list) or not isinstance(index, int) or index >= len(whole):
                 raise Unsupported("only the first result of this operator is converted; do not use the others")
             return whole[index]
-        if name in INLINED:
-            return self.block(node, name)
         used = [self.values[n] for n in node.all_input_nodes if n in self.values]
         aten = isinstance(node.target, torch._ops.OpOverload)
         if used and name in quantized.ON_CONSTANTS and isinstance(used[0], Constant):
@@ -261,16 +259,16 @@ class _Walk:
         if tuple(value.shape)[1:] != self.importer.shape(result)[1:]:
             raise Unsupported(f"the conversion gives shape {self.importer.shape(result)}, torch {tuple(value.shape)}")
 
-    def block(self, node: fx.Node, name: str) -> list[Any]:
-        """The results of a block's own graph. Unsupported where it asks for another precision."""
+    def block(self, outer: fx.GraphModule, node: fx.Node, name: str) -> list[Any]:
+        """The results of a block's own graph, a submodule of `outer`. Unsupported if it asks for another precision."""
         place = INLINED[name]
         if name == "wrap_with_autocast" and node.args[2]:
             raise Unsupported("it computes in another precision; convert without autocast")
-        module = getattr(self.program.graph_module, str(node.args[place].target))  # type: ignore[union-attr]  # a graph
+        module = getattr(outer, str(node.args[place].target))  # type: ignore[union-attr]  # a graph
         inputs = [inner for inner in module.graph.nodes if inner.op == "placeholder"]
         for inner, argument in zip(inputs, node.args[place + 1 :], strict=True):
             self.values[inner] = self.resolve(argument)
-        self.nodes(module.graph)
+        self.nodes(module)
         result = next(inner for inner in module.graph.nodes if inner.op == "output")
         return [self.resolve(argument) for argument in result.args[0]]
 
@@ -285,13 +283,13 @@ class _Walk:
                 waiting.extend(node.all_input_nodes)
         return found
 
-    def nodes(self, graph: fx.Graph) -> None:
-        """Convert the nodes of the program's graph, or of a block in it."""
-        needed = self.needed(graph)
-        for node in graph.nodes:
+    def nodes(self, module: fx.GraphModule) -> None:
+        """Convert the nodes of the program, or of a block in it."""
+        needed = self.needed(module.graph)
+        for node in module.graph.nodes:
             name = operator_name(node.target) if node.op == "call_function" else ""
             if node.op == "get_attr":
-                tensor: Any = graph.owning_module
+                tensor: Any = module
                 for part in str(node.target).split("."):
                     tensor = getattr(tensor, part)
                 self.values[node] = Constant(tensor, str(node.target)) if isinstance(tensor, torch.Tensor) else NOTHING
@@ -303,7 +301,7 @@ class _Walk:
                 continue
             self.importer.current = node
             try:
-                result = self.convert(node)
+                result = self.block(module, node, name) if name in INLINED else self.convert(node)
                 self.check(node, result)
             except Unsupported as error:
                 self.problem(node, str(error))
@@ -344,7 +342,7 @@ def import_program(program: ExportedProgram) -> Graph:
     walk = _Walk(program)
     walk.constants()
     walk.inputs()
-    walk.nodes(program.graph)
+    walk.nodes(program.graph_module)
     if not walk.problems:
         walk.outputs()
     if walk.problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -35,6 +36,9 @@ FOLLOWS = {
 """Operations that run in int8 between int8 neighbours."""
 STEEP = {"exp", "reciprocal"}
 """Activations whose results 256 evenly spaced values do not represent."""
+MOST_READERS = 8
+"""Layers that may share weights in int8, where each rounds them for its own inputs. The steps of a recurrent layer,
+which are more, stay float32."""
 MAX_PRODUCTS = (2**30 - 1) // (255 * 127)
 """Products that the int32 accumulator of an int8 layer holds."""
 
@@ -91,9 +95,17 @@ def arranges_input(graph: Graph, node: Node) -> bool:
     return node.operation == "permute" and node.inputs["x"] in graph.inputs
 
 
+def _shares_much(graph: Graph) -> set[str]:
+    """The layers whose weights more than `MOST_READERS` layers read."""
+    weighted = [node for node in graph.nodes if node.operation in LAYERS]
+    readers = Counter(node.inputs["weight"] for node in weighted)
+    return {node.name for node in weighted if readers[node.inputs["weight"]] > MOST_READERS}
+
+
 def layers(graph: Graph) -> list[Node]:
     """The layers that can run in int8, in order."""
-    return [node for node in graph.nodes if node.operation in LAYERS and capable(graph, node)]
+    out = _shares_much(graph)
+    return [n for n in graph.nodes if n.operation in LAYERS and n.name not in out and capable(graph, n)]
 
 
 def place(graph: Graph, keep: Collection[str] = ()) -> Placement:
@@ -101,7 +113,7 @@ def place(graph: Graph, keep: Collection[str] = ()) -> Placement:
     them follows when its result is wanted in int8 and one of its inputs is there in int8 (moves: also right after a
     float32 operation). Leaving more layers out never adds a node or tensor to int8.
     """
-    placement = Placement()
+    placement, keep = Placement(), {*keep, *_shares_much(graph)}
     able = {
         node.name: node.name not in keep and capable(graph, node) and not arranges_input(graph, node)
         for node in graph.nodes

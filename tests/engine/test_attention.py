@@ -77,3 +77,11 @@ def test_int8(network, tmp_path):
     assert np.abs(got - expected).max() <= 4 * step
     noise = got - module(x).detach().numpy()
     assert 10 * np.log10((expected**2).sum() / (noise**2).sum()) > 15
+
+
+def test_the_steps_of_a_recurrent_layer_share_their_weights():
+    module, x = Reader().eval(), torch.randn(2, 3, 8, 12)
+    graph = convert(module, (x[:1],), precision="int8", calibration=[x.numpy()], force=True)
+    weights = [name for name, array in graph.constants.items() if array.shape == (12, 6)]
+    assert len(weights) == 2
+    assert all(graph.tensors[name].dtype == "float32" for name in weights)
