@@ -18,14 +18,17 @@ SIZED = {"zeros": 0.0, "ones": 1.0, "full": None, "new_zeros": 0.0, "new_ones": 
 
 def _filled(importer: Importer, sizes: Sequence[Any], value: Any) -> Constant:
     assert importer.current is not None, "set by the walk over the program"
-    places = [place for place, size in enumerate(sizes) if not isinstance(size, int)] or [0]
-    if not sizes or len(places) > 1 or not importer.is_batch(sizes[places[0]]):
-        raise Unsupported("its size depends on more than the number of samples; use numbers for the other axes")
+    if isinstance(value, Constant) and value.tensor.numel() == 1:
+        value = value.tensor.item()
     if not isinstance(value, int | float):
         raise Unsupported("its value is computed at run time; use a number")
-    if importer.current.meta["val"].dtype != torch.float32:
-        raise Unsupported("its result is not float32; convert the module with .float()")
-    return importer.made(torch.full([1 if place in places else size for place, size in enumerate(sizes)], float(value)))
+    places = [place for place, size in enumerate(sizes) if not isinstance(size, int)]
+    if len(places) > 1 or not all(importer.is_batch(sizes[place]) for place in places):
+        raise Unsupported("its size depends on more than the number of samples; use numbers for the other axes")
+    if not places and sizes and importer.is_batch(sizes[0]):
+        places = [0]
+    shape = [1 if place in places else size for place, size in enumerate(sizes)]
+    return importer.made(torch.full(shape, value, dtype=importer.current.meta["val"].dtype))
 
 
 def _register(name: str, value: float | None, argument: str) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from .context import Importer
 from .registry import Unsupported, handles
-from .values import Value
+from .values import Constant, Value
 
 
 @handles("contiguous", "clone", "detach", "detach_copy", "alias", "lift_fresh_copy", "lift_fresh", "positive")
@@ -36,8 +36,11 @@ def dropout(importer: Importer, a: Mapping[str, Any]) -> Any:
 
 
 @handles("to", "_to_copy", "type_as", "float")
-def to(importer: Importer, a: Mapping[str, Any]) -> Value:
+def to(importer: Importer, a: Mapping[str, Any]) -> Value | Constant:
     assert importer.current is not None, "set by the walk over the program"
-    if importer.current.meta["val"].dtype != torch.float32:
+    dtype = importer.current.meta["val"].dtype
+    if isinstance(a["self"], Constant):
+        return importer.made(a["self"].tensor.to(dtype))
+    if dtype != torch.float32:
         raise Unsupported("it leaves float32; convert the module with .float()")
     return a["self"]

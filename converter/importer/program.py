@@ -60,6 +60,9 @@ CONSTANT_FIRST = {
     "baddbmm",
     "einsum",
     "where",
+    "to",
+    "_to_copy",
+    "type_as",
     *layout.SHAPES,
     *filled.LIKE,
     *filled.SIZED,
@@ -67,6 +70,8 @@ CONSTANT_FIRST = {
 """Operators whose first argument may be a constant."""
 INLINED = {"wrap_with_autocast": 4, "wrap_with_set_grad_enabled": 1}
 """Blocks that a module computes under a setting, and which of their arguments is the graph of the block."""
+READS = {"item", "_local_scalar_dense"}
+"""Operators that make a number of a tensor, which must be a constant."""
 NOTHING = object()
 """Result of a node that could not be converted."""
 
@@ -174,7 +179,7 @@ class _Walk:
             return Constant(result, node.name)
         if isinstance(result, tuple | list):
             return [Constant(r, f"{node.name}.{i}") for i, r in enumerate(result)]
-        return None
+        return result if isinstance(result, int | float) else None
 
     def convert(self, node: fx.Node) -> Any:
         name = operator_name(node.target)
@@ -295,7 +300,8 @@ class _Walk:
                 self.values[node] = Constant(tensor, str(node.target)) if isinstance(tensor, torch.Tensor) else NOTHING
             if node.op != "call_function" or name in IGNORED or node in self.skipped:
                 continue
-            if isinstance(node.meta.get("val"), torch.SymInt | torch.SymBool | int | float | bool):
+            number = isinstance(node.meta.get("val"), torch.SymInt | torch.SymBool | int | float | bool)
+            if number and name not in READS:
                 continue
             if node not in needed:
                 continue

@@ -286,3 +286,22 @@ def test_dropout_of_constants():
 def test_padding_that_never_wins_in_a_max_pooling():
     module = One(lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=float("-inf")), 3, 2))
     assert operations(optimize(check(module, (4, 6, 8)))) == ["permute", "max_pool2d", "permute"]
+
+
+def test_anchors_of_a_detector():
+    """Places and strides that a head makes of the sizes of its features, as in YOLO."""
+
+    def forward(m, x):
+        feature = m.conv(x)
+        height, width = feature.shape[2:]
+        ys, xs = (torch.arange(size).type_as(feature) + 0.5 for size in (height, width))
+        places = torch.stack(torch.meshgrid(ys, xs, indexing="ij"), -1).view(-1, 2).T
+        strides = feature.new_full((height * width, 1), m.stride[1].item()).T
+        return (feature.flatten(2) + places.unsqueeze(0)) * strides
+
+    check(Apply(forward, conv=nn.Conv2d(3, 2, 3, 2, 1), stride=nn.Buffer(torch.tensor([8.0, 16.0]))), (3, 8, 6))
+
+
+def test_a_number_read_from_an_activation_is_refused():
+    with pytest.raises(ConversionError, match=r"item|cannot trace"):
+        import_module(One(lambda x: x * x.mean().item()), (torch.randn(1, 3),))
