@@ -78,7 +78,9 @@ def _is_image(item: Any) -> bool:
 
 def _picture(item: Any, preprocessing: Preprocessing | None) -> np.ndarray:
     if preprocessing is None:
-        raise ConversionError("Taking images needs preprocessing: convert the network with some.")
+        raise ConversionError(
+            "Taking images needs preprocessing: convert the network with --mean and --std, or with preprocessing=."
+        )
     from edgenet import images
 
     return images.preprocess(images.load_image(item), preprocessing)

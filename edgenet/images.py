@@ -171,9 +171,16 @@ def probabilities(values: np.ndarray) -> np.ndarray:
     """Probabilities [classes], float64, from a classifier's output for one sample.
 
     Values in 0..1 whose sum is within 1e-3 of 1 are probabilities already; all others are logits (or logarithms of
-    probabilities) and go through softmax. Raises InputError where a value is NaN or infinite.
+    probabilities) and go through softmax. Raises InputError where a value is NaN or infinite, or where there is no one
+    axis of classes.
     """
-    flat = np.asarray(values, np.float64).reshape(-1)
+    array = np.asarray(values, np.float64)
+    if sum(size > 1 for size in array.shape) > 1:
+        shape = "x".join(map(str, array.shape))
+        raise InputError(
+            f"the network gives {shape} values for a picture, not one for each label; use run(), or -o FILE."
+        )
+    flat = array.reshape(-1)
     if flat.size == 0 or not np.isfinite(flat).all():
         raise InputError("the network's output is empty, NaN or infinite; check the picture and the model.")
     if flat.min() >= 0 and flat.max() <= 1 and abs(flat.sum() - 1) <= 1e-3:

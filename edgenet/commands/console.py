@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 ARRAYS = (".npy", ".npz")
 """Endings of files that hold NumPy arrays."""
-NO_PREPROCESSING = "The model has no preprocessing for pictures; convert it with some, or pass a .npy file."
+NO_PREPROCESSING = "The model has no preprocessing for pictures; convert it with --mean and --std, or pass a .npy file."
 
 
 def positive(text: str) -> int:

@@ -59,3 +59,9 @@ def test_errors():
     for bad in (np.asarray([0.0, np.nan]), np.asarray([np.inf, 0.0]), np.zeros(0)):
         with pytest.raises(InputError, match="empty, NaN or infinite"):
             top(bad, None, 1)
+
+
+def test_what_is_not_a_value_for_each_label_is_refused():
+    with pytest.raises(InputError, match="84x2100 values for a picture"):
+        probabilities(np.zeros((84, 2100)))
+    assert probabilities(np.zeros((1, 4, 1))).shape == (4,)
