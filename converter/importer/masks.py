@@ -10,13 +10,7 @@ import torch
 from .arithmetic import binary
 from .context import Importer, parameter
 from .registry import Unsupported, handles
-from .values import Constant, Value
-
-
-def _finite(tensor: torch.Tensor) -> torch.Tensor:
-    """float32 with the greatest numbers in the place of infinities."""
-    most = torch.finfo(torch.float32).max
-    return tensor.float().clamp(-most, most)
+from .values import Constant, Value, finite
 
 
 def _part(importer: Importer, value: Any, mask: torch.Tensor) -> Any:
@@ -24,7 +18,7 @@ def _part(importer: Importer, value: Any, mask: torch.Tensor) -> Any:
     if isinstance(value, Value):
         return value if bool(mask.all()) else binary(importer, "mul", value, importer.made(mask.float()))
     tensor = value.tensor if isinstance(value, Constant) else torch.tensor(float(value))
-    return importer.made(torch.where(mask, _finite(tensor), torch.zeros(())))
+    return importer.made(torch.where(mask, finite(tensor), torch.zeros(())))
 
 
 def choose(importer: Importer, mask: torch.Tensor, one: Any, other: Any) -> Value:

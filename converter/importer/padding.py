@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from .context import Importer
 from .layout import cut, join
 from .registry import Unsupported, handles
-from .values import Value
-
-MOST = torch.finfo(torch.float32).max
-"""Stands for infinity, which a file does not hold."""
+from .values import MOST, Value
 
 
 def _widths(pads: Sequence[Any], rank: int) -> list[tuple[int, int, int]]:

@@ -16,7 +16,7 @@ from .convolution import apply_linear
 from .layout import relabel
 from .registry import Unsupported, handles
 from .regroup import regroup
-from .values import Constant, Value, plain
+from .values import MOST, Constant, Value, finite, plain
 
 
 def swapped(x: Value) -> Value:
@@ -45,14 +45,13 @@ def _broadcast_product(importer: Importer, a: Value, b: Value, scale: float) -> 
     columns = [axis for axis in before if one[axis] == 1 != two[axis]]
     both = [axis for axis in before if axis not in rows and axis not in columns]
     kept = tuple(one[axis] for axis in both)
-    left = relabel(a, [0, *both, *columns, *rows, rank - 2, rank - 1])
-    right = relabel(b, [0, *both, *rows, rank - 2, *columns, rank - 1])
+    order = [0, *both, *rows, rank - 2, *columns, rank - 1]
+    left, right = relabel(a, [0, *both, *columns, *rows, rank - 2, rank - 1]), relabel(b, order)
     height, depth, width = math.prod(one[axis] for axis in rows) * one[-2], one[-1], two[-1]
     left = regroup(importer, left, (BATCH, *kept, height, depth))
     right = regroup(importer, right, (BATCH, *kept, depth, math.prod(two[axis] for axis in columns) * width))
     parts = (*kept, *(one[axis] for axis in rows), one[-2], *(two[axis] for axis in columns), width)
     y = regroup(importer, product(importer, left, right, scale), (BATCH, *parts))
-    order = [0, *both, *rows, rank - 2, *columns, rank - 1]
     return relabel(y, [order.index(axis) for axis in range(rank)])
 
 
@@ -103,13 +102,13 @@ def _masked(importer: Importer, scores: Value, mask: Any, causal: bool) -> Value
         mask = importer.made(torch.ones(queries, keys, dtype=torch.bool).tril())
     if mask is None:
         return scores
-    if isinstance(mask, Constant) and not mask.tensor.is_floating_point():
-        lowest = torch.zeros(mask.tensor.shape).masked_fill(~mask.tensor.bool(), torch.finfo(torch.float32).min)
-        mask = Constant(lowest, mask.name)
-    elif isinstance(mask, Constant):
-        mask = Constant(mask.tensor.float().clamp(min=torch.finfo(torch.float32).min), mask.name)
-    if isinstance(mask, Constant) and not mask.tensor.any():
-        return scores
+    if isinstance(mask, Constant):
+        added = mask.tensor
+        if not added.is_floating_point():
+            added = torch.zeros(added.shape).masked_fill(~added.bool(), -MOST)
+        mask = Constant(finite(added), mask.name)
+        if not added.any():
+            return scores
     return binary(importer, "add", scores, mask)
 
 

@@ -203,16 +203,14 @@ class _Walk:
             raise Unsupported("it has no conversion; replace it with supported operators or move it out of the module")
         if any(v is NOTHING or (isinstance(v, list) and NOTHING in v) for v in used):
             return NOTHING
-        if name not in PENDING:
+        moves = self.moves(node, name)
+        if moves or name not in PENDING:
             for source in node.all_input_nodes:
                 if source in self.values:
                     self.values[source] = self.broadcast(self.values[source])
         if node in self.replaced:
             return self.local_response(self.replaced[node])
-        if self.moves(node, name):
-            for source in node.all_input_nodes:
-                if source in self.values:
-                    self.values[source] = self.broadcast(self.values[source])
+        if moves:
             return moved_operators.convert(self.importer, name, self.arguments(node))
         if name not in CONSTANT_FIRST and node.args and isinstance(self.resolve(node.args[0]), Constant):
             raise Unsupported("it makes a constant as large as the batch; use broadcasting or add it to the input")

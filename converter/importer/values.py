@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
+MOST = torch.finfo(torch.float32).max
+"""Stands for infinity, which a file does not hold."""
+
+
+def finite(tensor: torch.Tensor) -> torch.Tensor:
+    """float32 with the greatest numbers in the place of infinities."""
+    return tensor.float().clamp(-MOST, MOST)
+
 
 @dataclass(frozen=True)
 class Value:

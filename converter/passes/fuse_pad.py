@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgenet.graph import Graph, Node
 from edgenet.ops import complete_attributes
 
 from .rewrite import Index, remove, sweep
 
-LOWEST = -3.4028234663852886e38
+LOWEST = float(np.finfo(np.float32).min)
 """The lowest finite float32, the value of a pad that never wins in a max pooling."""
 
 

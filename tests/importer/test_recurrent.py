@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgenet.converter.importer import import_module
 from edgenet.converter.passes import optimize
 from tests.importer.agreement import agreement, check
 from tests.importer.modules import Apply, operations
@@ -74,23 +75,12 @@ def test_text_from_pictures():
 
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_a_program_for_one_sample(batch_first):
-    module = Apply(
-        lambda m, x: (
-            m.layer(x if batch_first else x.transpose(0, 1))[0][:, -1]
-            if batch_first
-            else m.layer(x.transpose(0, 1))[0][-1]
-        ),
-        layer=nn.GRU(6, 5, batch_first=batch_first),
-    ).eval()
-    x = torch.randn(1, 4, 6)
-    graph = optimize(check_program(module, x))
+    def forward(m, x):
+        return m.layer(x)[0][:, -1] if batch_first else m.layer(x.transpose(0, 1))[0][-1]
+
+    module, x = Apply(forward, layer=nn.GRU(6, 5, batch_first=batch_first)).eval(), torch.randn(1, 4, 6)
+    graph = optimize(import_module(torch.export.export(module, (x,))))
     assert agreement(graph, module, (x,)) < 1e-4
-
-
-def check_program(module, x):
-    from edgenet.converter.importer import import_module
-
-    return import_module(torch.export.export(module, (x,)))
 
 
 def test_cells():
