@@ -161,7 +161,9 @@ def measure(threads: int = 1, target: InstructionSet | None = None) -> Limits:
         shapes = register_shapes(TILE_ROWS)
         matrix = rate("peak_matrix", tiles, x=x, weights=weights, shapes=address_of(shapes))
     if "peak_pairs" in names:
-        matrix = rate("peak_pairs", products["peak_int8"] * 4, x=x, weights=weights, depth=_DEPTH)
+        high, wide = kernels(target)[names["peak_pairs"]].constants
+        made = 2 * high * wide * target.lanes * 4 * _DEPTH
+        matrix = rate("peak_pairs", made, x=x, weights=weights, depth=_DEPTH)
     speeds: dict[str, dict[str, float]] = {"read_memory": {}, "write_memory": {}, "copy_memory": {}}
     sizes = cache_sizes()
     working_sets = {name: limit // 2 for name, limit in sizes.items()} | {"memory": 4 * max(sizes.values())}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from edgenet.kernels.gemm_f32 import accumulator
 from edgenet.kernels.native import atomic_load, atomic_store, pause
-from edgenet.kernels.pairs_int8 import pair_accumulator
+from edgenet.kernels.pairs_int8 import UNIT_GROUPS, pair_accumulator
 from edgenet.kernels.simd import (
     add,
     lane_count,
@@ -65,14 +65,14 @@ def peak_int8(rows: int, columns: int) -> Callable[..., None]:
 
 
 def peak_pairs(rows: int, columns: int) -> Callable[..., None]:
-    """As `peak_int8` for pairs of bytes (see `pairs_int8`)."""
+    """As `peak_int8` for pairs of bytes that are quads (see `pairs_int8`); x are zeros, the units' places, too."""
     accumulate = pair_accumulator(columns)
 
     def kernel(begin: int, end: int, thread: int, x: int, weights: int, depth: int, sink: int):
         places = sequence(x, 4 * depth, rows)
         sums = repeat(load_row_i32(weights, 0, columns), rows)
         for _ in range(begin, end):
-            sums = accumulate(sums, places, depth, weights)
+            sums = accumulate(sums, places, depth // UNIT_GROUPS, depth // UNIT_GROUPS, x, depth, weights)
         store_sums(sums, sink)
 
     return kernel

@@ -3,7 +3,8 @@
 The instruction for them (see `simd_pairs`) is exact for two weights that add up to no more than 128 in magnitude. So
 each panel of output channels has an order of its own in which the depth is taken, of channels that make such pairs for
 all of its outputs (see `edgenet.prepare.byte_pairs`). The order is within each 16 channels, so that a tile's pixels are
-brought into it a register at a time; the few channels that find no partner follow behind, with none.
+brought into it a register at a time. The depth is taken in units of eight channels: first those that are two quads,
+whose pairs' sums may be added as int16, then the others. The few channels that find no partner follow behind, with none.
 """
 
 from __future__ import annotations
@@ -22,24 +23,28 @@ from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import load_row_f32, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_i32
-from edgenet.kernels.simd_outer import TURN
-from edgenet.kernels.simd_pairs import copy_byte_of_rows, outer_pair_dots, reorder_rows
-from edgenet.kernels.simd_types import row_lanes, target
+from edgenet.kernels.simd_pairs import copy_byte_of_rows, outer_pair_dots, outer_quad_dots, reorder_rows
+from edgenet.kernels.simd_types import row_lanes
 from edgenet.kernels.tuples import least, sequence
+
+UNIT_GROUPS = 2
+"""Groups of four bytes of a unit."""
 
 
 def pair_accumulator(columns: int) -> Any:
     """tile += x @ weights over `groups` of four of the depth: rows are the addresses of x, weights a row of `columns` a
-    group.
+    group. The first groups are `units`, whose places in x are the words at `places`; the first `quads` of them are two
+    quads each.
     """
-    step, turn = row_lanes(columns) * 4, TURN if target().bits == 512 else TURN // 2
+    step = row_lanes(columns) * 4
 
     @njit(inline="always")
-    def accumulate(tile, rows, groups, weights):
-        whole = groups - groups % turn
-        for k in range(0, whole, turn):
-            tile = outer_pair_dots(tile, rows, k, weights + k * step, turn)
-        for k in range(whole, groups):
+    def accumulate(tile, rows, quads, units, places, groups, weights):
+        for unit in range(quads):
+            tile = outer_quad_dots(tile, rows, load_word(places + 8 * unit), weights + unit * UNIT_GROUPS * step)
+        for unit in range(quads, units):
+            tile = outer_pair_dots(tile, rows, load_word(places + 8 * unit), weights + unit * UNIT_GROUPS * step, UNIT_GROUPS)
+        for k in range(UNIT_GROUPS * units, groups):
             tile = outer_pair_dots(tile, rows, k, weights + k * step, 1)
         return tile
 
@@ -60,13 +65,15 @@ def _row_product(rows: int, second: int, columns: int) -> Any:
         copies = sequence(copies[0], copies[1], height)
         for k in range(0, depth, register_bytes()):
             reorder_rows(rows_of_x, k, order + k, copies)
-        alone = order + (depth + register_bytes() - 1) // register_bytes() * register_bytes()
-        count, groups = load_word(alone), (depth + 3) // 4
-        for i in range(count):
-            copy_byte_of_rows(rows_of_x, load_word(alone + 8 + 8 * i), copies, groups * 4 + 2 * i)
-        groups += (count + 1) // 2
+        words = order + (depth + register_bytes() - 1) // register_bytes() * register_bytes()
+        quads, alone, groups = load_word(words), load_word(words + 8), (depth + 3) // 4
+        units, places = groups // UNIT_GROUPS, words + 16
+        lonely = places + 8 * units
+        for i in range(alone):
+            copy_byte_of_rows(rows_of_x, load_word(lonely + 8 * i), copies, groups * 4 + 2 * i)
+        groups += (alone + 1) // 2
         sums = repeat(load_row_i32(w, 0, columns), height)
-        sums = accumulate(sums, copies, groups, w + 8 * width)
+        sums = accumulate(sums, copies, quads, units, places, groups, w + 8 * width)
         out = row_places(rows_of_y[0], rows_of_y[1], pixel, last, height)
         finish(sums, load_row_f32(w, width, columns), out, place, output)
 
@@ -100,7 +107,8 @@ def pairs(rows: int, second: int, columns: int) -> Callable[..., None]:
 
     Unit: see `partition`. Panels are those of `gemm_int8` with `groups` of four bytes, room for channels without a
     partner included. A panel's record of `order_stride` bytes at `order` holds the place in its 16 of each channel that
-    is taken, `depth` filled up to whole registers, then the number of channels without a partner, then each of them.
+    is taken, `depth` filled up to whole registers, then words: the number of units that are quads and of channels
+    without a partner, the first group of each unit in the order it is taken, and each channel without a partner.
     A thread's scratch holds a tile's pixels, `scratch_stride` bytes each.
     """
     product = panels_product(rows, second, columns)

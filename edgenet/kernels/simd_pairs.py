@@ -1,7 +1,8 @@
 """Products of adjacent bytes whose sums in int16 must not overflow (`vpmaddubsw`), and the order of bytes that needs.
 
 The instruction multiplies unsigned by signed bytes and adds two neighbouring products, saturated to int16. It is exact
-where the two weights add up to no more than 128 in magnitude, since 255 * 128 < 2**15.
+where the two weights add up to no more than 128 in magnitude, since 255 * 128 < 2**15. Two such sums may be added as
+int16 where the four weights' positive ones add up to no more than 128, and the negative ones to no less than -128.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from edgenet.kernels.simd_types import (
     I8,
     I16,
     I32,
+    I64,
     call_intrinsic,
     items,
     keep_together,
     load_vector,
+    pack,
+    pointer,
+    splat,
     store_vector,
     target,
+    unknown,
 )
 
 _PAIR_PRODUCTS = {256: "avx2.pmadd.ub.sw", 512: "avx512.pmaddubs.w.512"}
@@ -50,6 +56,47 @@ def _pair_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: ir.Value, weigh
 
 
 outer_pair_dots = outer_product("outer_pair_dots", I32, _pair_dots, "groups of four bytes")
+
+
+def _quad_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: list[ir.Value], weights: list[ir.Value]) -> list[ir.Value]:
+    """totals + the sums of the eight products of each lane: two groups `x` with the weights of one, then the other."""
+    ones, products = ir.Constant(_register(I16), [1] * (target().bits // 16)), []
+    for j in range(len(totals)):
+        of_group = zip(x, weights[j :: len(totals)], strict=True)
+        sums = [_call(builder, _PAIR_PRODUCTS, I16, list(factors)) for factors in of_group]
+        products.append(_call(builder, _PAIR_SUMS, I32, [builder.add(*sums), ones]))
+    products = keep_together(builder, products)
+    return [builder.add(total, product) for total, product in zip(totals, products, strict=True)]
+
+
+@intrinsic
+def outer_quad_dots(typingctx: Any, tile: Any, rows: Any, index: Any, weights: Any) -> Any:
+    """outer_quad_dots(tile, rows, index, weights): tile[m] += two groups from number `index` on of address rows[m],
+    times two rows of weights at the address `weights`.
+
+    Two neighbouring products of the first group and two of the second are added as int16. Where registers are few, the
+    weights of the second group are read from memory for each row.
+    """
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        tile_kind, bytes_of_rows = sig.args[0], _register(I8)
+        lanes, columns = tile_kind.dtype.dtype.lanes, len(tile_kind.dtype)
+        held = columns if target().registers == 16 else 2 * columns
+        address = args[3]
+        w = [load_vector(builder, address, bytes_of_rows, j * lanes * 4) for j in range(2 * columns)]
+        sums = []
+        for row, place in zip(items(builder, args[0], tile_kind), items(builder, args[1], sig.args[1]), strict=True):
+            words = [
+                builder.load(pointer(builder, place, I32, builder.add(args[2], I64(i))), align=1) for i in range(2)
+            ]
+            x = [builder.bitcast(splat(builder, word, lanes), bytes_of_rows) for word in words]
+            address = unknown(builder, address)
+            w[held:] = [load_vector(builder, address, bytes_of_rows, j * lanes * 4) for j in range(held, 2 * columns)]
+            totals = _quad_dots(builder, items(builder, row, tile_kind.dtype), x, w)
+            sums.append(pack(context, builder, tile_kind.dtype, totals))
+        return pack(context, builder, tile_kind, sums)
+
+    return tile(tile, rows, types.int64, types.int64), codegen
 
 
 @intrinsic

@@ -165,6 +165,11 @@ def keep_together(builder: ir.IRBuilder, values: list[ir.Value]) -> list[ir.Valu
     return [builder.extract_value(made, i) for i in range(count)]
 
 
+def unknown(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """The address, of which LLVM does not know that it is the same: what it loads there, it loads once more."""
+    return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [address], False)
+
+
 def vector_suffix(kind: ir.VectorType) -> str:
     """LLVM's overload suffix of a vector type, for example "v8f32"."""
     element = "f32" if isinstance(kind.element, ir.FloatType) else f"i{kind.element.width}"

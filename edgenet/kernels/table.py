@@ -60,10 +60,13 @@ def _machine(target: InstructionSet) -> list[Kernel]:
     height, vectors = table_float.gemm_tile(target)
     rows, _, columns = table_int8.gemm_tile(target)
     matrix = [Kernel("bench_peak_matrix", "machine", "peak_matrix", (columns,), "bench", "int8")]
-    pairs = [Kernel("bench_peak_pairs", "machine", "peak_pairs", (rows, columns), "bench", "int8")]
     return [
         *(matrix if target.matrix_registers else []),
-        *(pairs if table_int8.has_byte_pairs(target) else []),
+        *(
+            [Kernel("bench_peak_pairs", "machine", "peak_pairs", table_int8.pairs_tile(target)[::2], "bench", "int8")]
+            if table_int8.has_byte_pairs(target)
+            else []
+        ),
         Kernel("bench_peak_f32", "machine", "peak_f32", (height, vectors), "bench"),
         Kernel("bench_peak_int8", "machine", "peak_int8", (rows, columns), "bench", "int8"),
         Kernel("bench_peak_requantize", "machine", "peak_requantize", (rows, columns), "bench", "int8"),

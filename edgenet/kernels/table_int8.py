@@ -11,6 +11,8 @@ _TILES = {128: (8, 4, 2), 512: (14, 7, 2)}
 """Of instruction sets of 32 registers, by their width in bits."""
 _WINOGRAD_TILE = (8, 4, 2)
 _SMALL_FILE = (6, 5, 2)
+_PAIRS_TILES = {256: (4, 3, 2), 512: (8, 4, 2)}
+"""Of products of pairs of bytes, by the bits of a register: the sums leave room for the products of four groups."""
 FROM_INPUT, FROM_SCRATCH, FROM_PADDED = 0, 1, 2
 """What the tiles of a convolution read: its input, rows gathered and widened before, or an image with its padding."""
 IMAGE_SPARE_BYTES = 128
@@ -49,6 +51,11 @@ def has_winograd(target: InstructionSet) -> bool:
 def has_byte_pairs(target: InstructionSet) -> bool:
     """Whether products of pairs of bytes serve (see `kernels.pairs_int8`): where those of int16 are the other way."""
     return target.dot == "madd16"
+
+
+def pairs_tile(target: InstructionSet) -> tuple[int, int, int]:
+    """Rows, rows of the second tile, and vectors of products of pairs of bytes."""
+    return _PAIRS_TILES[target.bits]
 
 
 def halved(target: InstructionSet) -> bool:
@@ -128,9 +135,12 @@ def rows(target: InstructionSet) -> list[Kernel]:
         )
         found.append(Kernel("s8_widen_image", "widen_image", "widen_image", (), "conv2d", "int8"))
     if has_byte_pairs(target):
-        found.append(Kernel(f"s8_pairs_{tile}", "pairs_int8", "pairs", matrix, "conv2d", "int8"))
-        name = f"s8_conv_pairs_{tile}"
-        found.append(Kernel(name, "convolution_pairs_int8", "pair_convolution", matrix, "conv2d", "int8"))
+        high, _, wide = pairs = pairs_tile(target)
+        name = f"{high}x{wide * target.lanes}"
+        found.append(Kernel(f"s8_pairs_{name}", "pairs_int8", "pairs", pairs, "conv2d", "int8"))
+        found.append(
+            Kernel(f"s8_conv_pairs_{name}", "convolution_pairs_int8", "pair_convolution", pairs, "conv2d", "int8")
+        )
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))

@@ -1,8 +1,9 @@
-"""Which channels of an int8 matrix product's depth make pairs that `kernels.pairs_int8` multiplies exactly.
+"""The order in which `kernels.pairs_int8` takes the depth of an int8 matrix product, so that its products are exact.
 
-Two weights make such a pair where they add up to no more than 128 in magnitude. Channels are paired within each 16 of
+Two weights make a pair where they add up to no more than 128 in magnitude. Channels are paired within each 16 of
 the depth, for all outputs of a panel at once. Most pairs of trained weights suit, so a matching that takes channels
-with few possible partners first, and gives them the partner that has the fewest, leaves few channels alone.
+with few possible partners first, and gives them the partner that has the fewest, leaves few channels alone. Where eight
+of the 16 make quads (see `byte_quads`), these come first.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from functools import cache
 
 import numpy as np
 
-BLOCK = 16
-"""Channels that are paired with each other."""
-_MOST_AT_ONCE = 4096
+from edgenet.prepare.byte_quads import BLOCK, UNIT, halves_of_quads
+
+_MOST_AT_ONCE = 1024
 """Blocks whose pairs are looked at at the same time: some megabytes."""
 
 
@@ -63,11 +64,30 @@ def _match(suits: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return order, broken
 
 
-def pair_channels(matrix: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs for int8 weights [O, K] in panels of `width` outputs.
+def _order(weights: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `pair_channels`, of weights [output, channel, block]: rows are blocks."""
+    suits = _exact_pairs(weights)
+    order, broken = _match(suits, present)
+    whole = np.flatnonzero(present.all(axis=0))
+    channels, quads = halves_of_quads(weights[:, :, whole], np.ones((BLOCK, len(whole)), bool))
+    rest = np.zeros((BLOCK, len(whole)), bool)
+    np.put_along_axis(rest, channels.T[UNIT:], True, axis=0)
+    behind, alone = _match(suits[:, :, whole], rest)
+    channels[:, UNIT:] = np.where((quads == 2)[:, None], channels[:, UNIT:], behind[:, :UNIT])
+    alone = np.where((quads == 2)[:, None], False, np.roll(alone, UNIT // 2, axis=1))
+    better = (quads > 0) & (alone.sum(axis=1) <= broken[whole].sum(axis=1))
+    order[whole[better]], broken[whole[better]] = channels[better], alone[better]
+    units = np.zeros((len(order), BLOCK // UNIT), bool)
+    units[whole[better]] = np.arange(BLOCK // UNIT) < quads[better, None]
+    return order, broken, units
 
-    Returns the order [panel, K filled up to whole blocks] of channels, each by its number in its block, and which of
-    its pairs [panel, half of that] are not exact. Where K is not a multiple of four, zeros fill its last four.
+
+def pair_channels(matrix: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs and quads for int8 weights [O, K] in panels of `width` outputs.
+
+    Returns the order [panel, K filled up to whole blocks] of channels, each by its number in its block, which of
+    its pairs [panel, half of that] are not exact, and which of its units [panel, an eighth of that] are two quads. Where
+    K is not a multiple of four, zeros fill its last four.
     """
     outputs, depth = matrix.shape
     panels, blocks = -(-outputs // width), -(-depth // BLOCK)
@@ -79,6 +99,6 @@ def pair_channels(matrix: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarra
     present = np.tile(channels < -(-depth // 4) * 4, panels)
     starts = range(0, panels * blocks, _MOST_AT_ONCE)
     parts = [slice(start, start + _MOST_AT_ONCE) for start in starts]
-    found = [_match(_exact_pairs(weights[:, :, part]), present[:, part]) for part in parts]
-    order, broken = (np.concatenate(each).reshape(panels, -1) for each in zip(*found, strict=True))
-    return order, broken
+    found = [_order(weights[:, :, part], present[:, part]) for part in parts]
+    order, broken, quads = (np.concatenate(each).reshape(panels, -1) for each in zip(*found, strict=True))
+    return order, broken, quads

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import gemm_tile, has_byte_pairs
-from edgenet.prepare.byte_pairs import BLOCK, pair_channels
+from edgenet.kernels.table_int8 import has_byte_pairs, pairs_tile
+from edgenet.prepare.byte_pairs import pair_channels
+from edgenet.prepare.byte_quads import BLOCK, UNIT
 from edgenet.prepare.lower_int8_matrix import SCRATCH_BYTES, content, epilogue, folded_bias, pack_panels, scratch_slots
 from edgenet.prepare.lower_int8_window import geometry, joins_rows, kernel_rows, zero_points
 from edgenet.prepare.lowering import Lowering, odd_lines
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Packed, Value
 
-_WORDS, _PAIRS = 2, 3
-"""Instructions for two of the depth as int16, and for four as bytes, for an output vector and a pixel."""
+_WORDS, _PAIRS, _QUADS = 2, 3, 2.5
+"""Instructions for two of the depth as int16, for four as bytes, and for four of a unit of quads, for an output vector
+and a pixel."""
 _REORDER, _LONELY = 4, 2
 """Instructions that bring a register of a pixel's bytes into their order, and that copy a byte without a partner."""
 _RUN, _COPY = 6, 2
@@ -27,49 +29,69 @@ _WORTH = 0.92
 
 @dataclass(frozen=True)
 class _Order:
-    """The panels' records as the kernel takes them, a row each: the first `depth` bytes, a number, its channels."""
+    """The panels' records as the kernel takes them, a row each: `filled` bytes, then words."""
 
     packed: Packed
     depth: int
+    filled: int
+
+    @property
+    def groups(self) -> int:
+        """Groups of four bytes of the depth, without those of channels that have no partner."""
+        return -(-self.depth // 4)
+
+    @property
+    def units(self) -> int:
+        return self.groups * 4 // UNIT
+
+    def words(self) -> np.ndarray:
+        return self.packed.array[:, self.filled :].view(np.int64)
+
+    def quads(self) -> np.ndarray:
+        """How many units of each panel are quads."""
+        return self.words()[:, 0]
 
     def lonely(self) -> list[np.ndarray]:
         """Channels of each panel that have no partner."""
-        words = self.packed.array[:, self.depth :].view(np.int64)
-        return [row[1 : 1 + row[0]] for row in words]
+        return [row[2 + self.units : 2 + self.units + row[1]] for row in self.words()]
 
-    def channels(self, whole: int, groups: int) -> np.ndarray:
-        """Channel of each place of each panel, `depth` where there is none: `whole` groups, then the lonely ones."""
-        lonely = self.lonely()
+    def channels(self, groups: int) -> np.ndarray:
+        """Channel of each place of each panel, `depth` where there is none: units, their rest, then the lonely ones."""
+        lonely, used = self.lonely(), self.groups * 4
         found = np.full((len(lonely), groups * 4), self.depth)
-        blocks = np.arange(whole * 4) // BLOCK * BLOCK
-        found[:, : whole * 4] = self.packed.array[:, : whole * 4] + blocks
-        is_lonely = np.zeros(self.depth, bool)
+        taken = self.packed.array[:, :used] + np.arange(used) // BLOCK * BLOCK
+        places = np.broadcast_to(np.arange(used), taken.shape).copy()
+        of_units = self.words()[:, 2 : 2 + self.units, None] * 4 + np.arange(UNIT)
+        places[:, : self.units * UNIT] = of_units.reshape(len(lonely), -1)
+        found[:, :used] = np.take_along_axis(taken, places, axis=1)
+        is_lonely = np.zeros(max(self.depth, used), bool)
         for row, alone in zip(found, lonely, strict=True):
             is_lonely[alone] = True
-            row[: whole * 4][is_lonely[row[: whole * 4]]] = self.depth
-            row[whole * 4 : whole * 4 + 2 * len(alone) : 2] = alone
+            row[:used][is_lonely[row[:used]]] = self.depth
+            row[used : used + 2 * len(alone) : 2] = alone
             is_lonely[alone] = False
-        return found
+        return np.minimum(found, self.depth)
 
 
-def _records(matrix: np.ndarray, width: int, depth: int) -> np.ndarray:
-    """The records for int8 weights [O, K] in panels of `width` outputs, K filled up to `depth` in them."""
-    order, broken = pair_channels(matrix, width)
-    most = int(broken.sum(axis=1).max())
-    records = np.zeros((len(order), -(-(depth + 8 * (1 + most)) // 64) * 64), np.uint8)
-    records[:, :depth] = np.tile(np.arange(BLOCK, dtype=np.uint8), depth // BLOCK)
+def _records(matrix: np.ndarray, width: int, filled: int) -> np.ndarray:
+    """The records (see `kernels.pairs_int8`) for int8 weights [O, K] in panels of `width` outputs."""
+    order, broken, quads = pair_channels(matrix, width)
+    most, units = int(broken.sum(axis=1).max()), -(-matrix.shape[1] // 4) * 4 // UNIT
+    records = np.zeros((len(order), -(-(filled + 8 * (2 + units + most)) // 64) * 64), np.uint8)
+    records[:, :filled] = np.tile(np.arange(BLOCK, dtype=np.uint8), filled // BLOCK)
     records[:, : order.shape[1]] = order
-    words = records[:, depth:].view(np.int64)
-    words[:, 0] = broken.sum(axis=1)
-    for row, pairs, line in zip(words, broken, order, strict=True):
+    words = records[:, filled:].view(np.int64)
+    words[:, 0], words[:, 1] = quads.sum(axis=1), broken.sum(axis=1)
+    words[:, 2 : 2 + units] = (~quads[:, :units]).argsort(axis=1, kind="stable") * (UNIT // 4)
+    for row, pairs, line in zip(words[:, 2 + units :], broken, order, strict=True):
         seconds = 2 * np.flatnonzero(pairs) + 1
-        row[1 : 1 + len(seconds)] = seconds // BLOCK * BLOCK + line[seconds]
+        row[: len(seconds)] = seconds // BLOCK * BLOCK + line[seconds]
     return records
 
 
 def _tile(lowering: Lowering) -> tuple[int, int, int]:
     """Rows of the tile, rows of the second one, and output channels of a panel."""
-    height, second, vectors = gemm_tile(lowering.target)
+    height, second, vectors = pairs_tile(lowering.target)
     return height, second, vectors * lowering.target.lanes
 
 
@@ -84,7 +106,7 @@ def _order(node: Node, lowering: Lowering) -> _Order:
     matrix = _matrix(node, lowering)
     filled = -(-matrix.shape[1] // register) * register
     key = ("s8_pair_order", node.inputs["weight"], width)
-    return _Order(lowering.packed(key, lambda: _records(matrix, width, filled)), filled)
+    return _Order(lowering.packed(key, lambda: _records(matrix, width, filled)), matrix.shape[1], filled)
 
 
 def _taps(node: Node, lowering: Lowering) -> tuple[int, int]:
@@ -103,9 +125,10 @@ def _suits(node: Node, lowering: Lowering, words: float, gathered: float) -> boo
     lanes, width = lowering.target.lanes, _tile(lowering)[2]
     order = _order(node, lowering)
     lonely = [len(channels) for channels in order.lonely()]
-    groups = -(-_matrix(node, lowering).shape[1] // 4) + np.mean([-(-count // 2) for count in lonely])
-    copied = order.depth // (4 * lanes) * _REORDER + _LONELY * np.mean(lonely) + gathered / len(lonely)
-    return bool(groups * _PAIRS + copied * lanes / width < _WORTH * words)
+    of_quads = np.mean(order.quads()) * UNIT / 4
+    groups = order.groups - of_quads + np.mean([-(-count // 2) for count in lonely])
+    copied = order.filled // (4 * lanes) * _REORDER + _LONELY * np.mean(lonely) + gathered / len(lonely)
+    return bool(of_quads * _QUADS + groups * _PAIRS + copied * lanes / width < _WORTH * words)
 
 
 def suits_pairs(node: Node, lowering: Lowering, others: float = 1.0) -> bool:
@@ -129,20 +152,19 @@ def _product(node: Node, lowering: Lowering, kernel: str, pixels: int, gathers: 
     height, second, width = _tile(lowering)
     order, matrix = _order(node, lowering), _matrix(node, lowering)
     lonely, (channels, depth) = order.lonely(), matrix.shape
-    whole = -(-depth // 4)
-    groups, panels = whole + -(-max(map(len, lonely)) // 2), len(lonely)
+    groups, panels = order.groups + -(-max(map(len, lonely)) // 2), len(lonely)
 
     def make() -> np.ndarray:
         filled = np.zeros((panels * width, depth), np.int8)
         filled[:channels] = matrix
-        rows = np.zeros((panels, order.depth + 1, width), np.int8)
+        rows = np.zeros((panels, depth + 1, width), np.int8)
         rows[:, :depth] = filled.reshape(panels, width, depth).swapaxes(1, 2)
-        ordered = np.stack([row[places] for row, places in zip(rows, order.channels(whole, groups), strict=True)])
+        ordered = np.stack([row[places] for row, places in zip(rows, order.channels(groups), strict=True)])
         ordered = ordered.swapaxes(1, 2).reshape(panels * width, -1)[:channels]
         multiplier, bias = lowering.constant(node.inputs["multiplier"]), folded_bias(node, lowering, matrix)
         return pack_panels(ordered, bias, multiplier, width, lowering.target, group=4)
 
-    stride = odd_lines(max(order.depth, groups * 4) + (lowering.target.bits // 8 if gathers else 0))
+    stride = odd_lines(max(order.filled, groups * 4) + (lowering.target.bits // 8 if gathers else 0))
     most = max(SCRATCH_BYTES // stride - height, 1) if gathers else 1 << 30
     work = groups * height * width // lowering.target.lanes * _PAIRS // 2
     x_bytes, weights_bytes = lowering.size(node.inputs["x"]), matrix.size
