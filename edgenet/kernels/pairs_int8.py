@@ -4,7 +4,8 @@ The instruction for them (see `simd_pairs`) is exact for two weights that add up
 each panel of output channels has an order of its own in which the depth is taken, of channels that make such pairs for
 all of its outputs (see `edgenet.prepare.byte_pairs`). The order is within each 16 channels, so that a tile's pixels are
 brought into it a register at a time. The depth is taken in units of eight channels: first those that are two quads,
-whose pairs' sums may be added as int16, then the others. The few channels that find no partner follow behind, with none.
+whose pairs' sums may be added as int16, then the others. The few channels that find no partner follow behind, with
+none.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ def pair_accumulator(columns: int) -> Any:
     @njit(inline="always")
     def accumulate(tile, rows, quads, units, places, groups, weights):
         for unit in range(quads):
-            tile = outer_quad_dots(tile, rows, load_word(places + 8 * unit), weights + unit * UNIT_GROUPS * step)
+            first = load_word(places + 8 * unit)
+            tile = outer_quad_dots(tile, rows, first, weights + unit * UNIT_GROUPS * step)
         for unit in range(quads, units):
-            tile = outer_pair_dots(tile, rows, load_word(places + 8 * unit), weights + unit * UNIT_GROUPS * step, UNIT_GROUPS)
+            first = load_word(places + 8 * unit)
+            tile = outer_pair_dots(tile, rows, first, weights + unit * UNIT_GROUPS * step, UNIT_GROUPS)
         for k in range(UNIT_GROUPS * units, groups):
             tile = outer_pair_dots(tile, rows, k, weights + k * step, 1)
         return tile

@@ -58,7 +58,9 @@ def _pair_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: ir.Value, weigh
 outer_pair_dots = outer_product("outer_pair_dots", I32, _pair_dots, "groups of four bytes")
 
 
-def _quad_dots(builder: ir.IRBuilder, totals: list[ir.Value], x: list[ir.Value], weights: list[ir.Value]) -> list[ir.Value]:
+def _quad_dots(
+    builder: ir.IRBuilder, totals: list[ir.Value], x: list[ir.Value], weights: list[ir.Value]
+) -> list[ir.Value]:
     """totals + the sums of the eight products of each lane: two groups `x` with the weights of one, then the other."""
     ones, products = ir.Constant(_register(I16), [1] * (target().bits // 16)), []
     for j in range(len(totals)):
@@ -79,19 +81,18 @@ def outer_quad_dots(typingctx: Any, tile: Any, rows: Any, index: Any, weights: A
     """
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        tile_kind, bytes_of_rows = sig.args[0], _register(I8)
+        tile_kind, register = sig.args[0], _register(I8)
         lanes, columns = tile_kind.dtype.dtype.lanes, len(tile_kind.dtype)
         held = columns if target().registers == 16 else 2 * columns
         address = args[3]
-        w = [load_vector(builder, address, bytes_of_rows, j * lanes * 4) for j in range(2 * columns)]
+        w = [load_vector(builder, address, register, j * lanes * 4) for j in range(2 * columns)]
         sums = []
         for row, place in zip(items(builder, args[0], tile_kind), items(builder, args[1], sig.args[1]), strict=True):
-            words = [
-                builder.load(pointer(builder, place, I32, builder.add(args[2], I64(i))), align=1) for i in range(2)
-            ]
-            x = [builder.bitcast(splat(builder, word, lanes), bytes_of_rows) for word in words]
+            groups = [pointer(builder, place, I32, builder.add(args[2], I64(i))) for i in range(2)]
+            words = [splat(builder, builder.load(group, align=1), lanes) for group in groups]
+            x = [builder.bitcast(word, register) for word in words]
             address = unknown(builder, address)
-            w[held:] = [load_vector(builder, address, bytes_of_rows, j * lanes * 4) for j in range(held, 2 * columns)]
+            w[held:] = [load_vector(builder, address, register, j * lanes * 4) for j in range(held, 2 * columns)]
             totals = _quad_dots(builder, items(builder, row, tile_kind.dtype), x, w)
             sums.append(pack(context, builder, tile_kind.dtype, totals))
         return pack(context, builder, tile_kind, sums)

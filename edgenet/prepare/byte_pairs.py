@@ -86,8 +86,8 @@ def pair_channels(matrix: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarra
     """Pairs and quads for int8 weights [O, K] in panels of `width` outputs.
 
     Returns the order [panel, K filled up to whole blocks] of channels, each by its number in its block, which of
-    its pairs [panel, half of that] are not exact, and which of its units [panel, an eighth of that] are two quads. Where
-    K is not a multiple of four, zeros fill its last four.
+    its pairs [panel, half of that] are not exact, and which of its units [panel, an eighth of that] are two quads.
+    Where K is not a multiple of four, zeros fill its last four.
     """
     outputs, depth = matrix.shape
     panels, blocks = -(-outputs // width), -(-depth // BLOCK)

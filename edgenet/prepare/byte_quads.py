@@ -20,7 +20,7 @@ UNIT = 8
 BLOCK = 2 * UNIT
 """Channels among which quads are sought."""
 _WAYS, _STRIDE = 512, 2477
-"""Ways to halve a block that are looked at, and which: all multiples of a number without a factor of that of all ways."""
+"""Ways to halve a block that are looked at, and how far apart they lie among all, whose number is coprime to that."""
 _PLACES = (0, 1, 4, 5, 2, 3, 6, 7)
 """Where a unit takes its quads' channels from: two of the one and two of the other, twice."""
 _MOST = 128
@@ -30,8 +30,8 @@ _MOST = 128
 class _Choices(NamedTuple):
     """Sets of a block's channels.
 
-    `quads` [quad, channel]: the channels of each quad, in lexicographic order; `splits` [half, split, 2]: the numbers of
-    the two quads of each split of a half. Half 2 i + 1 has the channels that half 2 i has not.
+    `quads` [quad, channel]: the channels of each quad, in lexicographic order; `splits` [half, split, 2]: the numbers
+    of the two quads of each split of a half. Half 2 i + 1 has the channels that half 2 i has not.
     """
 
     quads: np.ndarray
@@ -75,8 +75,8 @@ def _exact_quads(weights: np.ndarray, usable: np.ndarray) -> np.ndarray:
 def halves_of_quads(weights: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Halves that are two quads each for int8 weights [output, channel, block]; `usable` [channel, block].
 
-    Returns channels [block, BLOCK] in the order that units take them, and how many of a block's halves are quads: both, the first, or
-    none.
+    Returns channels [block, BLOCK] in the order that units take them, and how many of a block's halves are quads: both,
+    the first, or none.
     """
     _, splits = _choices()
     exact = _exact_quads(weights, usable)
@@ -87,7 +87,7 @@ def halves_of_quads(weights: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray
     blocks = weights.shape[2]
     halves = np.unpackbits(found, axis=1, count=blocks).astype(bool)
     both = halves[::2] & halves[1::2]
-    count = halves.any(axis=0) + both.any(axis=0).astype(np.int64)
+    count = np.add(halves.any(axis=0), both.any(axis=0), dtype=np.int64)
     first = np.where(count == 2, 2 * both.argmax(axis=0), halves.argmax(axis=0))
     return np.concatenate([_split(exact, first), _split(exact, first ^ 1)], axis=1), count
 

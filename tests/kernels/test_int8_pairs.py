@@ -120,6 +120,30 @@ def test_pairs_at_the_edge_of_int16(target, first, second, always):
 
 
 @each_target
+@pytest.mark.parametrize(
+    "quad", [(32, 32, 32, 32), (-32, -32, -32, -32), (127, 1, -127, -1), (64, 64, -64, -64), (125, 1, 1, 1)]
+)
+def test_quads_at_the_edge_of_int16(target, quad, always):
+    """Positive weights of every quad add up to 128 at most, negative ones to -128, and pixels are extreme."""
+    rng = np.random.default_rng(2)
+    arrays, quantization = layer(rng, (12, 96), (20, 96))
+    arrays["x"] = rng.choice(np.array([-128, 127], np.int8), (12, 96))
+    arrays["x"][:2] = [[-128], [127]]
+    arrays["weight"][:] = np.tile(np.array(quad, np.int8), 24)
+    graph = one_node(
+        "linear", arrays, {}, constants=("weight", "bias", "multiplier"), quantization=quantization, output=(0.25, -7)
+    )
+    check(graph, {"x": arrays["x"]}, target)
+
+
+@each_target
+@pytest.mark.parametrize("spread", [12.0, 34.0, 38.0, 43.0])
+@pytest.mark.parametrize("pixels", [3, 4, 5, 8, 13])
+def test_blocks_with_two_one_and_no_unit_of_quads(target, spread, pixels, always):
+    run(target, pixels, 40, 264, spread=spread)
+
+
+@each_target
 def test_one_pixel_is_a_product_of_matrix_and_vector(target, always):
     run(target, 1, 40, 64, pairs=False)
 
