@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ PLAIN = {
     "abs": "abs",
     "neg": "neg",
     "reciprocal": "reciprocal",
+    "log": "log",
+    "erf": "erf",
+    "floor": "floor",
 }
 
 
@@ -69,6 +73,7 @@ def hardtanh(importer: Importer, a: Mapping[str, Any]) -> Value:
 
 @handles("clamp", "clip", "clamp_min", "clamp_max")
 def clamp(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """Bounds that are numbers; see `extremes` for those that are tensors."""
     return activate(importer, a["self"], "clamp", min=_bound(a.get("min")), max=_bound(a.get("max")))
 
 
@@ -123,6 +128,76 @@ def rsqrt(importer: Importer, a: Mapping[str, Any]) -> Value:
     return activate(importer, activate(importer, a["self"], "sqrt"), "reciprocal")
 
 
+@handles("log1p")
+def log1p(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return activate(importer, binary(importer, "add", a["self"], 1.0), "log")
+
+
+def _register_logarithm(name: str, base: float) -> None:
+    @handles(name)
+    def logarithm(importer: Importer, a: Mapping[str, Any]) -> Value:
+        return binary(importer, "mul", activate(importer, a["self"], "log"), 1 / math.log(base))
+
+
+_register_logarithm("log2", 2.0)
+_register_logarithm("log10", 10.0)
+
+
+@handles("expm1")
+def expm1(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """elu(x), above 0 exp(x) - 1."""
+    x = a["self"]
+    above = binary(importer, "sub", activate(importer, activate(importer, x, "clamp", min=0.0, max=None), "exp"), 1.0)
+    below = activate(importer, activate(importer, x, "clamp", min=None, max=0.0), "elu", alpha=1.0)
+    return binary(importer, "add", above, below)
+
+
+@handles("ceil")
+def ceil(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """-floor(-x)."""
+    return activate(importer, activate(importer, activate(importer, a["self"], "neg"), "floor"), "neg")
+
+
+@handles("trunc", "fix")
+def trunc(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """floor(x) above 0 less floor(-x) below."""
+    above, below = (
+        activate(importer, activate(importer, x, "clamp", min=0.0, max=None), "floor")
+        for x in (a["self"], activate(importer, a["self"], "neg"))
+    )
+    return binary(importer, "sub", above, below)
+
+
+@handles("sign", "sgn")
+def sign(importer: Importer, a: Mapping[str, Any]) -> Value:
+    x = a["self"]
+    negative = activate(importer, activate(importer, x, "neg"), "step")
+    return binary(importer, "sub", activate(importer, x, "step"), negative)
+
+
+@handles("softshrink")
+def softshrink(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """x less what of it lies between the bounds."""
+    x, bound = a["self"], float(a["lambd"])
+    return binary(importer, "sub", x, activate(importer, x, "clamp", min=-bound, max=bound))
+
+
+@handles("hardshrink")
+def hardshrink(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """x where it lies outside of the bounds, else 0."""
+    x = a["self"]
+    beyond = binary(importer, "sub", activate(importer, x, "abs"), float(a["lambd"]))
+    return binary(importer, "mask", x, activate(importer, beyond, "step"))
+
+
+@handles("rrelu")
+def rrelu(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """At inference, a leaky ReLU of the mean slope."""
+    if a["training"]:
+        raise Unsupported("it draws random slopes; convert the module in eval mode")
+    return activate(importer, a["self"], "leaky_relu", alpha=(float(a["lower"]) + float(a["upper"])) / 2)
+
+
 POWERS = {
     4: ("square", "square"),
     2: ("square",),
@@ -133,16 +208,36 @@ POWERS = {
 }
 
 
+_MOST_FACTORS = 64
+
+
 @handles("pow")
 def power(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """A power that is no multiple of a half is exp(exponent * log(x)), NaN for negative x as in torch."""
     x, exponent = a["self"], a["exponent"]
-    if not isinstance(x, Value) or exponent not in (1, 3, *POWERS):
-        raise Unsupported("only the powers 4, 3, 2, 1, 0.5, -0.5, -1 and -2 are converted")
-    if exponent == 3:
-        return binary(importer, "mul", activate(importer, x, "square"), x)
-    for kind in POWERS.get(exponent, ()):
-        x = activate(importer, x, kind)
-    return x
+    if not isinstance(x, Value):
+        if isinstance(exponent, Value) and isinstance(x, int | float) and x > 0:
+            return activate(importer, binary(importer, "mul", exponent, math.log(x)), "exp")
+        raise Unsupported("a constant's power is converted for a positive number only")
+    if not isinstance(exponent, int | float):
+        raise Unsupported("the exponent is a tensor; use a number")
+    if exponent in POWERS or exponent == 1:
+        for kind in POWERS.get(exponent, ()):
+            x = activate(importer, x, kind)
+        return x
+    if exponent == int(exponent):
+        if not 0 < exponent <= _MOST_FACTORS:
+            raise Unsupported(f"whole exponents from 1 to {_MOST_FACTORS}, and -1 and -2, are converted")
+        return _whole_power(importer, x, int(exponent))
+    return activate(importer, binary(importer, "mul", activate(importer, x, "log"), float(exponent)), "exp")
+
+
+def _whole_power(importer: Importer, x: Value, exponent: int) -> Value:
+    """x ** exponent by squares."""
+    if exponent == 1:
+        return x
+    half = activate(importer, _whole_power(importer, x, exponent // 2), "square")
+    return binary(importer, "mul", half, x) if exponent % 2 else half
 
 
 @handles("glu")

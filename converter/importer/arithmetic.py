@@ -82,9 +82,24 @@ def mul(importer: Importer, a: Mapping[str, Any]) -> Value:
 
 @handles("div", "divide", "true_divide")
 def div(importer: Importer, a: Mapping[str, Any]) -> Value:
-    if a.get("rounding_mode") is not None:
-        raise Unsupported("division with rounding; use a plain division")
-    return binary(importer, "div", a["self"], a["other"])
+    if a.get("rounding_mode") not in (None, "floor"):
+        raise Unsupported("only divisions that round down, or not at all, are converted")
+    quotient = binary(importer, "div", a["self"], a["other"])
+    if a.get("rounding_mode") is None:
+        return quotient
+    name = importer.emit("activation", {"x": quotient.name}, {"activation": {"kind": "floor"}}, "floor")
+    return Value(name, quotient.axes, quotient.expanded)
+
+
+@handles("floor_divide")
+def floor_divide(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return div(importer, {**a, "rounding_mode": "floor"})
+
+
+@handles("remainder")
+def remainder(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """self - other * floor(self / other)."""
+    return binary(importer, "sub", a["self"], binary(importer, "mul", floor_divide(importer, a), a["other"]))
 
 
 def _combined(importer: Importer, a: Mapping[str, Any], operation: str) -> Value:
@@ -114,6 +129,13 @@ def _expanded(importer: Importer, constant: Constant, sizes: tuple[Any, ...]) ->
     if not importer.is_batch(sizes[places[0]]) or own[places[0]] != 1:
         raise Unsupported("it makes a constant with samples of its own; give it size 1 on axis 0")
     return importer.made(tensor.expand([1 if i == places[0] else importer.dimension(n) for i, n in enumerate(sizes)]))
+
+
+@handles("lerp")
+def lerp(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """self + weight * (end - self)."""
+    between = binary(importer, "sub", a["end"], a["self"])
+    return binary(importer, "add", a["self"], binary(importer, "mul", between, a["weight"]))
 
 
 @handles("expand", "expand_as")

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .activation import activate
+from .arithmetic import binary
+from .comparisons import greater, truth_value
 from .context import Importer
 from .layout import stacked
-from .reductions import kept_axes, reduced_axes
-from .registry import Unsupported, handles
+from .masks import choose_where
+from .reductions import kept_axes, reduced_axes, total
+from .registry import handles
 from .values import Value
 
 
@@ -29,7 +32,7 @@ def _over_axes(importer: Importer, x: Value, dims: Sequence[int], keep: bool) ->
     return Value(name, x.axes if keep else kept_axes(x, torch_axes))
 
 
-def _extreme(importer: Importer, x: Value, dims: Sequence[int], keep: bool, least: bool) -> Value:
+def extreme(importer: Importer, x: Value, dims: Sequence[int], keep: bool, least: bool) -> Value:
     """The least values are the greatest of the negated ones, negated."""
     if not least:
         return _over_axes(importer, x, dims, keep)
@@ -37,14 +40,16 @@ def _extreme(importer: Importer, x: Value, dims: Sequence[int], keep: bool, leas
 
 
 def _reduce(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
-    return _extreme(importer, a["self"], reduced_axes(a), bool(a["keepdim"]), least)
+    return extreme(importer, a["self"], reduced_axes(a), bool(a["keepdim"]), least)
 
 
 def _of_two(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
-    values = [a["self"], a["other"]]
-    if not all(isinstance(v, Value) for v in values) or importer.shape(values[0]) != importer.shape(values[1]):
-        raise Unsupported("it compares with a constant or another shape; use clamp for a number, or two equal shapes")
-    return _extreme(importer, stacked(importer, values, 1), [1], False, least)
+    """A window over two tensors of the same shape; a constant, or another shape, is compared and chosen."""
+    one, other = a["self"], a["other"]
+    if isinstance(one, Value) and isinstance(other, Value) and importer.shape(one) == importer.shape(other):
+        return extreme(importer, stacked(importer, [one, other], 1), [1], False, least)
+    first_is_more = greater(importer, one, other)
+    return choose_where(importer, first_is_more, *((other, one) if least else (one, other)))
 
 
 def _register(reduction: str, whole: str, elementwise: str, least: bool) -> None:
@@ -64,3 +69,23 @@ def _register(reduction: str, whole: str, elementwise: str, least: bool) -> None
 
 _register("amax", "max", "maximum", False)
 _register("amin", "min", "minimum", True)
+
+
+@handles("any")
+def any_of(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return extreme(importer, truth_value(importer, a["self"]), reduced_axes(a), bool(a.get("keepdim")), False)
+
+
+@handles("all")
+def all_of(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return extreme(importer, truth_value(importer, a["self"]), reduced_axes(a), bool(a.get("keepdim")), True)
+
+
+@handles("logsumexp")
+def logsumexp(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """The greatest value, plus the logarithm of the sum of exp(x less that)."""
+    x, dims = a["self"], reduced_axes(a)
+    greatest = extreme(importer, x, dims, True, False)
+    rest = activate(importer, binary(importer, "sub", x, greatest), "exp")
+    summed = activate(importer, total(importer, {"self": rest, "dim": dims, "keepdim": a["keepdim"]}), "log")
+    return binary(importer, "add", summed, greatest if a["keepdim"] else extreme(importer, x, dims, False, False))

@@ -224,37 +224,6 @@ def pixel_unshuffle(importer: Importer, a: Mapping[str, Any]) -> Value:
     return Value(importer.emit("reshape", {"x": name}, flat), x.axes)
 
 
-def _tiles(a: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of the windows of im2col and col2im. Unsupported unless they lie side by side."""
-    height, width = a["kernel_size"]
-    if list(a["stride"]) != [height, width] or any(a["padding"]) or any(d != 1 for d in a["dilation"]):
-        raise Unsupported("only windows that lie side by side are converted; use stride = kernel_size, no padding")
-    return height, width
-
-
-@handles("im2col")
-def im2col(importer: Importer, a: Mapping[str, Any]) -> Value:
-    """nn.Unfold with windows side by side: [N, C, H, W] to [N, C * kh * kw, windows]."""
-    (kh, kw), x = _tiles(a), a["self"]
-    _, channels, height, width = importer.shape(x)
-    rows, columns = height // kh, width // kw
-    if (rows * kh, columns * kw) != (height, width):
-        x = cut(importer, cut(importer, x, 2, 0, rows * kh), 3, 0, columns * kw)
-    x = regroup(importer, x, (BATCH, channels, rows, kh, columns, kw))
-    return regroup(importer, relabel(x, [0, 1, 3, 5, 2, 4]), (BATCH, channels * kh * kw, rows * columns))
-
-
-@handles("col2im")
-def col2im(importer: Importer, a: Mapping[str, Any]) -> Value:
-    """nn.Fold with windows side by side: the inverse of im2col."""
-    (kh, kw), x, (height, width) = _tiles(a), a["self"], a["output_size"]
-    channels, rows, columns = importer.shape(x)[1] // (kh * kw), height // kh, width // kw
-    if (rows * kh, columns * kw) != (height, width):
-        raise Unsupported("its windows leave a border; use an output_size that they divide")
-    x = regroup(importer, x, (BATCH, channels, kh, kw, rows, columns))
-    return regroup(importer, relabel(x, [0, 1, 4, 2, 5, 3]), (BATCH, channels, height, width))
-
-
 def _repeated(importer: Importer, constant: Constant, counts: Sequence[Any]) -> Constant:
     """A constant repeated for each sample: still one of one sample."""
     one = constant.tensor.dim() < len(counts) or constant.tensor.shape[0] == 1

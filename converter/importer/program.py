@@ -17,6 +17,7 @@ from edgenet.graph import Graph, Tensor
 from . import (  # noqa: F401  # their handlers register themselves
     activation,
     arithmetic,
+    comparisons,
     convolution,
     einsum,
     extremes,
@@ -35,6 +36,7 @@ from . import (  # noqa: F401  # their handlers register themselves
     reductions,
     resizing,
     selection,
+    unfolding,
 )
 from .context import Importer, module_path, source_line
 from .local_response import LocalResponse, match
@@ -60,6 +62,10 @@ CONSTANT_FIRST = {
     "baddbmm",
     "einsum",
     "where",
+    "masked_fill",
+    "maximum",
+    "minimum",
+    *comparisons.BOOLEAN,
     "to",
     "_to_copy",
     "type_as",
@@ -254,7 +260,7 @@ class _Walk:
                 raise Unsupported(f"the conversion gives shape {tuple(found)}, torch {tuple(value.shape)}")
         if not isinstance(result, Value) or result.expanded or not isinstance(value, torch.Tensor):
             return
-        if value.dtype != torch.float32 and operator_name(node.target) != "quantize_per_tensor":
+        if value.dtype not in (torch.float32, torch.bool) and operator_name(node.target) != "quantize_per_tensor":
             raise Unsupported("its result is not float32; convert the module with .float()")
         sizes = (*value.shape[:1], self.samples)
         if all(isinstance(size, int) for size in sizes) and sizes[0] != sizes[-1]:
@@ -331,6 +337,9 @@ class _Walk:
                 continue
             if graph.tensors[value.name].dtype != "float32":
                 self.problem(node, "an output is int8; dequantize it")
+                continue
+            if node.meta["val"].dtype == torch.bool:
+                self.problem(node, "an output is a truth value; return it with .float()")
                 continue
             name = importer.arrange(value, plain(value.rank)).name
             if name in graph.inputs or name in graph.outputs:

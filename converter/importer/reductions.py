@@ -70,6 +70,30 @@ def std(importer: Importer, a: Mapping[str, Any]) -> Value:
     return activate(importer, _variance(importer, a), "sqrt")
 
 
+def _length(importer: Importer, x: Value, dim: int, keep: bool) -> Value:
+    """The root of the sum of squares over an axis."""
+    squares = total(importer, {"self": activate(importer, x, "square"), "dim": dim, "keepdim": keep})
+    return activate(importer, squares, "sqrt")
+
+
+@handles("cosine_similarity")
+def cosine_similarity(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """The products' sum over the lengths' product, each length at least eps."""
+    one, other, dim, eps = a["x1"], a["x2"], a["dim"], float(a["eps"])
+    product = total(importer, {"self": binary(importer, "mul", one, other), "dim": dim})
+    lengths = [activate(importer, _length(importer, x, dim, False), "clamp", min=eps, max=None) for x in (one, other)]
+    return binary(importer, "div", product, binary(importer, "mul", *lengths))
+
+
+@handles("pairwise_distance")
+def pairwise_distance(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """The length of x1 - x2 + eps over the last axis."""
+    if a["p"] != 2:
+        raise Unsupported(f"only distances of order 2 are converted, not {a['p']}")
+    between = binary(importer, "add", binary(importer, "sub", a["x1"], a["x2"]), float(a["eps"]))
+    return _length(importer, between, -1, bool(a["keepdim"]))
+
+
 @handles("linalg_vector_norm", "norm")
 def vector_norm(importer: Importer, a: Mapping[str, Any]) -> Value:
     """The sum of magnitudes (order 1), or the root of the sum of squares (order 2)."""

@@ -15,6 +15,7 @@ FUSED = {
     "sub": ("clamp",),
     "mul": ("clamp",),
     "div": ("clamp",),
+    "mask": ("clamp",),
 }
 """Kinds fused into each operation: those that its float32 kernel and its int8 arithmetic both compute."""
 

@@ -7,7 +7,7 @@ from edgenet.graph import Graph, Node
 from .rewrite import Index, insert_after, new_activation, remove, retype, sweep
 
 MOVES = ("reshape", "flatten", "permute")
-BINARY = ("add", "sub", "mul", "div")
+BINARY = ("add", "sub", "mul", "div", "mask")
 
 
 def _keeps_last(graph: Graph, move: Node) -> bool:

@@ -55,6 +55,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor, Mapping[str, Any]], Tensor]] = {
     "abs": lambda x, a: x.abs(),
     "neg": lambda x, a: -x,
     "reciprocal": lambda x, a: x.reciprocal(),
+    "log": lambda x, a: x.log(),
+    "erf": lambda x, a: x.erf(),
+    "floor": lambda x, a: x.floor(),
+    "step": lambda x, a: (x > 0).to(x.dtype),
 }
 
 
@@ -311,6 +315,7 @@ FLOAT: dict[str, Handler] = {
     "sub": binary(torch.sub),
     "mul": binary(torch.mul),
     "div": binary(torch.div),
+    "mask": binary(lambda a, b: torch.where(b.abs() > 0, a, torch.zeros((), dtype=a.dtype))),
     "avg_pool2d": average(pooled_sums),
     "adaptive_avg_pool2d": average(adaptive_sums),
     "mean": average(mean_sums),

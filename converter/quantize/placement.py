@@ -34,8 +34,8 @@ FOLLOWS = {
     "resize",
 }
 """Operations that run in int8 between int8 neighbours."""
-STEEP = {"exp", "reciprocal"}
-"""Activations whose results 256 evenly spaced values do not represent."""
+STEEP = {"exp", "reciprocal", "log", "floor", "step"}
+"""Activations whose results 256 evenly spaced values do not represent, or that depend on less than such a value."""
 MOST_READERS = 8
 """Layers that may share weights in int8, where each rounds them for its own inputs. The steps of a recurrent layer,
 which are more, stay float32."""

@@ -13,10 +13,13 @@ from edgenet.kernels.simd_masked import load_partial_f32, store_partial
 from edgenet.kernels.table_memory import ACTIVATIONS
 from edgenet.kernels.tuples import least
 from edgenet.kernels.vector_math import (
+    error_function,
     exponential,
     exponential_minus_one,
+    floor,
     gelu,
     hyperbolic_tangent,
+    logarithm,
     mish_factor,
     sigmoid,
     softplus,
@@ -45,6 +48,10 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": lambda x, a, b: absolute(x),
     "neg": lambda x, a, b: multiply(x, -1.0),
     "reciprocal": lambda x, a, b: divide(1.0, x),
+    "log": lambda x, a, b: logarithm(x),
+    "erf": lambda x, a, b: error_function(x),
+    "floor": lambda x, a, b: floor(x),
+    "step": lambda x, a, b: where_less(0.0, x, 1.0, 0.0),
 }
 """Each activation as a function of a vector and its two parameters."""
 

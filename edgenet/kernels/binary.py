@@ -13,6 +13,7 @@ from numba import njit
 
 from edgenet.kernels.int8_arithmetic import centered, rounded
 from edgenet.kernels.simd import (
+    absolute,
     add,
     clamp,
     divide,
@@ -38,6 +39,7 @@ _FLOAT: dict[str, Callable[..., Any]] = {
     "mul": lambda a, b: multiply(a, b),
     "div": lambda a, b: divide(a, b),
     "prelu": lambda a, b: where_less(a, 0.0, multiply(a, b), a),
+    "mask": lambda a, b: where_less(0.0, absolute(b), a, 0.0),
 }
 _INT8: dict[str, Callable[..., Any]] = {
     "add": lambda a, b, ma, mb: add(multiply(a, ma), multiply(b, mb)),

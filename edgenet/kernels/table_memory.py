@@ -7,10 +7,11 @@ from edgenet.kernels.table import Kernel
 
 ACTIVATIONS = (
     "clamp", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish", "gelu", "gelu_tanh",
-    "softplus", "mish", "exp", "sqrt", "square", "abs", "neg", "reciprocal",
+    "softplus", "mish", "exp", "sqrt", "square", "abs", "neg", "reciprocal", "log", "erf", "floor",
+    "step",
 )  # fmt: skip
 """Activations; the number of one is the constant of its kernel."""
-BINARY = ("add", "sub", "mul", "div", "prelu")
+BINARY = ("add", "sub", "mul", "div", "prelu", "mask")
 """Operations of two operands; the number of one is the constant of its kernel. The first three also exist for int8."""
 GATE_ROWS = 4
 """Pixels that the kernel of images times factors takes at a time: their results fill a register."""

@@ -130,11 +130,15 @@ def softplus(x):
 
 
 @njit(inline="always")
-def gelu(x):
-    """x times the normal distribution's function: x / 2 (1 + erf(x / sqrt(2))), erf to 3e-7 absolute as in PyTorch.
+def floor(x):
+    """The greatest whole number that is not greater; from 2**23 on, all are whole."""
+    whole = to_float(round_to_int(x))
+    return where_less(absolute(x), 2.0**23, where_less(x, whole, subtract(whole, 1.0), whole), x)
 
-    erf is x times a rational minimax fit in x * x; from 5.54 on it rounds to 1.
-    """
+
+@njit(inline="always")
+def _normal_error(x):
+    """erf(x / sqrt(2)), to 3e-7 absolute: x times a rational minimax fit in x * x; from 5.54 on it rounds to 1."""
     square = multiply(x, x)
     p = fma(square, 4.4885531735872064e-08, 1.2705469998763874e-05)
     p = fma(p, square, 0.0003425484464969486)
@@ -147,9 +151,20 @@ def gelu(x):
     q = fma(q, square, 0.2521648705005646)
     q = fma(q, square, 1.0)
     sign = as_float(int_or(int_and(as_int(x), _SIGN), _ONE_BITS))
-    error_function = where_less(square, 5.54 * 5.54, multiply(x, divide(p, q)), sign)
+    return where_less(square, 5.54 * 5.54, multiply(x, divide(p, q)), sign)
+
+
+@njit(inline="always")
+def error_function(x):
+    """erf(x), to 3e-7 absolute."""
+    return where_less(x, _INFINITY, _normal_error(multiply(x, 1.41421356237)), where_less(0.0, x, 1.0, x))
+
+
+@njit(inline="always")
+def gelu(x):
+    """x times the normal distribution's function: x / 2 (1 + erf(x / sqrt(2))), as precise as in PyTorch."""
     half = multiply(x, 0.5)
-    return fma(half, error_function, half)
+    return fma(half, _normal_error(x), half)
 
 
 @njit(inline="always")

@@ -27,6 +27,7 @@ OPERATIONS: dict[str, Operation] = {
         elementwise.Sub,
         elementwise.Mul,
         elementwise.Div,
+        elementwise.Mask,
         pooling.MaxPool2d,
         pooling.AvgPool2d,
         pooling.AdaptiveAvgPool2d,

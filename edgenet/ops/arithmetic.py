@@ -46,6 +46,10 @@ ACTIVATIONS: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "abs": ((), lambda x, a: np.abs(x)),
     "neg": ((), lambda x, a: -x),
     "reciprocal": ((), lambda x, a: 1 / x),
+    "log": ((), lambda x, a: np.log(x)),
+    "erf": ((), lambda x, a: _erf(x)),
+    "floor": ((), lambda x, a: np.floor(x)),
+    "step": ((), lambda x, a: (x > 0).astype(x.dtype)),
 }
 """Parameters and float64 function of each activation.
 

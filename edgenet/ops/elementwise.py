@@ -182,6 +182,18 @@ class Div(_Binary):
         return a / b
 
 
+class Mask(_Binary):
+    """a where b is positive or negative, else 0 (also where b is NaN); float32."""
+
+    name = "mask"
+    dtypes = ("float32",)
+    multipliers = ()
+    attributes = {"activation": Attribute("activation", None, nullable=True)}
+
+    def real(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.where(np.abs(b) > 0, a, np.float32(0))
+
+
 class Quantize(_SameShape):
     """float32 to int8: round half to even of x * float32(inverse_scale), plus zero point; NaN gives the zero point."""
 

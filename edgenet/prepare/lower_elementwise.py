@@ -105,7 +105,7 @@ def binary_slots(node: Node, a: tuple[int, ...], b: tuple[int, ...], out: tuple[
     return rows, max(1, BLOCK // length), slots
 
 
-@lowers("add", "sub", "mul", "div")
+@lowers("add", "sub", "mul", "div", "mask")
 def binary(node: Node, lowering: Lowering) -> None:
     """a op b with broadcasting; another activation than a clamp is a second step in place."""
     a, b = node.inputs["a"], node.inputs["b"]

@@ -11,7 +11,7 @@ from edgenet.ops import OPERATIONS, complete_attributes
 from edgenet.prepare.lowering import ELEMENT_BYTES
 
 _SAME_ROW = frozenset(
-    ("activation", "prelu", "add", "sub", "mul", "div", "quantize", "dequantize", "requantize", "table",
+    ("activation", "prelu", "add", "sub", "mul", "div", "mask", "quantize", "dequantize", "requantize", "table",
      "channel_shuffle", "concat", "slice")
 )  # fmt: skip
 """Operations that make an output row of the same row of each input."""

@@ -86,7 +86,7 @@ REFUSED = {
     "linear over samples": (lambda x: F.linear(x.permute(1, 2, 0), torch.ones(3, 1)), "keep"),
     "one of the samples": (lambda x: x.transpose(0, 1)[:, 0], "keep samples independent"),
     "samples as output": (lambda x: x.transpose(0, 1) * 2, "keep samples on axis 0"),
-    "windows that overlap": (lambda x: F.unfold(x.view(-1, 2, 4, 6), 3), "side by side"),
+    "windows of moved samples": (lambda x: F.unfold(x.view(-1, 6, 1, 8).transpose(0, 1), 1), "keep samples"),
     "normalized over samples": (lambda x: F.layer_norm(x.transpose(0, 1), (x.shape[0], 8)), "samples"),
     "padded with samples": (lambda x: F.pad(x.transpose(0, 1), (0, 0, 1, 0)), "samples"),
     "mean of everything": (lambda x: x.transpose(0, 1).mean() * x, "give the axes"),

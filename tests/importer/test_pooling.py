@@ -123,6 +123,34 @@ def test_resizes(name):
     assert "resize" in operations(check(RESIZES[name], (3, 5, 6)))
 
 
+MATRICES = {
+    "bicubic": nn.Upsample(scale_factor=2, mode="bicubic"),
+    "bicubic, aligned": nn.Upsample(size=(9, 4), mode="bicubic", align_corners=True),
+    "bicubic by fractions": One(lambda x: F.interpolate(x, scale_factor=(1.3, 0.7), mode="bicubic")),
+    "bilinear without aliases": One(lambda x: F.interpolate(x, size=(3, 4), mode="bilinear", antialias=True)),
+    "bicubic without aliases": One(lambda x: F.interpolate(x, size=(3, 9), mode="bicubic", antialias=True)),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_resizes_by_matrices(name):
+    assert operations(check(MATRICES[name], (3, 5, 6))).count("linear") == 2
+
+
+WINDOWS = {
+    "overlapping": lambda x: F.unfold(x, 3, padding=1),
+    "strided, dilated": lambda x: F.unfold(x, (3, 2), padding=(2, 1), stride=(1, 2), dilation=(2, 1)),
+    "overlapping and back": lambda x: F.fold(F.unfold(x, 3, padding=1).relu(), (7, 8), 3, padding=1),
+    "back with a border": lambda x: F.fold(F.unfold(x, 3, stride=2), (7, 8), 3, stride=2),
+    "dilated and back": lambda x: F.fold(F.unfold(x, 2, dilation=3, padding=1), (7, 8), 2, dilation=3, padding=1),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows(name):
+    check(One(WINDOWS[name]), (3, 7, 8))
+
+
 def test_interpolation_to_the_size_of_another_tensor():
     def forward(x):
         small = F.max_pool2d(x, 2)

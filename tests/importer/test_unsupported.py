@@ -30,15 +30,13 @@ def refused(module: nn.Module, *shapes: tuple[int, ...]) -> str:
 
 
 def test_every_problem_is_listed_with_its_place():
-    module = nn.Sequential(
-        nn.Conv2d(3, 4, 1), nn.Upsample(scale_factor=2, mode="bicubic"), nn.Sequential(Rows()), One(torch.sin)
-    )
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveMaxPool2d(5), nn.Sequential(Rows()), One(torch.sin))
     message = refused(module, (3, 6, 6))
     lines = message.splitlines()
     assert lines[0] == "4 operations cannot be converted. Change these lines:"
     assert len(lines) == 5
     sizes, sums, cosines, products = lines[1:]
-    assert "aten.upsample_bicubic2d" in sizes
+    assert "aten.adaptive_max_pool2d" in sizes
     assert "in 1" in sizes
     assert "aten.cumsum.default (in 2.0, test_unsupported.py:" in sums
     assert "return torch.cumsum(x, 2).cosh()" in sums
@@ -59,8 +57,8 @@ ARGUMENTS = {
     "mean over everything": (lambda x: x.mean(), "give the axes"),
     "softmax over samples": (lambda x: x.softmax(0), "keep samples independent"),
     "first sample": (lambda x: x[0], "keep samples independent"),
-    "unknown power": (lambda x: x**1.5, "only the powers"),
-    "rounded division": (lambda x: torch.div(x, 2, rounding_mode="floor"), "use a plain division"),
+    "unknown power": (lambda x: x**-3, "whole exponents from 1 to 64"),
+    "rounded division": (lambda x: torch.div(x, 2, rounding_mode="trunc"), "that round down"),
     "places of the greatest": (lambda x: x.max(1)[1].float(), "only the first result"),
     "greatest of everything": (lambda x: x * x.amax(), "give the axes"),
     "greatest over samples": (lambda x: x.amax(0, keepdim=True) * x, "keep samples independent"),
@@ -69,7 +67,8 @@ ARGUMENTS = {
     "variance of one value": (lambda x: x[:, :1].var(1), "has no value"),
     "variance over samples": (lambda x: x / x.var(0, keepdim=True), "keep samples independent"),
     "variance of everything": (lambda x: x / x.var(), "give the axes"),
-    "maximum with a constant": (lambda x: torch.maximum(x, torch.ones(5)), "use clamp for a number"),
+    "power of an activation": (lambda x: x ** x.abs(), "the exponent is a tensor"),
+    "power of a negative number": (lambda x: torch.pow(-2, x), "for a positive number only"),
     "constant as large as the batch": (
         lambda x: torch.ones(1, 4, 5, 5).repeat_interleave(x.shape[0], 0) + x,
         "a constant as large as the batch",
@@ -85,8 +84,11 @@ ARGUMENTS = {
         lambda x: nn.functional.interpolate(x, scale_factor=1.5, mode="nearest-exact"),
         "use the mode nearest",
     ),
-    "mask that is computed": (lambda x: x.masked_fill(x > 0, 1.0), "aten.gt"),
-    "comparison": (lambda x: (x > 0).float(), "aten.gt"),
+    "number as a truth value": (lambda x: torch.logical_and(x, x > 0) * x, "no truth value"),
+    "places where something holds": (lambda x: torch.where(x > 0)[1].float(), "not fixed"),
+    "rows of samples": (lambda x: x[:, 0, 0].triu(), "keep samples independent"),
+    "distance of another order": (lambda x: nn.functional.pairwise_distance(x, x * 2, p=1), "order 2"),
+    "random slopes": (lambda x: nn.functional.rrelu(x, training=True), "eval mode"),
     "uneven windows": (lambda x: nn.functional.adaptive_max_pool2d(x, 3), "choose an output size that divides"),
     "double precision": (lambda x: x.double() * 2, "leaves float32"),
 }

@@ -32,7 +32,7 @@ def settings_of(kind):
 @float_grid
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_activation(target, kind):
-    x = np.abs(floats((3, 5, 301))) if kind == "sqrt" else floats((3, 5, 301))
+    x = np.abs(floats((3, 5, 301))) if kind in ("sqrt", "log") else floats((3, 5, 301))
     check(one_node("activation", {"x": x}, {"activation": settings_of(kind)}), {"x": x}, target)
 
 
@@ -45,7 +45,7 @@ def test_activation_of_special_values(target, kind):
     np.testing.assert_allclose(execute(graph, {"x": x}, target)[0]["y"], expected, rtol=2e-6, atol=1e-15)
 
 
-@pytest.mark.parametrize("kind", [k for k in ACTIVATIONS if k not in ("sqrt", "gelu", "gelu_tanh")])
+@pytest.mark.parametrize("kind", [k for k in ACTIVATIONS if k not in ("sqrt", "gelu", "gelu_tanh", "erf")])
 def test_activation_is_accurate_relative_to_each_value(kind):
     x = np.concatenate([floats((1, 20000), scale=s) for s in (0.01, 1.0, 8.0, 25.0)], axis=1)
     graph = one_node("activation", {"x": x}, {"activation": settings_of(kind)})
@@ -66,6 +66,17 @@ BROADCASTS = [
     ((2, 9000), (1,)),
     ((1,), (1,)),
 ]
+
+
+@float_grid
+@pytest.mark.parametrize(("a", "b"), BROADCASTS)
+def test_mask(target, a, b):
+    """Places that are not kept are 0, whatever they held."""
+    arrays = {"a": floats(a, 1), "b": floats(b, 2)}
+    arrays["b"][arrays["b"] < 0.5] = 0
+    arrays["a"].reshape(-1)[::7] = np.inf
+    arrays["b"].reshape(-1)[::11] = np.nan
+    check(one_node("mask", arrays), arrays, target)
 
 
 @float_grid

@@ -90,12 +90,16 @@ TORCH_ACTIVATIONS = {
     "abs": torch.abs,
     "neg": torch.neg,
     "reciprocal": torch.reciprocal,
+    "log": torch.log,
+    "erf": torch.erf,
+    "floor": torch.floor,
+    "step": lambda x: (x > 0).float(),
 }
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ACTIVATIONS if kind != "clamp"])
 def test_activations(kind):
-    x = np.abs(sample(400)) + 0.1 if kind in ("sqrt", "reciprocal") else sample(400) * 4
+    x = np.abs(sample(400)) + 0.1 if kind in ("sqrt", "reciprocal", "log") else sample(400) * 4
     activation = {"kind": kind, **({"alpha": 0.1} if ACTIVATIONS[kind][0] else {})}
     close(activate(x, activation), TORCH_ACTIVATIONS[kind](torch.tensor(x)))
 
@@ -104,6 +108,13 @@ def test_prelu():
     x, slope = sample(2, 5, 4, 3), sample(5)
     want = F.prelu(torch.tensor(x), torch.tensor(slope))
     close(run("prelu", {"x": nhwc(x), "slope": slope}, constants=("slope",)), want)
+
+
+def test_mask():
+    a, b = sample(2, 5, 4, 3), np.array([0, 1, -0.0, -2, np.nan], np.float32)
+    kept = np.array([0, 1, 0, 1, 0], np.float32).reshape(5, 1, 1)
+    close(run("mask", {"a": nhwc(a), "b": b}), torch.tensor(a * kept))
+    assert not np.isnan(run("mask", {"a": np.full((1, 2), np.nan, np.float32), "b": np.zeros(2, np.float32)})).any()
 
 
 @pytest.mark.parametrize("operation", ["add", "sub", "mul", "div"])

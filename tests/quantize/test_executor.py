@@ -79,15 +79,17 @@ PARAMETERS = {"clamp": {"min": -0.5, "max": 0.8}, "leaky_relu": {"alpha": 0.2}, 
 @pytest.mark.parametrize("kind", sorted(DECLARED_ACTIVATIONS))
 def test_activations(kind):
     x = np.linspace(-9, 9, 200, dtype=np.float32).reshape(2, 100)
-    x = np.abs(x) + np.float32(0.1) if kind == "sqrt" else x
+    x = np.abs(x) + np.float32(0.1) if kind in ("sqrt", "log") else x
     graph = one_node("activation", {"x": x}, {"activation": {"kind": kind, **PARAMETERS.get(kind, {})}})
     got, want = compare(graph, {"x": x})
     assert np.allclose(got, want, rtol=2e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("operation", ["add", "sub", "mul", "div"])
+@pytest.mark.parametrize("operation", ["add", "sub", "mul", "div", "mask"])
 def test_arithmetic(operation):
     arrays = {"a": real(2, 3, 4, 5), "b": np.abs(real(2, 1, 1, 5)) + np.float32(0.5)}
+    if operation == "mask":
+        arrays["b"] = np.trunc(arrays["b"])
     graph = one_node(operation, arrays, {"activation": {"kind": "clamp", "min": 0.0, "max": None}})
     got, want = compare(graph, arrays)
     assert np.allclose(got, want, rtol=1e-6)

@@ -1,0 +1,103 @@
+"""Comparisons and logic of activations: a truth value is a float32 that is 1 or 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from .activation import activate
+from .arithmetic import binary
+from .context import Importer
+from .registry import Unsupported, handles
+from .values import Constant, Value
+
+
+def negated(importer: Importer, truth: Any) -> Any:
+    """not truth."""
+    if isinstance(truth, Constant):
+        return importer.made(~truth.tensor.bool())
+    return binary(importer, "sub", 1.0, truth)
+
+
+def greater(importer: Importer, a: Any, b: Any) -> Value:
+    """a > b: their difference is 0 only for equal numbers, and NaN for equal infinities."""
+    if isinstance(a, Value) and isinstance(b, int | float) and b == 0:
+        return activate(importer, a, "step")
+    if isinstance(b, Value) and isinstance(a, int | float) and a == 0:
+        return activate(importer, activate(importer, b, "neg"), "step")
+    return activate(importer, binary(importer, "sub", a, b), "step")
+
+
+def _unequal(importer: Importer, a: Any, b: Any) -> Value:
+    return activate(importer, activate(importer, binary(importer, "sub", a, b), "abs"), "step")
+
+
+_COMPARISONS: dict[str, Callable[[Importer, Any, Any], Value]] = {
+    "gt": greater,
+    "lt": lambda importer, a, b: greater(importer, b, a),
+    "ge": lambda importer, a, b: negated(importer, greater(importer, b, a)),
+    "le": lambda importer, a, b: negated(importer, greater(importer, a, b)),
+    "ne": _unequal,
+    "eq": lambda importer, a, b: negated(importer, _unequal(importer, a, b)),
+    "greater": greater,
+    "less": lambda importer, a, b: greater(importer, b, a),
+}
+
+
+def _operand(value: Any) -> Any:
+    """A constant of one value as a number."""
+    one = isinstance(value, Constant) and value.tensor.dim() == 0
+    return float(value.tensor) if one else value
+
+
+def _register(name: str, compare: Callable[[Importer, Any, Any], Value]) -> None:
+    @handles(name)
+    def comparison(importer: Importer, a: Mapping[str, Any]) -> Value:
+        return compare(importer, _operand(a["self"]), _operand(a["other"]))
+
+
+for _name, _compare in _COMPARISONS.items():
+    _register(_name, _compare)
+
+
+def truth_value(importer: Importer, value: Any) -> Any:
+    """An operand of logic; other numbers than truth values are true where they are not 0."""
+    if isinstance(value, Constant):
+        return importer.made(value.tensor.bool().float())
+    assert importer.current is not None, "set by the walk over the program"
+    meta = [node.meta["val"].dtype for node in importer.current.all_input_nodes if "val" in node.meta]
+    if any(dtype != torch.bool for dtype in meta):
+        raise Unsupported("an operand is no truth value; compare it first")
+    return value
+
+
+@handles("logical_and", "bitwise_and", "__and__")
+def both(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return binary(importer, "mul", truth_value(importer, a["self"]), truth_value(importer, a["other"]))
+
+
+@handles("logical_or", "bitwise_or", "__or__")
+def either(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return activate(
+        importer, binary(importer, "add", truth_value(importer, a["self"]), truth_value(importer, a["other"])), "step"
+    )
+
+
+@handles("logical_xor", "bitwise_xor", "__xor__")
+def one_of_two(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return _unequal(importer, truth_value(importer, a["self"]), truth_value(importer, a["other"]))
+
+
+@handles("logical_not", "bitwise_not")
+def neither(importer: Importer, a: Mapping[str, Any]) -> Value:
+    return negated(importer, truth_value(importer, a["self"]))
+
+
+BOOLEAN = {
+    *_COMPARISONS,
+    *("logical_and", "bitwise_and", "__and__", "logical_or", "bitwise_or", "__or__", "logical_xor", "bitwise_xor"),
+    *("__xor__", "logical_not", "bitwise_not"),
+}
+"""Operators whose results are truth values."""

@@ -1,0 +1,81 @@
+"""nn.Unfold and nn.Fold: the windows of an image as columns, and back.
+
+Windows side by side are a matter of layout; others are convolutions with weights of which one is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from edgenet.dtypes import BATCH
+
+from .context import Importer
+from .convolution import convolve
+from .layout import cut, relabel
+from .registry import Unsupported, handles
+from .regroup import regroup
+from .values import Constant, Value
+
+
+def _side_by_side(a: Mapping[str, Any]) -> bool:
+    plain = not any(a["padding"]) and all(d == 1 for d in a["dilation"])
+    return plain and list(a["stride"]) == list(a["kernel_size"])
+
+
+def _choosing(importer: Importer, channels: int, kernel: list[int]) -> Constant:
+    """Weights [channels * kh * kw, 1, kh, kw] of a grouped convolution that gives each place of a window."""
+    places = kernel[0] * kernel[1]
+    return importer.made(torch.eye(places).reshape(places, 1, *kernel).repeat(channels, 1, 1, 1))
+
+
+def _windows(a: Mapping[str, Any], height: int, width: int) -> list[int]:
+    """How many rows and columns of windows an image has."""
+    sizes = zip((height, width), a["kernel_size"], a["stride"], a["padding"], a["dilation"], strict=True)
+    return [(size + 2 * pad - dilation * (extent - 1) - 1) // step + 1 for size, extent, step, pad, dilation in sizes]
+
+
+def _convolved(
+    importer: Importer, a: Mapping[str, Any], x: Value, channels: int, transposed: bool, beyond: list[int]
+) -> Value:
+    arguments = {key: list(a[key]) for key in ("stride", "padding", "dilation")}
+    weight = _choosing(importer, channels, list(a["kernel_size"]))
+    given = {"input": x, "weight": weight, "bias": None, "groups": channels, "output_padding": beyond}
+    return convolve(importer, {**arguments, **given}, transposed)
+
+
+@handles("im2col")
+def im2col(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """nn.Unfold: [N, C, H, W] to [N, C * kh * kw, windows]."""
+    x, (kh, kw) = a["self"], a["kernel_size"]
+    _, channels, height, width = importer.shape(x)
+    rows, columns = _windows(a, height, width)
+    if not _side_by_side(a):
+        x = _convolved(importer, a, x, channels, False, [0, 0])
+        return regroup(importer, x, (BATCH, channels * kh * kw, rows * columns))
+    if (rows * kh, columns * kw) != (height, width):
+        x = cut(importer, cut(importer, x, 2, 0, rows * kh), 3, 0, columns * kw)
+    x = regroup(importer, x, (BATCH, channels, rows, kh, columns, kw))
+    return regroup(importer, relabel(x, [0, 1, 3, 5, 2, 4]), (BATCH, channels * kh * kw, rows * columns))
+
+
+@handles("col2im")
+def col2im(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """nn.Fold: the sums of what windows hold for each pixel."""
+    x, (kh, kw), (height, width) = a["self"], a["kernel_size"], a["output_size"]
+    channels, (rows, columns) = importer.shape(x)[1] // (kh * kw), _windows(a, height, width)
+    if not _side_by_side(a):
+        x = regroup(importer, x, (BATCH, channels * kh * kw, rows, columns))
+        reached = [
+            (count - 1) * step - 2 * pad + dilation * (extent - 1) + 1
+            for count, extent, step, pad, dilation in zip(
+                (rows, columns), a["kernel_size"], a["stride"], a["padding"], a["dilation"], strict=True
+            )
+        ]
+        return _convolved(importer, a, x, channels, True, [height - reached[0], width - reached[1]])
+    if (rows * kh, columns * kw) != (height, width):
+        raise Unsupported("its windows leave a border; use an output_size that they divide")
+    x = regroup(importer, x, (BATCH, channels, kh, kw, rows, columns))
+    return regroup(importer, relabel(x, [0, 1, 4, 2, 5, 3]), (BATCH, channels, height, width))
