@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from edgenet.dtypes import BATCH
+
 from . import activation
 from .context import Importer
 from .layout import PERMUTES, SHAPES, cut, permuted, relabel, stacked
 from .moved import Moved, as_moved, homed, merged, reshaped, settled
 from .registry import HANDLERS, Unsupported
+from .regroup import regroup
 from .selection import broadcast
 from .values import Constant, Value
+from .windows import convolve_windows
 
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 """Operators that take the sequence before samples, as torch's default is."""
@@ -47,6 +51,7 @@ ARITHMETIC = {
     "where",
 }
 PRODUCTS = {"matmul", "bmm", "baddbmm", "scaled_dot_product_attention"}
+CONVOLUTIONS = {"conv2d", "convolution"}
 PARTS = {"select", "unbind", "split", "split_with_sizes", "chunk", "slice", "narrow", "cat", "concat", "concatenate"}
 
 
@@ -169,6 +174,20 @@ def _parts(importer: Importer, name: str, a: Mapping[str, Any], result: Any) -> 
     return found
 
 
+def _chosen(importer: Importer, name: str, a: Mapping[str, Any]) -> Moved:
+    """Elements by number along one axis, of which the result has as many axes."""
+    x = merged(importer, a["self"])
+    if name == "index_select":
+        return Moved(
+            HANDLERS[name](importer, {**a, "self": x.value, "dim": _own_axis(importer, x, a["dim"])}), x.groups
+        )
+    chosen = [(dim, entry) for dim, entry in enumerate(a["indices"]) if entry is not None]
+    if len(chosen) != 1 or not isinstance(chosen[0][1], Constant) or chosen[0][1].tensor.dim() != 1:
+        raise Unsupported("several axes are indexed by tensors, or one by a table; use a list of numbers for one axis")
+    axis = _own_axis(importer, x, chosen[0][0])
+    return Moved(HANDLERS[name](importer, {"self": x.value, "indices": [None] * axis + [chosen[0][1]]}), x.groups)
+
+
 def _reduction(importer: Importer, name: str, a: Mapping[str, Any], shape: Sequence[Any]) -> Value | Moved:
     """Over axes of their own; they stay as axes of size 1 until the result has torch's shape."""
     x = merged(importer, a["self"])
@@ -186,11 +205,15 @@ def _by_channel(importer: Importer, name: str, a: Mapping[str, Any]) -> Any:
     x = merged(importer, a[key])
     channel, rank = _own_axis(importer, x, 1), x.value.rank
     order = [0, channel, *(axis for axis in range(1, rank) if axis != channel)]
-    found = HANDLERS[name](importer, {**a, key: relabel(x.value, order)})
+    value = relabel(x.value, order)
+    shape = importer.shape(value)
+    found = HANDLERS[name](importer, {**a, key: regroup(importer, value, (BATCH, shape[1], math.prod(shape[2:])))})
     back = [order.index(axis) for axis in range(rank)]
-    if isinstance(found, list):
-        return [Moved(relabel(y, back), x.groups) for y in found]
-    return Moved(relabel(found, back), x.groups)
+    results = [
+        Moved(relabel(regroup(importer, y, (BATCH, *shape[1:])), back), x.groups)
+        for y in (found if isinstance(found, list) else [found])
+    ]
+    return results if isinstance(found, list) else results[0]
 
 
 def _sequence_first(importer: Importer, name: str, a: Mapping[str, Any]) -> list[Any]:
@@ -238,6 +261,10 @@ def convert(importer: Importer, name: str, a: Mapping[str, Any]) -> Any:
         return _sequence_first(importer, name, a)
     if name in PARTS:
         return _parts(importer, name, a, result)
+    if name in ("index", "index_select"):
+        return _chosen(importer, name, a)
+    if name in CONVOLUTIONS and isinstance(a["input"], Moved):
+        return convolve_windows(importer, a)
     if name not in SAME:
         raise Unsupported("its input has samples elsewhere; keep samples on axis 0")
     x = merged(importer, a["input"] if "input" in a else a["self"])

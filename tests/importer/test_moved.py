@@ -20,6 +20,12 @@ from tests.importer.modules import Apply, One, operations
 from tests.importer.test_unsupported import refused
 
 weight, bias = torch.randn(4, 8), torch.randn(6, 1)
+
+
+def kernels(*shape):
+    return torch.arange(1.0, 1 + math.prod(shape)).sin().view(shape)
+
+
 FUNCTIONS = {
     "sequence first": lambda x: (x.transpose(0, 1) * 2).transpose(0, 1),
     "samples in the middle": lambda x: F.relu(x.permute(1, 0, 2)).permute(1, 2, 0),
@@ -68,6 +74,24 @@ FUNCTIONS = {
     ).view(-1, 6, 8),
     "windows side by side": lambda x: F.unfold(x.view(-1, 2, 4, 6), 2, stride=2),
     "windows with a rest": lambda x: F.unfold(x.view(-1, 1, 6, 8), (4, 3), stride=(4, 3)),
+    "convolution of windows": lambda x: F.conv2d(x.view(-1, 2, 3, 8), kernels(4, 2, 1, 1)).view(-1, 4 * 3, 8),
+    "padded convolution of windows": lambda x: F.conv2d(
+        x.view(-1, 3, 2, 4, 2).transpose(1, 2).reshape(-1, 3, 4, 2), kernels(3, 1, 3, 3), torch.ones(3), 1, 1, 1, 3
+    ).reshape(-1, 2, 3, 8),
+    "normalized convolution of windows": lambda x: F.batch_norm(
+        F.conv2d(x.view(-1, 3, 2, 4, 2).transpose(1, 2).reshape(-1, 3, 4, 2), kernels(5, 3, 1, 1)),
+        torch.zeros(5),
+        torch.arange(1.0, 6),
+        torch.arange(5.0),
+    ).reshape(-1, 10, 8),
+    "strided convolution of windows": lambda x: F.conv2d(
+        x.view(-1, 1, 6, 4), kernels(5, 1, 3, 2), None, (2, 3), (1, 2)
+    ).reshape(x.shape[0], -1),
+    "dilated convolution of windows": lambda x: F.conv2d(
+        x.view(-1, 1, 6, 4), kernels(5, 1, 2, 3), None, 1, "same", (2, 1)
+    ).reshape(x.shape[0], -1),
+    "columns by number": lambda x: x.view(-1, 3, 8)[:, :, [4, 0, 1]].view(-1, 2, 9),
+    "rows by number": lambda x: x.transpose(0, 1).index_select(0, torch.tensor([5, 1])).transpose(0, 1),
     "windows and back": lambda x: F.fold(F.unfold(x.view(-1, 2, 4, 6), 2, stride=2).relu(), (4, 6), 2, stride=2),
 }
 
