@@ -1,4 +1,4 @@
-"""nn.Unfold and nn.Fold: the windows of an image as columns, and back.
+"""nn.Unfold and nn.Fold, the windows of an image as columns and back, and Tensor.unfold, windows along an axis.
 
 Windows side by side are a matter of layout; others are convolutions with weights of which one is 1.
 """
@@ -14,7 +14,7 @@ from edgenet.dtypes import BATCH
 
 from .context import Importer
 from .convolution import convolve
-from .layout import cut, relabel
+from .layout import cut, join, relabel
 from .registry import Unsupported, handles
 from .regroup import regroup
 from .values import Constant, Value
@@ -79,3 +79,22 @@ def col2im(importer: Importer, a: Mapping[str, Any]) -> Value:
         raise Unsupported("its windows leave a border; use an output_size that they divide")
     x = regroup(importer, x, (BATCH, channels, kh, kw, rows, columns))
     return regroup(importer, relabel(x, [0, 1, 4, 2, 5, 3]), (BATCH, channels, height, width))
+
+
+_MOST_PLACES = 64
+
+
+@handles("unfold")
+def unfold(importer: Importer, a: Mapping[str, Any]) -> Value:
+    """Tensor.unfold: windows along an axis, whose places become a last axis: a slice for each place."""
+    x, size, step = a["self"], a["size"], a["step"]
+    dim = a["dimension"] % x.rank
+    if not 0 < size <= _MOST_PLACES:
+        raise Unsupported(f"windows of 1 to {_MOST_PLACES} values are converted")
+    importer.axis(x, dim)
+    windows = (importer.shape(x)[dim] - size) // step + 1
+    places = []
+    for first in range(size):
+        place = cut(importer, x, dim, first, first + (windows - 1) * step + 1, step)
+        places.append(regroup(importer, place, (*importer.shape(place), 1)))
+    return join(importer, places, x.rank) if size > 1 else places[0]

@@ -141,6 +141,9 @@ WINDOWS = {
     "overlapping": lambda x: F.unfold(x, 3, padding=1),
     "strided, dilated": lambda x: F.unfold(x, (3, 2), padding=(2, 1), stride=(1, 2), dilation=(2, 1)),
     "overlapping and back": lambda x: F.fold(F.unfold(x, 3, padding=1).relu(), (7, 8), 3, padding=1),
+    "along an axis": lambda x: x.unfold(2, 3, 2),
+    "one after the other": lambda x: x.unfold(2, 5, 1).unfold(3, 4, 4) * 2,
+    "one place": lambda x: x.unfold(-1, 1, 3),
     "back with a border": lambda x: F.fold(F.unfold(x, 3, stride=2), (7, 8), 3, stride=2),
     "dilated and back": lambda x: F.fold(F.unfold(x, 2, dilation=3, padding=1), (7, 8), 2, dilation=3, padding=1),
 }
