@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 _LEAST_WORK = 4_000
 """Multiply-add instructions of a unit below which handing it out shows in its time (about a microsecond)."""
-_LEAST_WORK_ALONE = 12_000
+_LEAST_WORK_ALONE = 60_000
 """The same where one thread does all: no other waits for its last unit, and each begins with a cold panel."""
 _MOST_WORK = 100_000
 _UNITS_PER_THREAD = 32
 OWN_ROWS = 6
 """With several threads, weights must outweigh the input so many times before each thread reads all of the input."""
-_TILES = 4
-"""Tiles of a block that stays in the first-level cache while all panels pass."""
+_LEAST_TILES, _MOST_TILES, _BLOCK_BYTES = 4, 16, 24 << 10
+"""Tiles of a block that stays in the first-level cache while all panels pass, and the input that fits there."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def partition(
         return Partition(-(-tiles // block), panels, 1, 1, quantum, groups)
     block = min(tiles, max(1, most_pixels // rows))
     if not heavy:
-        block = min(block, _TILES, max(1, wanted // work))
+        fitting = _BLOCK_BYTES * pixels // (rows * max(1, x_bytes))
+        block = min(block, min(max(fitting, _LEAST_TILES), _MOST_TILES), max(1, wanted // work))
     blocks = -(-tiles // block)
     span = min(panels, max(1, wanted // (block * work)))
     if prepares:
