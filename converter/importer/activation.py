@@ -73,7 +73,6 @@ def hardtanh(importer: Importer, a: Mapping[str, Any]) -> Value:
 
 @handles("clamp", "clip", "clamp_min", "clamp_max")
 def clamp(importer: Importer, a: Mapping[str, Any]) -> Value:
-    """Bounds that are numbers; see `extremes` for those that are tensors."""
     return activate(importer, a["self"], "clamp", min=_bound(a.get("min")), max=_bound(a.get("max")))
 
 
@@ -225,6 +224,8 @@ def power(importer: Importer, a: Mapping[str, Any]) -> Value:
         for kind in POWERS.get(exponent, ()):
             x = activate(importer, x, kind)
         return x
+    if not math.isfinite(exponent):
+        raise Unsupported("the exponent must be a finite number")
     if exponent == int(exponent):
         if not 0 < exponent <= _MOST_FACTORS:
             raise Unsupported(f"whole exponents from 1 to {_MOST_FACTORS}, and -1 and -2, are converted")

@@ -63,7 +63,7 @@ for _name, _compare in _COMPARISONS.items():
 
 
 def truth_value(importer: Importer, value: Any) -> Any:
-    """An operand of logic; other numbers than truth values are true where they are not 0."""
+    """An operand of logic. Unsupported for an activation that holds other numbers than truth values."""
     if isinstance(value, Constant):
         return importer.made(value.tensor.bool().float())
     assert importer.current is not None, "set by the walk over the program"

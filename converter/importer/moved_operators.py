@@ -10,6 +10,7 @@ from typing import Any
 from edgenet.dtypes import BATCH
 
 from . import activation
+from .comparisons import BOOLEAN
 from .context import Importer
 from .layout import PERMUTES, SHAPES, cut, permuted, relabel, stacked
 from .moved import Moved, as_moved, homed, merged, reshaped, settled
@@ -49,6 +50,7 @@ ARITHMETIC = {
     "true_divide",
     "masked_fill",
     "where",
+    *BOOLEAN,
 }
 PRODUCTS = {"matmul", "bmm", "baddbmm", "scaled_dot_product_attention"}
 CONVOLUTIONS = {"conv2d", "convolution"}

@@ -90,6 +90,10 @@ FUNCTIONS = {
     "dilated convolution of windows": lambda x: F.conv2d(
         x.view(-1, 1, 6, 4), kernels(5, 1, 2, 3), None, 1, "same", (2, 1)
     ).reshape(x.shape[0], -1),
+    "compared": lambda x: (x.transpose(0, 1) > 0.2).float().transpose(0, 1),
+    "chosen": lambda x: torch.where(x.view(-1, 3, 8) > x.view(-1, 3, 8).mean(2, True), 1.0, x.view(-1, 3, 8)).view(
+        -1, 6, 8
+    ),
     "columns by number": lambda x: x.view(-1, 3, 8)[:, :, [4, 0, 1]].view(-1, 2, 9),
     "rows by number": lambda x: x.transpose(0, 1).index_select(0, torch.tensor([5, 1])).transpose(0, 1),
     "windows and back": lambda x: F.fold(F.unfold(x.view(-1, 2, 4, 6), 2, stride=2).relu(), (4, 6), 2, stride=2),

@@ -67,6 +67,7 @@ ARGUMENTS = {
     "variance of one value": (lambda x: x[:, :1].var(1), "has no value"),
     "variance over samples": (lambda x: x / x.var(0, keepdim=True), "keep samples independent"),
     "variance of everything": (lambda x: x / x.var(), "give the axes"),
+    "infinite power": (lambda x: x ** float("inf"), "a finite number"),
     "power of an activation": (lambda x: x ** x.abs(), "the exponent is a tensor"),
     "power of a negative number": (lambda x: torch.pow(-2, x), "for a positive number only"),
     "constant as large as the batch": (
