@@ -208,6 +208,7 @@ POWERS = {
 
 
 _MOST_FACTORS = 64
+"""Greatest whole exponent."""
 
 
 @handles("pow")

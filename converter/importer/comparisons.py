@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,10 +15,8 @@ from .registry import Unsupported, handles
 from .values import Constant, Value
 
 
-def negated(importer: Importer, truth: Any) -> Any:
+def negated(importer: Importer, truth: Any) -> Value:
     """not truth."""
-    if isinstance(truth, Constant):
-        return importer.made(~truth.tensor.bool())
     return binary(importer, "sub", 1.0, truth)
 
 
@@ -34,15 +33,17 @@ def _unequal(importer: Importer, a: Any, b: Any) -> Value:
     return activate(importer, activate(importer, binary(importer, "sub", a, b), "abs"), "step")
 
 
-_COMPARISONS: dict[str, Callable[[Importer, Any, Any], Value]] = {
-    "gt": greater,
-    "lt": lambda importer, a, b: greater(importer, b, a),
-    "ge": lambda importer, a, b: negated(importer, greater(importer, b, a)),
-    "le": lambda importer, a, b: negated(importer, greater(importer, a, b)),
-    "ne": _unequal,
-    "eq": lambda importer, a, b: negated(importer, _unequal(importer, a, b)),
-    "greater": greater,
-    "less": lambda importer, a, b: greater(importer, b, a),
+def _not_less(importer: Importer, a: Any, b: Any) -> Value:
+    return negated(importer, greater(importer, b, a))
+
+
+_COMPARISONS: dict[tuple[str, ...], Callable[[Importer, Any, Any], Value]] = {
+    ("gt", "greater"): greater,
+    ("lt", "less"): lambda importer, a, b: greater(importer, b, a),
+    ("ge", "greater_equal"): _not_less,
+    ("le", "less_equal"): lambda importer, a, b: _not_less(importer, b, a),
+    ("ne", "not_equal"): _unequal,
+    ("eq",): lambda importer, a, b: negated(importer, _unequal(importer, a, b)),
 }
 
 
@@ -52,14 +53,14 @@ def _operand(value: Any) -> Any:
     return float(value.tensor) if one else value
 
 
-def _register(name: str, compare: Callable[[Importer, Any, Any], Value]) -> None:
-    @handles(name)
+def _register(names: tuple[str, ...], compare: Callable[[Importer, Any, Any], Value]) -> None:
+    @handles(*names)
     def comparison(importer: Importer, a: Mapping[str, Any]) -> Value:
         return compare(importer, _operand(a["self"]), _operand(a["other"]))
 
 
-for _name, _compare in _COMPARISONS.items():
-    _register(_name, _compare)
+for _names, _compare in _COMPARISONS.items():
+    _register(_names, _compare)
 
 
 def truth_value(importer: Importer, value: Any) -> Any:
@@ -96,7 +97,7 @@ def neither(importer: Importer, a: Mapping[str, Any]) -> Value:
 
 
 BOOLEAN = {
-    *_COMPARISONS,
+    *chain(*_COMPARISONS),
     *("logical_and", "bitwise_and", "__and__", "logical_or", "bitwise_or", "__or__", "logical_xor", "bitwise_xor"),
     *("__xor__", "logical_not", "bitwise_not"),
 }

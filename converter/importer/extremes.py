@@ -44,7 +44,7 @@ def _reduce(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
 
 
 def _of_two(importer: Importer, a: Mapping[str, Any], least: bool) -> Value:
-    """A window over two tensors of the same shape; a constant, or another shape, is compared and chosen."""
+    """A window over two tensors of the same shape, which int8 has, too; a constant, or another shape, is compared."""
     one, other = a["self"], a["other"]
     if isinstance(one, Value) and isinstance(other, Value) and importer.shape(one) == importer.shape(other):
         return extreme(importer, stacked(importer, [one, other], 1), [1], False, least)

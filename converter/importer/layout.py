@@ -129,6 +129,15 @@ def split(importer: Importer, a: Mapping[str, Any]) -> list[Value]:
     return parts
 
 
+def pad_axis(importer: Importer, x: Value, dim: int, before: int, behind: int, what: str) -> Value:
+    """`x` with zeros along a torch axis."""
+    if before == behind == 0:
+        return x
+    place = importer.axis(x, dim)
+    pads = [0, 0] * place + [before, behind] + [0, 0] * (x.rank - 1 - place)
+    return Value(importer.emit("pad", {"x": x.name}, {"pads": pads}, what), x.axes)
+
+
 def join(importer: Importer, values: Sequence[Any], dim: int) -> Value:
     """Concatenate along a torch axis."""
     if not all(isinstance(v, Value) for v in values):
@@ -158,11 +167,7 @@ def _join_constants(importer: Importer, values: Sequence[Any], dim: int) -> Valu
                 leading += value.tensor.shape[dim]
         else:
             raise Unsupported("a constant that is concatenated has samples of its own; give it size 1 there")
-    padded = []
-    for x, widths in parts:
-        place = importer.axis(x, dim)
-        pads = [0, 0] * place + widths + [0, 0] * (rank - 1 - place)
-        padded.append(Value(importer.emit("pad", {"x": x.name}, {"pads": pads}, "room"), x.axes) if any(widths) else x)
+    padded = [pad_axis(importer, x, dim, before, behind, "room") for x, (before, behind) in parts]
     joined = join(importer, padded, dim) if len(padded) > 1 else padded[0]
     filled = torch.cat(content, dim)
     return binary(importer, "add", joined, importer.made(filled)) if filled.any() else joined

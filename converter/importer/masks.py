@@ -17,12 +17,16 @@ from .registry import Unsupported, handles
 from .values import Constant, Value, finite
 
 
+def _finite(value: Any) -> torch.Tensor:
+    """A constant or number as a tensor."""
+    return finite(value.tensor if isinstance(value, Constant) else torch.tensor(float(value)))
+
+
 def _part(importer: Importer, value: Any, mask: torch.Tensor) -> Any:
     """value where `mask`, else 0."""
     if isinstance(value, Value):
         return value if bool(mask.all()) else binary(importer, "mul", value, importer.made(mask.float()))
-    tensor = value.tensor if isinstance(value, Constant) else torch.tensor(float(value))
-    return importer.made(torch.where(mask, finite(tensor), torch.zeros(())))
+    return importer.made(torch.where(mask, _finite(value), torch.zeros(())))
 
 
 def choose(importer: Importer, mask: torch.Tensor, one: Any, other: Any) -> Value:
@@ -37,10 +41,10 @@ def choose(importer: Importer, mask: torch.Tensor, one: Any, other: Any) -> Valu
 def _kept(importer: Importer, value: Any, truth: Value) -> Value | None:
     """value where `truth` is 1, else 0; None for 0 itself."""
     if not isinstance(value, Value):
-        tensor = value.tensor if isinstance(value, Constant) else torch.tensor(float(value))
+        tensor = _finite(value)
         if not tensor.any():
             return None
-        value = importer.made(finite(tensor))
+        value = importer.made(tensor)
     return binary(importer, "mask", value, truth)
 
 

@@ -183,11 +183,13 @@ def _chosen(importer: Importer, name: str, a: Mapping[str, Any]) -> Moved:
         return Moved(
             HANDLERS[name](importer, {**a, "self": x.value, "dim": _own_axis(importer, x, a["dim"])}), x.groups
         )
-    chosen = [(dim, entry) for dim, entry in enumerate(a["indices"]) if entry is not None]
-    if len(chosen) != 1 or not isinstance(chosen[0][1], Constant) or chosen[0][1].tensor.dim() != 1:
-        raise Unsupported("several axes are indexed by tensors, or one by a table; use a list of numbers for one axis")
-    axis = _own_axis(importer, x, chosen[0][0])
-    return Moved(HANDLERS[name](importer, {"self": x.value, "indices": [None] * axis + [chosen[0][1]]}), x.groups)
+    indices: list[Any] = [None] * x.value.rank
+    for dim, entry in enumerate(a["indices"]):
+        if isinstance(entry, Constant) and entry.tensor.dim() == 1:
+            indices[_own_axis(importer, x, dim)] = entry
+        elif entry is not None:
+            raise Unsupported("an axis is indexed by a table, or at run time; use a list of numbers")
+    return Moved(HANDLERS[name](importer, {"self": x.value, "indices": indices}), x.groups)
 
 
 def _reduction(importer: Importer, name: str, a: Mapping[str, Any], shape: Sequence[Any]) -> Value | Moved:

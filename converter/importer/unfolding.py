@@ -31,10 +31,11 @@ def _choosing(importer: Importer, channels: int, kernel: list[int]) -> Constant:
     return importer.made(torch.eye(places).reshape(places, 1, *kernel).repeat(channels, 1, 1, 1))
 
 
-def _windows(a: Mapping[str, Any], height: int, width: int) -> list[int]:
-    """How many rows and columns of windows an image has."""
+def _windows(a: Mapping[str, Any], height: int, width: int) -> tuple[list[int], list[int]]:
+    """How many rows and columns of windows an image has, and how many of its own no window reaches."""
     sizes = zip((height, width), a["kernel_size"], a["stride"], a["padding"], a["dilation"], strict=True)
-    return [(size + 2 * pad - dilation * (extent - 1) - 1) // step + 1 for size, extent, step, pad, dilation in sizes]
+    steps = [divmod(size + 2 * pad - gap * (extent - 1) - 1, step) for size, extent, step, pad, gap in sizes]
+    return [count + 1 for count, _ in steps], [rest for _, rest in steps]
 
 
 def _convolved(
@@ -51,7 +52,7 @@ def im2col(importer: Importer, a: Mapping[str, Any]) -> Value:
     """nn.Unfold: [N, C, H, W] to [N, C * kh * kw, windows]."""
     x, (kh, kw) = a["self"], a["kernel_size"]
     _, channels, height, width = importer.shape(x)
-    rows, columns = _windows(a, height, width)
+    (rows, columns), _ = _windows(a, height, width)
     if not _side_by_side(a):
         x = _convolved(importer, a, x, channels, False, [0, 0])
         return regroup(importer, x, (BATCH, channels * kh * kw, rows * columns))
@@ -65,16 +66,10 @@ def im2col(importer: Importer, a: Mapping[str, Any]) -> Value:
 def col2im(importer: Importer, a: Mapping[str, Any]) -> Value:
     """nn.Fold: the sums of what windows hold for each pixel."""
     x, (kh, kw), (height, width) = a["self"], a["kernel_size"], a["output_size"]
-    channels, (rows, columns) = importer.shape(x)[1] // (kh * kw), _windows(a, height, width)
+    channels, ((rows, columns), rest) = importer.shape(x)[1] // (kh * kw), _windows(a, height, width)
     if not _side_by_side(a):
         x = regroup(importer, x, (BATCH, channels * kh * kw, rows, columns))
-        reached = [
-            (count - 1) * step - 2 * pad + dilation * (extent - 1) + 1
-            for count, extent, step, pad, dilation in zip(
-                (rows, columns), a["kernel_size"], a["stride"], a["padding"], a["dilation"], strict=True
-            )
-        ]
-        return _convolved(importer, a, x, channels, True, [height - reached[0], width - reached[1]])
+        return _convolved(importer, a, x, channels, True, rest)
     if (rows * kh, columns * kw) != (height, width):
         raise Unsupported("its windows leave a border; use an output_size that they divide")
     x = regroup(importer, x, (BATCH, channels, kh, kw, rows, columns))
@@ -82,6 +77,7 @@ def col2im(importer: Importer, a: Mapping[str, Any]) -> Value:
 
 
 _MOST_PLACES = 64
+"""Slices that windows along an axis may take."""
 
 
 @handles("unfold")

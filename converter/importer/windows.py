@@ -6,6 +6,7 @@ are kept that belong to a window.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,20 +14,10 @@ from edgenet.dtypes import BATCH
 
 from .context import Importer, parameter
 from .convolution import convolve, paddings, spatial
-from .layout import cut, relabel
+from .layout import cut, pad_axis, relabel
 from .moved import Moved, merged
 from .registry import Unsupported
 from .regroup import regroup
-from .values import Value
-
-
-def _padded(importer: Importer, x: Value, dim: int, before: int, behind: int) -> Value:
-    """`x` with zeros along a torch axis."""
-    if before == behind == 0:
-        return x
-    place = importer.axis(x, dim)
-    pads = [0, 0] * place + [before, behind] + [0, 0] * (x.rank - 1 - place)
-    return Value(importer.emit("pad", {"x": x.name}, {"pads": pads}, "border"), x.axes)
 
 
 def convolve_windows(importer: Importer, a: Mapping[str, Any]) -> Moved:
@@ -44,14 +35,12 @@ def convolve_windows(importer: Importer, a: Mapping[str, Any]) -> Moved:
     count = [shape[axis] for axis in windows]
     reach = dilation[0] * (kernel[0] - 1)
     period = -(-(shape[rows] + top + bottom) // stride[0]) * stride[0]
-    value = _padded(importer, x.value, rows, top, period - shape[rows] - top)
-    value = _padded(importer, value, columns, left, right)
+    value = pad_axis(importer, x.value, rows, top, period - shape[rows] - top, "border")
+    value = pad_axis(importer, value, columns, left, right, "border")
     order = [0, channels, *windows, rows, columns]
-    height = period
-    for size in count:
-        height *= size
-    tall = regroup(importer, relabel(value, order), (BATCH, shape[channels], height, shape[columns] + left + right))
-    made = convolve(importer, {**a, "input": _padded(importer, tall, 2, 0, reach), "padding": [0, 0]}, False)
+    tall_shape = (BATCH, shape[channels], math.prod(count) * period, shape[columns] + left + right)
+    tall = pad_axis(importer, regroup(importer, relabel(value, order), tall_shape), 2, 0, reach, "border")
+    made = convolve(importer, {**a, "input": tall, "padding": [0, 0]}, False)
     _, filters, _, wide = importer.shape(made)
     high = (shape[rows] + top + bottom - reach - 1) // stride[0] + 1
     found = regroup(importer, made, (BATCH, filters, *count, period // stride[0], wide))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from edgenet.kernels.gemm_f32 import accumulator
 from edgenet.kernels.native import atomic_load, atomic_store, pause
-from edgenet.kernels.pairs_int8 import UNIT_GROUPS, pair_accumulator
+from edgenet.kernels.pairs_int8 import pair_accumulator
 from edgenet.kernels.simd import (
     add,
     lane_count,
@@ -29,7 +29,7 @@ from edgenet.kernels.simd_matrix import (
     store_sum_tiles,
 )
 from edgenet.kernels.simd_requantize import store_rounded
-from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS
+from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS, UNIT_GROUPS
 from edgenet.kernels.tuples import sequence
 
 

@@ -26,10 +26,8 @@ from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.simd_pairs import copy_byte_of_rows, outer_pair_dots, outer_quad_dots, reorder_rows
 from edgenet.kernels.simd_types import row_lanes
+from edgenet.kernels.table_int8 import UNIT_GROUPS
 from edgenet.kernels.tuples import least, sequence
-
-UNIT_GROUPS = 2
-"""Groups of four bytes of a unit."""
 
 
 def pair_accumulator(columns: int) -> Any:

@@ -13,6 +13,8 @@ _WINOGRAD_TILE = (8, 4, 2)
 _SMALL_FILE = (6, 5, 2)
 _PAIRS_TILES = {256: (4, 3, 2), 512: (8, 4, 2)}
 """Of products of pairs of bytes, by the bits of a register: the sums leave room for the products of four groups."""
+UNIT_GROUPS = 2
+"""Groups of four bytes of a unit, which products of pairs of bytes take at a time."""
 FROM_INPUT, FROM_SCRATCH, FROM_PADDED = 0, 1, 2
 """What the tiles of a convolution read: its input, rows gathered and widened before, or an image with its padding."""
 IMAGE_SPARE_BYTES = 128

@@ -69,7 +69,7 @@ def _order(weights: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.nda
     suits = _exact_pairs(weights)
     order, broken = _match(suits, present)
     whole = np.flatnonzero(present.all(axis=0))
-    channels, quads = halves_of_quads(weights[:, :, whole], np.ones((BLOCK, len(whole)), bool))
+    channels, quads = halves_of_quads(weights[:, :, whole])
     rest = np.zeros((BLOCK, len(whole)), bool)
     np.put_along_axis(rest, channels.T[UNIT:], True, axis=0)
     behind, alone = _match(suits[:, :, whole], rest)

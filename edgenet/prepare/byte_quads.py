@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-UNIT = 8
+from edgenet.kernels.table_int8 import UNIT_GROUPS
+
+UNIT = 4 * UNIT_GROUPS
 """Channels of a unit of two quads."""
 BLOCK = 2 * UNIT
 """Channels among which quads are sought."""
@@ -52,14 +54,14 @@ def _choices() -> _Choices:
     return _Choices(quads, np.array(splits))
 
 
-def _exact_quads(weights: np.ndarray, usable: np.ndarray) -> np.ndarray:
+def _exact_quads(weights: np.ndarray) -> np.ndarray:
     """Which quads suit all outputs: [quad, block] for int8 weights [output, channel, block].
 
     A quad of which the first or the last two channels alone add up to 128 counts as too great.
     """
     magnitudes = np.concatenate([np.maximum(weights, 0), -np.minimum(weights, 0)]).view(np.uint8)
     channels = np.ascontiguousarray(magnitudes.swapaxes(0, 1))
-    usable = usable & (channels < _MOST).all(axis=1)
+    usable = np.asarray((channels < _MOST).all(axis=1))
     pairs = np.concatenate([channels[i] + channels[i + 1 :] for i in range(BLOCK - 1)])
     both = np.concatenate([usable[i] & usable[i + 1 :] for i in range(BLOCK - 1)])
     both &= (pairs < _MOST).all(axis=1)
@@ -72,14 +74,14 @@ def _exact_quads(weights: np.ndarray, usable: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def halves_of_quads(weights: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Halves that are two quads each for int8 weights [output, channel, block]; `usable` [channel, block].
+def halves_of_quads(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Halves that are two quads each for int8 weights [output, channel, block].
 
     Returns channels [block, BLOCK] in the order that units take them, and how many of a block's halves are quads: both,
     the first, or none.
     """
     _, splits = _choices()
-    exact = _exact_quads(weights, usable)
+    exact = _exact_quads(weights)
     bits = np.packbits(exact, axis=1)
     found = np.zeros((len(splits), bits.shape[1]), np.uint8)
     for split in range(splits.shape[1]):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import has_byte_pairs, pairs_tile
+from edgenet.kernels.table_int8 import UNIT_GROUPS, has_byte_pairs, pairs_tile
 from edgenet.prepare.byte_pairs import pair_channels
 from edgenet.prepare.byte_quads import BLOCK, UNIT
 from edgenet.prepare.lower_int8_matrix import SCRATCH_BYTES, content, epilogue, folded_bias, pack_panels, scratch_slots
@@ -27,6 +27,10 @@ _WORTH = 0.92
 """Share of the other products' instructions below which time is saved."""
 
 
+_COUNTS = 2
+"""Words of a record before the units' places."""
+
+
 @dataclass(frozen=True)
 class _Order:
     """The panels' records as the kernel takes them, a row each: `filled` bytes, then words."""
@@ -42,7 +46,8 @@ class _Order:
 
     @property
     def units(self) -> int:
-        return self.groups * 4 // UNIT
+        """Whole units of the depth."""
+        return self.groups // UNIT_GROUPS
 
     def words(self) -> np.ndarray:
         return self.packed.array[:, self.filled :].view(np.int64)
@@ -53,7 +58,7 @@ class _Order:
 
     def lonely(self) -> list[np.ndarray]:
         """Channels of each panel that have no partner."""
-        return [row[2 + self.units : 2 + self.units + row[1]] for row in self.words()]
+        return [row[_COUNTS + self.units :][: row[1]] for row in self.words()]
 
     def channels(self, groups: int) -> np.ndarray:
         """Channel of each place of each panel, `depth` where there is none: units, their rest, then the lonely ones."""
@@ -61,7 +66,7 @@ class _Order:
         found = np.full((len(lonely), groups * 4), self.depth)
         taken = self.packed.array[:, :used] + np.arange(used) // BLOCK * BLOCK
         places = np.broadcast_to(np.arange(used), taken.shape).copy()
-        of_units = self.words()[:, 2 : 2 + self.units, None] * 4 + np.arange(UNIT)
+        of_units = self.words()[:, _COUNTS : _COUNTS + self.units, None] * 4 + np.arange(UNIT)
         places[:, : self.units * UNIT] = of_units.reshape(len(lonely), -1)
         found[:, :used] = np.take_along_axis(taken, places, axis=1)
         is_lonely = np.zeros(max(self.depth, used), bool)
@@ -76,14 +81,14 @@ class _Order:
 def _records(matrix: np.ndarray, width: int, filled: int) -> np.ndarray:
     """The records (see `kernels.pairs_int8`) for int8 weights [O, K] in panels of `width` outputs."""
     order, broken, quads = pair_channels(matrix, width)
-    most, units = int(broken.sum(axis=1).max()), -(-matrix.shape[1] // 4) * 4 // UNIT
-    records = np.zeros((len(order), -(-(filled + 8 * (2 + units + most)) // 64) * 64), np.uint8)
+    most, units = int(broken.sum(axis=1).max()), -(-matrix.shape[1] // 4) // UNIT_GROUPS
+    records = np.zeros((len(order), -(-(filled + 8 * (_COUNTS + units + most)) // 64) * 64), np.uint8)
     records[:, :filled] = np.tile(np.arange(BLOCK, dtype=np.uint8), filled // BLOCK)
     records[:, : order.shape[1]] = order
     words = records[:, filled:].view(np.int64)
     words[:, 0], words[:, 1] = quads.sum(axis=1), broken.sum(axis=1)
-    words[:, 2 : 2 + units] = (~quads[:, :units]).argsort(axis=1, kind="stable") * (UNIT // 4)
-    for row, pairs, line in zip(words[:, 2 + units :], broken, order, strict=True):
+    words[:, _COUNTS : _COUNTS + units] = (~quads[:, :units]).argsort(axis=1, kind="stable") * UNIT_GROUPS
+    for row, pairs, line in zip(words[:, _COUNTS + units :], broken, order, strict=True):
         seconds = 2 * np.flatnonzero(pairs) + 1
         row[: len(seconds)] = seconds // BLOCK * BLOCK + line[seconds]
     return records
@@ -125,7 +130,7 @@ def _suits(node: Node, lowering: Lowering, words: float, gathered: float) -> boo
     lanes, width = lowering.target.lanes, _tile(lowering)[2]
     order = _order(node, lowering)
     lonely = [len(channels) for channels in order.lonely()]
-    of_quads = np.mean(order.quads()) * UNIT / 4
+    of_quads = np.mean(order.quads()) * UNIT_GROUPS
     groups = order.groups - of_quads + np.mean([-(-count // 2) for count in lonely])
     copied = order.filled // (4 * lanes) * _REORDER + _LONELY * np.mean(lonely) + gathered / len(lonely)
     return bool(of_quads * _QUADS + groups * _PAIRS + copied * lanes / width < _WORTH * words)

@@ -19,6 +19,15 @@ COMPARISONS = {
     "not greater": lambda x: (x <= 0.1).float() + (x.relu() <= x) * 2.0,
     "equal": lambda x: ((x * 3).floor() == 1).float() + (x.relu() == x) * 2.0,
     "not equal": lambda x: ((x * 3).floor() != 1).float() + (x.relu() != x) * 2.0,
+    "by other names": lambda x: (
+        (
+            torch.greater_equal(x, 0.1).float()
+            + torch.less_equal(x, 0.2).float() * 2
+            + torch.greater(x, x.relu()).float()
+        )
+        * torch.not_equal(x.relu(), 0).float()
+        * torch.less(x, 1).float()
+    ),
     "with zero": lambda x: (x > 0) * x + (x < 0) * 2.0,
     "with a constant": lambda x: x * (x > torch.linspace(-1, 1, 6)) + (torch.linspace(-1, 1, 6) > x) * 2.0,
     "logic": lambda x: (((x > 0) & (x < 0.5)) | ~(x < 1) ^ (x > -0.2)).float(),
