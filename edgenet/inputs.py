@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ _PICTURE_CHANNELS = 4
 def arrays_by_name(declared: Declared, inputs: tuple[Any, ...]) -> dict[str, np.ndarray]:
     """C-contiguous arrays for arrays in order, or for one mapping by input name; other float types are converted.
 
-    All have the declared number of dimensions and the same batch where it is symbolic, none is empty or holds NaN.
+    All have the declared number of dimensions and the same batch where it is symbolic, none is empty.
     Raises InputError.
     """
     if len(inputs) == len(declared) == 1 and not isinstance(inputs[0], Mapping):
@@ -61,8 +60,6 @@ def _array(name: str, value: Any, shape: tuple[int, ...], type_name: str) -> np.
         raise InputError(f"Input {name} must have shape {wanted}, not {given}.")
     if array.size == 0:
         raise InputError(f"Input {name} is empty: its shape is {'x'.join(map(str, array.shape))}.")
-    if math.isnan(array.item(array.argmax())):  # the largest value is NaN where there is one
-        raise InputError(f"Input {name} contains NaN.")
     return array
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgenet.dtypes import BATCH
 from edgenet.engine import bundle, cache, program_cache
-from edgenet.engine.program import Context, Linked
+from edgenet.engine.prepared import Prepared
 from edgenet.engine.team import ENGINE_KERNELS, MOST_THREADS, team
 from edgenet.errors import InputError, ModelFormatError
 from edgenet.inputs import arrays_by_name, channels_last
@@ -30,23 +30,6 @@ MEMORY = ("fast", "low")
 """What a model can be prepared for: speed, or a small arena at some cost in time."""
 PLANS_KEPT = 8
 """Plans (input shapes) that a model keeps; the least recently used is dropped."""
-
-
-class _Prepared:
-    """A linked plan with its contexts: one for each run that is going on at the same time.
-
-    `plan` is None where the program came from the cache.
-    """
-
-    def __init__(self, linked: Linked, plan: Plan | None):
-        self.linked, self.plan = linked, plan
-        self.idle: list[Context] = []
-
-    def context(self) -> Context:
-        try:
-            return self.idle.pop()
-        except IndexError:
-            return Context(self.linked)
 
 
 _models: weakref.WeakSet[Model] = weakref.WeakSet()
@@ -87,7 +70,8 @@ class Model:
         self._graph = None if isinstance(source, MappedFile) else source
         self.path = None if self._file is None else os.path.abspath(self._file.path)
         self._packed: dict[Hashable, np.ndarray] = {}
-        self._prepared: OrderedDict[Hashable, _Prepared] = OrderedDict()
+        self._prepared: OrderedDict[Hashable, Prepared] = OrderedDict()
+        self._recent: Prepared | None = None
         self._lock = threading.RLock()
         _models.add(self)
         self._key = self._stored_key()
@@ -102,7 +86,7 @@ class Model:
         else:
             self._inputs, self._samplewise = stored.inputs, stored.samplewise
             self._outputs = [port.name for port in stored.linked.program.outputs]
-            self._prepared[tuple(self._declared().values())] = _Prepared(stored.linked, None)
+            self._prepared[tuple(self._declared().values())] = Prepared(stored.linked, None)
 
     def _stored_key(self) -> str | None:
         """The key of this model's program in the cache; None for a graph, and where no program can be kept."""
@@ -133,34 +117,29 @@ class Model:
 
         float32 (other float types are converted). Returns an array, or a tuple of them. Raises InputError.
         """
+        recent = self._recent
+        if recent is not None and recent.takes(inputs):
+            results = recent.run(inputs, team(self.target))
+        else:
+            results = self._run(inputs, progress)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _run(self, inputs: tuple[Any, ...], progress: cache.Progress | None) -> list[np.ndarray]:
+        """As `run`, for inputs of any kind; what is prepared for their shapes serves the next of the same."""
         arrays = arrays_by_name(self._inputs, inputs)
         batch = next(iter(arrays.values())).shape[0]
         size = self._portion(arrays, batch) if batch > 1 else batch
         if size >= batch:
-            outputs = self._execute(arrays, progress)
-        else:
-            outputs = {}
-            for start in range(0, batch, size):
-                part = {name: array[start : start + size] for name, array in arrays.items()}
-                for name, array in self._execute(part, progress).items():
-                    if start == 0:
-                        outputs[name] = np.empty((batch, *array.shape[1:]), array.dtype)
-                    outputs[name][start : start + size] = array
-        if len(outputs) == 1:
-            return outputs[self._outputs[0]]
-        return tuple(outputs[name] for name in self._outputs)
-
-    def _execute(self, arrays: Mapping[str, np.ndarray], progress: cache.Progress | None) -> dict[str, np.ndarray]:
-        prepared = self._ready({name: array.shape for name, array in arrays.items()}, progress)
-        context = prepared.context()
-        try:
-            outputs = context.outputs()
-            context.attach_all(arrays, outputs)
-            context.run(team(self.target))
-        finally:
-            prepared.idle.append(context)
-        context.copy_shared(arrays, outputs)
-        return outputs
+            self._recent = prepared = self._ready(_shapes(arrays), progress)
+            return prepared.run(tuple(arrays.values()), team(self.target))
+        results: list[np.ndarray] = []
+        for start in range(0, batch, size):
+            part = {name: array[start : start + size] for name, array in arrays.items()}
+            found = self._ready(_shapes(part), progress).run(tuple(part.values()), team(self.target))
+            results = results or [np.empty((batch, *array.shape[1:]), array.dtype) for array in found]
+            for result, array in zip(results, found, strict=True):
+                result[start : start + size] = array
+        return results
 
     def _portion(self, arrays: Mapping[str, np.ndarray], batch: int) -> int:
         """Samples of a batch to run at a time."""
@@ -228,12 +207,12 @@ class Model:
         from edgenet.engine.profile import measure
 
         arrays = arrays_by_name(self._inputs, inputs or tuple(self.example_inputs().values()))
-        shapes = {name: array.shape for name, array in arrays.items()}
+        shapes = _shapes(arrays)
         plan, prepared = self._plan(shapes), self._ready(shapes)
         context = prepared.context()
         try:
             outputs = context.outputs()
-            context.attach_all(arrays, outputs)
+            context.attach_all(tuple(arrays.values()), outputs)
             return measure(context, plan, team(self.target), repeats)
         finally:
             prepared.idle.append(context)
@@ -251,7 +230,7 @@ class Model:
         """The plan for inputs of these shapes (default: the declared ones, batch 1)."""
         if not inputs:
             return self._plan(self._declared())
-        return self._plan({name: array.shape for name, array in arrays_by_name(self._inputs, inputs).items()})
+        return self._plan(_shapes(arrays_by_name(self._inputs, inputs)))
 
     def _declared(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         return {
@@ -282,6 +261,7 @@ class Model:
     def close(self) -> None:
         """Free plans, packed weights and arenas. A later run prepares again."""
         with self._lock:
+            self._recent = None
             self._prepared.clear()
             self._packed.clear()
 
@@ -309,7 +289,7 @@ class Model:
 
     def _ready(
         self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None = None, planned: bool = False
-    ) -> _Prepared:
+    ) -> Prepared:
         """What runs inputs of these shapes; with its plan where it is `planned` for more than to run."""
         key = tuple(shapes.values())
         with self._lock:
@@ -322,7 +302,7 @@ class Model:
                 self._prepared.move_to_end(key)
             return found
 
-    def _link(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None) -> _Prepared:
+    def _link(self, shapes: Mapping[str, tuple[int, ...]], progress: cache.Progress | None) -> Prepared:
         """Prepare, load the kernels, link; the program for single samples of the declared sizes is kept on disk."""
         from edgenet import format as file_format
         from edgenet.engine.link import link
@@ -336,12 +316,16 @@ class Model:
             engine = [kernels[name] for name in ENGINE_KERNELS]
             program_cache.store(self._key, linked, engine, self._inputs, self._samplewise)
         file_format.release(self.graph)
-        return _Prepared(linked, plan)
+        return Prepared(linked, plan)
 
     def _plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
         plan = self._ready(shapes, planned=True).plan
         assert plan is not None, "it was asked for"
         return plan
+
+
+def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
 
 
 def _usable_threads() -> int:

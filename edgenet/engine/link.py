@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from edgenet.engine.loader import LoadedKernel
 from edgenet.engine.memory import address_of
-from edgenet.engine.program import ARENA, LINE_WORDS, OTHERS, OWN, STEP_WORDS, Linked, Port, Program
+from edgenet.engine.program import ARENA, INPUT_WORDS, LINE_WORDS, OTHERS, OWN, STEP_WORDS, Linked, Port, Program
 from edgenet.errors import EngineError
 from edgenet.prepare.plan import PARTS_KERNEL, Operand, Packed, Plan, Scratch, Step
 
@@ -37,7 +38,7 @@ class _Linker:
 
     def linked(self) -> Linked:
         plan, tensors = self.plan, self.plan.tensors
-        slots: list[int] = []
+        slots = self._inputs()
         places = []
         turns = [[plan.steps[index] for index in turn] for turn in plan.turns()]
         for turn in turns:
@@ -71,11 +72,22 @@ class _Linker:
             bases=table[:, 1].copy(),
             offsets=table[:, 2].copy(),
             patches=self.patches,
+            inputs=[Port(name, tensors[name].shape, tensors[name].dtype, plan.root[name]) for name in plan.inputs],
             outputs=[Port(name, tensors[name].shape, tensors[name].dtype, plan.root[name]) for name in plan.outputs],
         )
         kernels = [self.kernels[name] for name in self.used]
         addresses = [*map(address_of, self.constants), *(kernel.address for kernel in kernels)]
         return Linked(program, addresses, (self.constants, kernels))
+
+    def _inputs(self) -> list[int]:
+        """The words of the records of inputs, from place 0 on, in whole cache lines."""
+        words: list[int] = []
+        for name in self.plan.inputs:
+            here, tensor = len(words), self.plan.tensors[name]
+            self._operand(Operand(name), here)
+            self.relocations.append((here + INPUT_WORDS - 2, OWN, (here + INPUT_WORDS - 1) * 8))
+            words += [0, math.prod(tensor.shape) if tensor.dtype == "float32" else 0, 0, 0]
+        return words + [0] * (-len(words) % LINE_WORDS)
 
     def _parts(self, steps: list[Step], place: int) -> list[int]:
         """The words of a chain from `place` on: the slot of `run_parts`, its table, the records, and their slots."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
@@ -20,13 +20,24 @@ def aligned_words(count: int) -> np.ndarray:
     return memory[start : start + count]
 
 
-def address_of(array: np.ndarray) -> int:
-    """Address of the array's first element."""
-    try:
-        exported: Any = array  # numpy's types tell of its buffer from Python 3.12 on
-        return ctypes.addressof(ctypes.c_char.from_buffer(exported))
-    except (TypeError, ValueError, BufferError):  # read-only, empty or strided: numpy tells, if more slowly
-        return array.__array_interface__["data"][0]
+def _address_as_told(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _address_from_object(array: np.ndarray) -> int:
+    """The first field behind the head of numpy's array object (`char *data` in its C API): faster by far."""
+    return ctypes.c_int64.from_address(id(array) + object.__basicsize__).value
+
+
+def _choose() -> Callable[[np.ndarray], int]:
+    """How to find addresses under this interpreter and this numpy."""
+    owner = np.zeros(4)
+    alike = all(_address_from_object(array) == _address_as_told(array) for array in (owner, owner[2:], np.empty(0)))
+    return _address_from_object if alike else _address_as_told
+
+
+address_of = _choose()
+"""address_of(array): the address of an array's first element."""
 
 
 def working_memory(size: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,11 +11,13 @@ import numpy as np
 from edgenet.dtypes import DTYPES
 from edgenet.engine.loader import ENTRY_TYPE
 from edgenet.engine.memory import address_of, aligned_words, working_memory
+from edgenet.errors import InputError
 
 if TYPE_CHECKING:
     from edgenet.engine.team import Record, Team
 
 STEP_WORDS = 8
+INPUT_WORDS = 4
 LINE_WORDS = 8
 _LAST_EPOCH = (1 << 33) - 1
 """What the counters of the executor hold (see kernels.executor)."""
@@ -24,7 +26,7 @@ OWN, ARENA, OTHERS = 0, 1, 2
 
 
 class Port(NamedTuple):
-    """An output of the network, and the buffer (root tensor) it shares."""
+    """An input or output of the network, and the buffer (root tensor) it shares."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,7 +35,8 @@ class Port(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A plan as words without addresses: what each step's kernel reads, then the step records.
+    """A plan as words without addresses: the records of inputs (see kernels.executor), what each step's kernel reads,
+    then the step records.
 
     A step is one of the plan's, or a chain of them, whose units are its parts (see kernels.executor.run_parts).
 
@@ -50,6 +53,7 @@ class Program(NamedTuple):
     bases: np.ndarray
     offsets: np.ndarray
     patches: dict[str, list[tuple[int, int]]]
+    inputs: list[Port]
     outputs: list[Port]
 
 
@@ -66,9 +70,12 @@ class Context:
 
     def __init__(self, linked: Linked):
         self.program = program = linked.program
-        self._results = [(port.name, port.shape, DTYPES[port.dtype]) for port in program.outputs]
-        self._roots = {port.name: port.root for port in program.outputs}
-        self._buffers = set(self._roots.values())
+        self._results = [(port.shape, DTYPES[port.dtype]) for port in program.outputs]
+        self._verdicts = [(INPUT_WORDS * i + INPUT_WORDS - 1, port.name) for i, port in enumerate(program.inputs)]
+        roots = [port.root for port in (*program.inputs, *program.outputs)]
+        self._sources = [roots.index(root) for root in roots]
+        self._shared = len(set(roots)) < len(roots)
+        self._threads = program.threads
         self._team: Team | None = None
         self._times = 0
         self._epoch = 0
@@ -83,53 +90,74 @@ class Context:
         addresses = np.array([address_of(memory), address_of(self._arena), *linked.addresses], np.int64)
         memory[program.places] = addresses[program.bases] + program.offsets
         self._words = memory.data
+        self._input_records = address_of(memory)
+        self._patches = [
+            program.patches.get(root, []) if source == i else []
+            for i, (root, source) in enumerate(zip(roots, self._sources, strict=True))
+        ]
 
     def attach(self, name: str, address: int) -> None:
         """Set the memory of an input's or output's buffer (its root tensor)."""
         for place, offset in self.program.patches.get(name, ()):
             self._words[place] = address + offset
 
-    def outputs(self) -> dict[str, np.ndarray]:
-        """New arrays for the graph's outputs."""
-        return {name: np.empty(shape, dtype) for name, shape, dtype in self._results}
+    def outputs(self) -> list[np.ndarray]:
+        """New arrays for the graph's outputs, in order."""
+        outputs = []
+        for shape, dtype in self._results:  # a comprehension is a call, and comes from cold caches
+            outputs.append(np.empty(shape, dtype))
+        return outputs
 
-    def attach_all(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Let the steps read and write these arrays, which must stay alive until the run is over."""
-        for name, array in inputs.items():
-            self.attach(name, address_of(array))
-        for name in reversed(tuple(outputs)):
-            self.attach(self._roots[name], address_of(outputs[name]))
+    def attach_all(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Let the steps read and write these arrays, in order, which must stay alive until the run is over."""
+        for i, array in enumerate((*inputs, *outputs)):
+            address = address_of(array)
+            for place, offset in self._patches[i]:
+                self._words[place] = address + offset
 
-    def copy_shared(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+    def compute(self, team: Team, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for these inputs, both in order. Raises InputError where an input holds NaN."""
+        outputs = self.outputs()
+        self.attach_all(inputs, outputs)
+        self.run(team)
+        if self._shared:
+            self._copy_shared([*inputs, *outputs])
+        return outputs
+
+    def _copy_shared(self, arrays: list[np.ndarray]) -> None:
         """Fill outputs that are views of an input or of another output, which own no step."""
-        if len(self._buffers) == len(outputs) and self._buffers.isdisjoint(inputs):
-            return
-        owners: dict[str, str] = {}
-        for name, array in outputs.items():
-            root = self._roots[name]
-            if root in inputs:
-                array[...] = inputs[root].reshape(array.shape)
-            elif root in owners:
-                array[...] = outputs[owners[root]].reshape(array.shape)
-            owners[root] = owners.get(root, name)
+        for array, source in zip(arrays, self._sources, strict=True):
+            if arrays[source] is not array:
+                array[...] = arrays[source].reshape(array.shape)
 
     def run(self, team: Team, times: int = 0) -> None:
         """Run all steps on the team's threads. Inputs and outputs are attached.
 
-        `times`: address that receives a timespec before the first step and after each.
+        `times`: address that receives a timespec before the first step and after each. Raises InputError where an input
+        holds NaN.
         """
         record = self._record
         if record is None or self._team is not team or self._times != times:
-            if record is not None and self._team is not None:
-                self._team.settle(record)
-            self._team, self._times = team, times
-            record = self._record = team.record(self.records.ctypes.data, self.program.steps, times)
+            record = self._renewed(team, times)
         if self._epoch == _LAST_EPOCH:
             team.settle(record)
             self.counters[:] = 0
             self._epoch = 0
         self._epoch += 1
-        team.run(record, self.program.threads, self._epoch, self)
+        team.run(record, self._threads, self._epoch, self)
+        for place, name in self._verdicts:
+            if self._words[place]:
+                self._words[place] = 0
+                raise InputError(f"Input {name} contains NaN.")
+
+    def _renewed(self, team: Team, times: int) -> Record:
+        """A run record for this team and these times."""
+        if self._record is not None and self._team is not None:
+            self._team.settle(self._record)
+        self._team, self._times = team, times
+        steps = self.records.ctypes.data
+        self._record = team.record(steps, self.program.steps, times, self._input_records, len(self._verdicts))
+        return self._record
 
     def run_stepwise(self) -> None:
         """Run every step on the calling thread, one call at a time. For tests: no executor, no team."""

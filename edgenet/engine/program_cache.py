@@ -142,6 +142,7 @@ def _parse(content: mmap.mmap, name: str, target: InstructionSet) -> Stored:
         **header["numbers"],
         **dict(zip(_ARRAYS, arrays, strict=True)),
         patches=header["patches"],
+        inputs=[Port(*port) for port in header["inputs"]],
         outputs=[Port(*port) for port in header["outputs"]],
     )
     base = address_of(np.frombuffer(body, np.uint8))
@@ -170,6 +171,7 @@ def store(name: str, linked: Linked, engine: Iterable[LoadedKernel], inputs: Inp
         "used": len(used),
         "constants": [body.add(array) for array in constants],
         "patches": program.patches,
+        "inputs": [tuple(port) for port in program.inputs],
         "outputs": [tuple(port) for port in program.outputs],
     }
     text = marshal.dumps(header, _MARSHAL)

@@ -28,14 +28,14 @@ _SPINS = 20000
 """Idle turns of a worker before it sleeps: a fraction of a millisecond."""
 _DEPARTURE_SECONDS = 1.0
 MOST_THREADS = 256
-ENGINE_KERNELS = ("execute", "serve")
+ENGINE_KERNELS = ("execute", "serve", "find_nan")
 """Kernels that every team needs."""
 
 
 class Record(NamedTuple):
     """What a run passes to the executor: its words, and their address."""
 
-    words: np.ndarray
+    words: memoryview
     address: int
 
 
@@ -45,6 +45,7 @@ class Team:
     def __init__(self, target: InstructionSet):
         kernels = load_kernels(ENGINE_KERNELS, target)
         self._execute, self._serve = kernels["execute"], kernels["serve"]
+        self._find_nan = kernels["find_nan"].address
         self._entry = ENTRY_TYPE(self._execute.address)
         slots = list(self._execute.slots)
         self._threads_slot, self._epoch_slot = slots.index("threads"), slots.index("epoch")
@@ -80,8 +81,11 @@ class Team:
             worker.start()
             self._workers.append(worker)
 
-    def record(self, steps: int, count: int, times: int = 0) -> Record:
-        """A run record for `count` steps at address `steps`; `times` receives a timespec before and after each."""
+    def record(self, steps: int, count: int, times: int = 0, inputs: int = 0, input_count: int = 0) -> Record:
+        """A run record for `count` steps at address `steps`; `times` receives a timespec before and after each.
+
+        `inputs`: address of the records of inputs that must not hold NaN.
+        """
         words = slots_of(
             self._execute,
             steps=steps,
@@ -95,8 +99,11 @@ class Team:
             mailboxes=self._mailboxes.ctypes.data,
             semaphores=self._semaphores.ctypes.data,
             sem_post=self._addresses["sem_post"],
+            inputs=inputs,
+            input_count=input_count,
+            find_nan=self._find_nan,
         )
-        return Record(words, address_of(words))
+        return Record(words.data, address_of(words))
 
     def run(self, record: Record, threads: int, epoch: int, owner: object) -> int:
         """Execute a run record on up to `threads` threads; returns how many took part.
@@ -106,7 +113,8 @@ class Team:
         """
         if threads > 1 and self._lock.acquire(blocking=False):
             try:
-                self._grow(threads)
+                if len(self._workers) + 1 < threads:
+                    self._grow(threads)
                 if not self._kept or self._kept[-1][0] != record.address:
                     self._kept = [each for each in self._kept if each[0] in self._busy()]
                     self._kept.append((record.address, owner))

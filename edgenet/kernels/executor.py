@@ -6,6 +6,8 @@ of every step, and then helps the others with theirs. A step is over when all of
 threads have come by: a thread that gets no core, or wakes up late, holds up nobody and skips what others did in its
 place. A chain of layers that threads compute by parts is a step as well (see `run_parts`).
 
+Input record: the slots of `find_nan`, the last of which is the address of the word behind them, where it tells.
+
 Counters lie in cache lines of their own: for each thread the units taken from its range, then the units done. A counter
 holds the number of the run (the epoch) in its upper bits; a smaller number there means that nothing has been counted
 yet, a larger one that this thread is late for the whole run.
@@ -29,6 +31,8 @@ from edgenet.kernels.tuples import greatest, least
 
 STEP_WORDS = 8
 STEP_BYTES = STEP_WORDS * 8
+INPUT_BYTES, VERDICT = 32, 24
+"""Bytes of an input's record, and where in it the verdict lies: see `find_nan`, whose slots the record begins with."""
 LINE_BYTES = 64
 PART_BYTES, RECORD_BYTES = 16, 24
 IDLE, SLEEPING, QUIT = 0, 1, 2
@@ -155,15 +159,23 @@ def execute(
     mailboxes: int,
     semaphores: int,
     sem_post: int,
+    inputs: int,
+    input_count: int,
+    find_nan: int,
 ):
     """Run steps 0..count-1 as `thread` of `threads`. Thread 0 first calls the others through their mailboxes.
 
     The slots of this entry are a run record, which the mailboxes pass on by address (`begin`). `times`, if not 0,
     receives a timespec before the first step and after each that has units.
+    Nothing is run where one of the inputs holds NaN; its record says so then.
     """
     if thread >= threads:
         return
     if thread == 0:
+        for i in range(input_count):
+            call_entry(find_nan, inputs + i * INPUT_BYTES, 0, 0, 0)
+            if load_word(inputs + i * INPUT_BYTES + VERDICT) != 0:
+                return
         if times != 0:
             call_c(clock_gettime, 1, times)
         for worker in range(1, threads):

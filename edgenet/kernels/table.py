@@ -51,6 +51,7 @@ def _engine() -> list[Kernel]:
         Kernel("execute", "executor", "execute_entry", operation="engine", dtype="any"),
         Kernel("run_parts", "executor", "parts_entry", operation="engine", dtype="any"),
         Kernel("serve", "executor", "serve_entry", operation="engine", dtype="any"),
+        Kernel("find_nan", "nan", "find_nan", operation="engine"),
     ]
 
 

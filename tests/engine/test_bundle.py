@@ -10,6 +10,7 @@ import pytest
 
 import edgenet
 from edgenet.engine import bundle, cache
+from edgenet.engine.team import ENGINE_KERNELS
 from edgenet.errors import EngineError
 from edgenet.kernels import table
 from edgenet.kernels.isa import by_name, host
@@ -31,7 +32,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory, model):
     """A bundle of the kernels that the model needs, and of one for another CPU, made as `make_bundle` makes one."""
-    names = {step.kernel for step in edgenet.load(model, 1).plan().steps} | {"execute", "serve"}
+    names = {step.kernel for step in edgenet.load(model, 1).plan().steps} | set(ENGINE_KERNELS)
     path = tmp_path_factory.mktemp("bundle") / "kernels.bundle"
     content = {FOREIGN: cache.blocks([NAME], FOREIGN), host(): cache.blocks(names, host())}
     assert bundle.write(path, content) == len(names) + 1

@@ -20,6 +20,7 @@ import pytest
 import edgenet
 from edgenet.engine import cache, loader, trust
 from edgenet.engine.blocks import parse
+from edgenet.engine.team import ENGINE_KERNELS
 from edgenet.errors import EngineError
 from edgenet.kernels import table
 from edgenet.kernels.isa import host
@@ -256,7 +257,7 @@ def test_a_model_runs_from_an_empty_cache_that_cannot_be_written(tmp_path, monke
     x = np.ones((1, 12, 12, 24), np.float32)
     expected = model.run(x)
     names = {step.kernel for step in model.plan().steps}
-    names |= {"execute", "serve"}
+    names |= set(ENGINE_KERNELS)
     known = {name: block.content for name, block in cache.blocks(names, host()).items()}
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGENET_CACHE", str(tmp_path / "file"))

@@ -155,6 +155,53 @@ def test_a_single_nan_is_found_behind_infinities(place):
         edgenet.load(GRAPH, 1).run(x)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_runs_alike_take_any_array_and_refuse_what_the_first_did(threads):
+    x = sample()
+    model = edgenet.load(GRAPH, threads)
+    expected = model.run(x)
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    strided = np.repeat(x, 2, axis=3)[..., ::2]
+    for alike in (x, fixed, strided, x.astype(">f4"), np.asfortranarray(x), x.astype(np.float64), [*x]):
+        np.testing.assert_array_equal(model.run(alike), expected)
+        np.testing.assert_array_equal(model.run({"x": alike}), expected)
+    bad = x.copy()
+    bad[0, 5, 5, 5] = np.nan
+    for _ in range(2):
+        with pytest.raises(InputError, match="Input x contains NaN"):
+            model.run(bad)
+        with pytest.raises(InputError, match="Input x contains NaN"):
+            model.profile(bad)
+        np.testing.assert_array_equal(model.run(x), expected)
+    with pytest.raises(InputError, match="must be float32"):
+        model.run(x.astype(np.int32))
+    twice = model.run(np.concatenate([x, x]))
+    np.testing.assert_array_equal(twice, np.concatenate([expected, expected]))
+    np.testing.assert_array_equal(model.run(x), expected)
+
+
+def test_outputs_that_share_a_buffer():
+    """The input itself, twice the same tensor, and what is computed from the input."""
+    graph = Graph(inputs=["x"], outputs=["flat", "y", "again", "x2"])
+    graph.tensors["x"] = Tensor("x", (BATCH, 4, 6))
+    graph.nodes.append(Node("reshape", "flatten", {"x": "x"}, "flat", {"shape": [0, 24]}))
+    graph.nodes.append(Node("activation", "square", {"x": "x"}, "y", {"activation": {"kind": "square"}}))
+    graph.nodes.append(Node("reshape", "flatten2", {"x": "y"}, "again", {"shape": [0, 24]}))
+    graph.nodes.append(Node("reshape", "same", {"x": "flat"}, "x2", {"shape": [0, 4, 6]}))
+    for name, shape in (("flat", (BATCH, 24)), ("y", (BATCH, 4, 6)), ("again", (BATCH, 24)), ("x2", (BATCH, 4, 6))):
+        graph.tensors[name] = Tensor(name, shape)
+    model = edgenet.load(graph, 1)
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal((2, 4, 6), np.float32)
+        flat, y, again, same = model.run(x)
+        np.testing.assert_array_equal(flat, x.reshape(2, 24))
+        np.testing.assert_array_equal(same, x)
+        np.testing.assert_array_equal(y, x * x)
+        np.testing.assert_array_equal(again, y.reshape(2, 24))
+        assert not any(np.shares_memory(x, output) for output in (flat, y, again, same))
+
+
 @pytest.mark.parametrize("threads", [0, -1, 100_000, 1.5, "2"])
 def test_a_thread_count_out_of_range_is_refused(threads):
     with pytest.raises(InputError, match="threads must be a whole number between"):

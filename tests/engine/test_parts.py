@@ -42,12 +42,12 @@ def test_parts_do_not_depend_on_each_other(graph):
         assert all({plan.steps[index].part for index in turn} == set(range(threads)) for turn in chains)
         context = Context(link(plan, load_kernels(plan.kernels(), host())))
         outputs = context.outputs()
-        context.attach_all({"x": x}, outputs)
+        context.attach_all([x], outputs)
         assert len(context.records) == len(turns) * STEP_WORDS
         for kernel, units, _, slots, *_ in context.records.reshape(-1, STEP_WORDS).tolist():
             for unit in reversed(range(units)):
                 ENTRY_TYPE(kernel)(ctypes.c_void_p(slots), unit, unit + 1, 0)
-        np.testing.assert_array_equal(outputs[graph.outputs[0]], whole[graph.outputs[0]])
+        np.testing.assert_array_equal(outputs[0], whole[graph.outputs[0]])
 
 
 @pytest.mark.parametrize("threads", [2, 3])
