@@ -9,12 +9,12 @@ import numpy as np
 
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.link import link
-from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.engine.profile import step_milliseconds
 from edgenet.engine.program import LINE_WORDS, STEP_WORDS, Context
 from edgenet.engine.team import Record, team
 from edgenet.graph import Graph
 from edgenet.kernels.isa import host
+from edgenet.memory import address_of, aligned_words, working_memory
 from edgenet.prepare.prepare import prepare
 
 PASS_SECONDS = 2e-3

@@ -18,6 +18,7 @@ from edgenet.engine.team import ENGINE_KERNELS, MOST_THREADS, team
 from edgenet.errors import InputError, ModelFormatError
 from edgenet.inputs import arrays_by_name, channels_last
 from edgenet.mapped import MappedFile, open_file
+from edgenet.prepare.constants import Constants
 
 if TYPE_CHECKING:
     from edgenet.engine.profile import Profile
@@ -69,7 +70,7 @@ class Model:
         self._file = source if isinstance(source, MappedFile) else None
         self._graph = None if isinstance(source, MappedFile) else source
         self.path = None if self._file is None else os.path.abspath(self._file.path)
-        self._packed: dict[Hashable, np.ndarray] = {}
+        self._packed = Constants()
         self._prepared: OrderedDict[Hashable, Prepared] = OrderedDict()
         self._recent: Prepared | None = None
         self._lock = threading.RLock()

@@ -15,12 +15,13 @@ TOP = {"edgenet", "converter", "tests", "bench", "pyproject.toml", "README.md", 
 
 MAXIMUM_LINES = 400
 
-RUNTIME = ["dtypes", "graph", "ops", "errors", "format", "reference", "images"]
+RUNTIME = ["dtypes", "memory", "graph", "ops", "errors", "format", "reference", "images"]
 """What everything may use."""
 
 MAY_IMPORT = {
     "errors": [],
     "dtypes": [],
+    "memory": [],
     "graph": ["dtypes", "errors", "format"],  # Graph.save calls the writer
     "ops": ["dtypes", "errors", "graph"],
     "format": ["dtypes", "errors", "graph", "ops"],

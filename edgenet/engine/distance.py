@@ -12,9 +12,9 @@ import time
 
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.loader import ENTRY_TYPE
-from edgenet.engine.memory import address_of, aligned_words
 from edgenet.engine.team import slots_of
 from edgenet.kernels.isa import host
+from edgenet.memory import address_of, aligned_words
 
 _KERNEL = "bench_messages"
 _WARM_UP, _TURNS = 100, 6000

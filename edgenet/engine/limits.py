@@ -20,11 +20,11 @@ import numpy as np
 from edgenet.engine.cache import folder, load_kernels
 from edgenet.engine.caches import cache_sizes
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel
-from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.engine.team import slots_of, team
 from edgenet.kernels.isa import InstructionSet, host
 from edgenet.kernels.table import kernels
 from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS, group_depth
+from edgenet.memory import address_of, aligned_words, working_memory
 from edgenet.prepare.lower_int8_tiles import register_shapes
 
 _SECONDS = 0.02

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgenet.engine.loader import LoadedKernel
-from edgenet.engine.memory import address_of
 from edgenet.engine.program import ARENA, INPUT_WORDS, LINE_WORDS, OTHERS, OWN, STEP_WORDS, Linked, Port, Program
 from edgenet.errors import EngineError
+from edgenet.memory import address_of
 from edgenet.prepare.plan import PARTS_KERNEL, Operand, Packed, Plan, Scratch, Step
 
 _MOST_UNITS = 1 << 30

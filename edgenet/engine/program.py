@@ -10,8 +10,8 @@ import numpy as np
 
 from edgenet.dtypes import DTYPES
 from edgenet.engine.loader import ENTRY_TYPE
-from edgenet.engine.memory import address_of, aligned_words, working_memory
 from edgenet.errors import InputError
+from edgenet.memory import address_of, aligned_words, working_memory
 
 if TYPE_CHECKING:
     from edgenet.engine.team import Record, Team

@@ -1,4 +1,4 @@
-"""The program cache: linked programs with their packed weights and kernels on disk, ready to be mapped and run.
+"""The program cache: linked programs with their packed weights and kernels on disk, ready to be read and run.
 
 A network that was prepared once starts without reading its graph, packing weights or linking kernels. Programs lie in
 `programs` beside the kernel cache. What a program was made from is its key: the model file (its checksum, its place
@@ -14,7 +14,6 @@ of them from a multiple of 64 bytes on; zeros up to whole pages behind the diges
 from __future__ import annotations
 
 import marshal
-import mmap
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,10 +23,10 @@ import numpy as np
 from edgenet.engine import trust
 from edgenet.engine.cache import adopt, compiler_versions, folder
 from edgenet.engine.loader import Code
-from edgenet.engine.memory import address_of
 from edgenet.engine.program import Linked, Port, Program
 from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet
+from edgenet.memory import address_of, working_memory
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -99,11 +98,11 @@ def path_of(name: str) -> str:
 
 
 def find(name: str, target: InstructionSet) -> Stored | None:
-    """The stored program with this key, mapped and with its kernels loaded; None without one that may be run."""
+    """The stored program with this key and its kernels, loaded; None without one that may be run."""
     try:
         trust.check_folder(folder())
         trust.check_folder(place())
-        content = trust.map_file(path_of(name))
+        content = trust.load(path_of(name), working_memory)
         return _parse(content, name, target)
     except trust.Untrusted as reason:
         warnings.warn(f"A stored program is not run: {reason}", stacklevel=4)
@@ -118,9 +117,9 @@ def _digest(head: Any, content: Any) -> bytes:
     return sha256(bytes(head) + sums.tobytes()).digest()
 
 
-def _parse(content: mmap.mmap, name: str, target: InstructionSet) -> Stored:
+def _parse(content: np.ndarray, name: str, target: InstructionSet) -> Stored:
     """Raises ValueError for what is damaged or another program."""
-    view = memoryview(content)
+    view = content.data
     size = int.from_bytes(view[len(MAGIC) : len(MAGIC) + 8], "little")
     whole = len(view) > _HEAD and (len(view) - _HEAD) % _PAGE == 0 and size <= len(view) - _HEAD
     if not whole or view[: len(MAGIC)] != MAGIC or _digest(view[:_DIGEST], view[_HEAD:]) != view[_DIGEST:_HEAD]:

@@ -17,8 +17,8 @@ import numpy as np
 
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.loader import ENTRY_TYPE, LoadedKernel, libc_address
-from edgenet.engine.memory import address_of, aligned_words
 from edgenet.kernels.isa import InstructionSet
+from edgenet.memory import address_of, aligned_words
 
 _LINE = 8
 _QUIT = 2

@@ -5,13 +5,16 @@ Accepted owners are this process's user, root, and whoever owns the installed pa
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Path = str | os.PathLike[str]
 
@@ -79,10 +82,14 @@ def read(path: Path, offset: int = 0, size: int | None = None) -> bytes:
         return os.pread(handle, max(0, whole - offset) if size is None else size, offset)
 
 
-def map_file(path: Path) -> mmap.mmap:
-    """A trusted regular file in memory, for reading. Raises ValueError for an empty one; the rest is as for `read`."""
-    with _opened(path) as (handle, _):
-        return mmap.mmap(handle, 0, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
+def load(path: Path, allocate: Callable[[int], np.ndarray]) -> np.ndarray:
+    """All bytes of a trusted regular file, in memory that `allocate` gives for their number. Raises as `read` does."""
+    with _opened(path) as (handle, size):
+        memory = allocate(size)
+        done = 0
+        while done < size and (more := os.preadv(handle, [memory.data[done:]], done)):
+            done += more
+        return memory[:done]
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> None:

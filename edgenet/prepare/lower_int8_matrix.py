@@ -10,7 +10,7 @@ from edgenet.errors import EngineError
 from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table_int8 import gemm_tile, group_depth, halved
-from edgenet.prepare.lowering import Lowering, activation_bounds, aligned_bytes
+from edgenet.prepare.lowering import Lowering, activation_bounds
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Packed, Value
 
@@ -75,7 +75,7 @@ def pack_panels(
         body[:channels, :depth] = matrix
     words = body.view({2: np.int16, 4: np.int32}[group * kind.itemsize])
     channel_bytes = 8 + groups * words.itemsize
-    result = aligned_bytes(padded * channel_bytes)
+    result = np.empty(padded * channel_bytes, np.uint8)
     whole = full // width * width
     for first, last, size in ((0, whole, width), (whole, full, full - whole), (full, padded, padded - full)):
         if first < last:

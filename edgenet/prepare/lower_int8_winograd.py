@@ -8,7 +8,7 @@ from edgenet.graph import Node
 from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS, group_depth, has_winograd, winograd_tile
 from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias
 from edgenet.prepare.lower_int8_window import zero_points
-from edgenet.prepare.lowering import Lowering, aligned_bytes, odd_lines
+from edgenet.prepare.lowering import Lowering, odd_lines
 
 _TRANSFORM = np.array([[6, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 6]], np.int16)
 """Of the weights, across and down."""
@@ -58,8 +58,7 @@ def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: in
     panels = -(-filters // width)
     transformed = np.einsum("ai,oijk,bj->abko", _TRANSFORM, weight.astype(np.int16), _TRANSFORM, optimize=True)
     head = 8 * width
-    result = aligned_bytes(panels * (head + WINOGRAD_POSITIONS * depth * width * 2)).reshape(panels, -1)
-    result[...] = 0
+    result = np.zeros((panels, head + WINOGRAD_POSITIONS * depth * width * 2), np.uint8)
     for panel, row in enumerate(result):
         part = slice(panel * width, min(filters, panel * width + width))
         count = part.stop - part.start

@@ -20,6 +20,7 @@ from edgenet.graph import Graph, Node, Tensor
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table import kernel
 from edgenet.ops import constant_value
+from edgenet.prepare.constants import Constants
 from edgenet.prepare.memory_limits import check_packed
 from edgenet.prepare.plan import Operand, Packed, Scratch, Step, Value
 
@@ -64,7 +65,7 @@ class Lowering:
         tensors: dict[str, Tensor],
         target: InstructionSet,
         threads: int,
-        packed: dict[Hashable, np.ndarray],
+        packed: Constants,
         most_packed: int,
         winograd: bool = True,
         int8_algorithms: bool = True,
@@ -192,8 +193,7 @@ class Lowering:
         """
         if key not in self._packed:
             check_packed(self._used_bytes + size, self._most_packed)
-            array = np.asarray(make())  # arithmetic on an array of no dimensions gives a scalar
-            self._packed[key] = array if _is_aligned(array) else _aligned_copy(array)
+            self._packed[key] = np.asarray(make())  # arithmetic on an array of no dimensions gives a scalar
         found = self._packed[key]
         if key not in self._used:
             self._used.add(key)
@@ -222,31 +222,9 @@ class Lowering:
         )
 
 
-def aligned_bytes(size: int) -> np.ndarray:
-    """`size` bytes, not set, that begin at a multiple of 64 and have 64 more behind them: `packed` keeps such as is."""
-    memory = np.empty(size + 128, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size]
-
-
 def odd_lines(size: int) -> int:
     """`size` bytes and more, an odd number of cache lines: rows so far apart fall into different sets of caches."""
     return (-(-size // 64) | 1) * 64
-
-
-def _is_aligned(array: np.ndarray) -> bool:
-    """Whether an array is as `aligned_bytes` makes it, possibly of another shape and type."""
-    base, start = array.base, array.ctypes.data
-    if not isinstance(base, np.ndarray) or not array.flags.c_contiguous or start % 64:
-        return False
-    return start + array.nbytes + 64 <= base.ctypes.data + base.nbytes
-
-
-def _aligned_copy(array: np.ndarray) -> np.ndarray:
-    """A C-contiguous copy in `aligned_bytes`."""
-    result = aligned_bytes(array.nbytes).view(array.dtype).reshape(array.shape)
-    result[...] = array
-    return result
 
 
 def activation_bounds(activation: dict[str, Any] | None) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from edgenet.prepare.arena import SLACK, place, place_around_middles
 from edgenet.prepare.band_cache import bands_for_speed
 from edgenet.prepare.band_planner import bands_for_memory
 from edgenet.prepare.chains import Choice
+from edgenet.prepare.constants import Constants
 from edgenet.prepare.fusion import fuse
 from edgenet.prepare.lower_bands import lower_segment
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
@@ -36,7 +37,7 @@ def prepare(
     input_shapes: Mapping[str, tuple[int, ...]],
     target: InstructionSet,
     threads: int,
-    packed: dict[Hashable, np.ndarray] | None = None,
+    packed: Constants | None = None,
     winograd: bool = True,
     memory: str = "fast",
     cache: int = 0,
@@ -52,7 +53,7 @@ def prepare(
     Raises InputError when a shape does not fit the network, EngineError when no kernel serves a node, ModelFormatError
     when packed weights and tables need more memory than the model may use; either when the arena does.
     """
-    packed = {} if packed is None else packed
+    packed = Constants() if packed is None else packed
     try:
         tensors = infer_shapes(graph, input_shapes)
     except OperationError as error:

@@ -10,9 +10,9 @@ import pytest
 
 import edgenet
 from edgenet.engine import program
-from edgenet.engine.memory import address_of
 from edgenet.engine.team import team
 from edgenet.kernels.isa import host
+from edgenet.memory import address_of
 from tests.engine.networks import separable
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.loader import ENTRY_TYPE
-from edgenet.engine.memory import address_of, aligned_words
 from edgenet.engine.team import slots_of
+from edgenet.memory import address_of, aligned_words
 from tests.kernels.harness import FLOAT_TARGETS, guarded
 
 NANS = np.array([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFBFFFFF], np.uint32).view(np.float32)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgenet.engine.memory import address_of, aligned_words, working_memory
+from edgenet.memory import address_of, aligned_words, working_memory
 
 
 @pytest.mark.parametrize("size", [1, 100, (512 << 10) - 1, 512 << 10, 1 << 20, (2 << 20) + 1, 5_000_000])
