@@ -1,7 +1,8 @@
 """int8 depthwise convolution of whole blocks of channels, for layers that only requantize, at most with a hardswish.
 
 As `depthwise_int8`, but a block is as many vectors of channels as a group has values: loads and stores are wide, and
-interleaving takes few shuffles. The last block is moved back to end with the last channel. Weights are packed
+interleaving takes few shuffles. Interleaved rows lie in planes, a group of rows each, that adjacent bands share (see
+`table_int8.plane_steps`). The last block is moved back to end with the last channel. Weights are packed
 [block][bias][multiplier][output row of the band][vector][groups of rows][kernel column].
 """
 
@@ -13,6 +14,7 @@ from numba import njit
 
 from edgenet.kernels.simd import lane_count, repeat
 from edgenet.kernels.simd_depthwise_wide import depthwise_pixels, interleave_block
+from edgenet.kernels.table_int8 import plane_steps
 from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_within, greatest, least, sequence
 
 
@@ -23,29 +25,33 @@ def depthwise_wide(
 
     `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
 
-    Unit: `band` output rows of one block of channels.
+    `stack` bands of `band` output rows of a block of channels are one unit: they share interleaved rows. Unit: a stack.
     """
     rows = (band - 1) * step_y + kernel_height
     groups = -(-rows // group)
+    apart, each_band, each_group = plane_steps(band * step_y, group)
     less = columns - 1
 
     @njit(inline="always")
-    def interleave(image, own, column_bytes, start_y, left, in_columns):
+    def interleave(image, own, column_bytes, start_y, left, in_columns, planes):
         x, row_stride, pixel_stride, outside, height, width = image
-        numbers = sequence(start_y, 1, rows)
-        inside = each_within(numbers, height)
-        border = repeat(outside, rows)
-        places = each_choose(inside, each_add(each_multiply(numbers, row_stride), x), border)
-        steps = each_multiply(inside, pixel_stride)
+        border = repeat(outside, group)
         first = least(left, in_columns)
         last = least(left + width, in_columns)
-        for column in range(first):
-            interleave_block(border, own + column * column_bytes, group)
-        for column in range(first, last):
-            interleave_block(places, own + column * column_bytes, group)
-            places = each_add(places, steps)
-        for column in range(greatest(first, last), in_columns):
-            interleave_block(border, own + column * column_bytes, group)
+        for _ in range(planes):
+            numbers = sequence(start_y, 1, group)
+            inside = each_within(numbers, height)
+            places = each_choose(inside, each_add(each_multiply(numbers, row_stride), x), border)
+            steps = each_multiply(inside, pixel_stride)
+            for column in range(first):
+                interleave_block(border, own + column * column_bytes, group)
+            for column in range(first, last):
+                interleave_block(places, own + column * column_bytes, group)
+                places = each_add(places, steps)
+            for column in range(greatest(first, last), in_columns):
+                interleave_block(border, own + column * column_bytes, group)
+            own += in_columns * column_bytes
+            start_y += apart
 
     def kernel(
         begin: int,
@@ -69,6 +75,7 @@ def depthwise_wide(
         scratch: int,
         scratch_bytes: int,
         in_columns: int,
+        stack: int,
         blocks: int,
         channels: int,
         zero: int,
@@ -78,34 +85,42 @@ def depthwise_wide(
     ):
         vector = lane_count() * 4
         block_channels = lane_count() * group
-        column_bytes = groups * group * vector
+        column_bytes = group * vector
+        plane_bytes = in_columns * column_bytes
         own = scratch + thread * scratch_bytes
         bounds = (zero, smallest, largest)
         bands = (out_height + band - 1) // band
+        stacks = (bands + stack - 1) // stack
         for unit in range(begin, end):
             channel = least((unit % blocks) * block_channels, channels - block_channels)
-            out_y = (unit // blocks % bands) * band
-            batch = unit // blocks // bands
+            first_band = (unit // blocks % stacks) * stack
+            count = least(stack, bands - first_band)
+            batch = unit // blocks // stacks
             image = (x + batch * image_stride + channel, row_stride, pixel_stride, outside, height, width)
-            interleave(image, own, column_bytes, out_y * step_y - top, left, in_columns)
+            planes = (count - 1) * each_band + (groups - 1) * each_group + 1
+            interleave(image, own, column_bytes, first_band * band * step_y - top, left, in_columns, planes)
             head = weights + (unit % blocks) * packed_bytes
-            for r in range(least(band, out_height - out_y)):
-                taps = head + 2 * group * vector + r * groups * group * kernel_width * vector
-                out = y + (batch * out_height + out_y + r) * out_width * y_stride + channel
+            out = y + (batch * out_height + first_band * band) * out_width * y_stride + channel
+            for row in range(least(count * band, out_height - first_band * band)):
+                taps = head + 2 * group * vector + row % band * groups * group * kernel_width * vector
+                source = own + row // band * each_band * plane_bytes
                 first = 0
                 while first < out_width:
                     if (out_width - first) % columns == 0:
                         depthwise_pixels(
-                            own + first * step_x * column_bytes, head, taps, out + first * y_stride, y_stride, bounds,
-                            output_multiplier, columns, groups, kernel_width, step_x, group, hardswish,
+                            source + first * step_x * column_bytes, each_group * plane_bytes, head, taps,
+                            out + first * y_stride, y_stride, bounds, output_multiplier,
+                            columns, groups, kernel_width, step_x, group, hardswish,
                         )  # fmt: skip
                         first += columns
                     else:
                         first = least(first, out_width - less)
                         depthwise_pixels(
-                            own + first * step_x * column_bytes, head, taps, out + first * y_stride, y_stride, bounds,
-                            output_multiplier, less, groups, kernel_width, step_x, group, hardswish,
+                            source + first * step_x * column_bytes, each_group * plane_bytes, head, taps,
+                            out + first * y_stride, y_stride, bounds, output_multiplier,
+                            less, groups, kernel_width, step_x, group, hardswish,
                         )  # fmt: skip
                         first += less
+                out += out_width * y_stride
 
     return kernel

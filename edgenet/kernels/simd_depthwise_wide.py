@@ -31,6 +31,7 @@ from edgenet.kernels.simd_types import (
     store_vector,
     target,
 )
+from edgenet.kernels.table_int8 import pairs_columns
 
 
 def _unpack(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
@@ -112,15 +113,15 @@ def _store_pixels(
 
 @intrinsic(prefer_literal=True)
 def depthwise_pixels(
-    typingctx: Any, x: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any, output_multiplier: Any,
-    columns: Any, groups: Any, wide: Any, along: Any, group: Any, hardswish: Any,
+    typingctx: Any, x: Any, distance: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any,
+    output_multiplier: Any, columns: Any, groups: Any, wide: Any, along: Any, group: Any, hardswish: Any,
 ) -> Any:  # fmt: skip
     """Computes and stores `columns` adjacent output pixels of one block of channels.
 
-    x: interleaved columns, `groups` groups of rows each; head: the block's bias and multiplier; taps: its weights
-    [vector][groups of rows][kernel column]; y: address of the first pixel, the next `stride` bytes on; bounds: zero
-    point, least and greatest value as they lie in memory. Constants: kernel width `wide`, horizontal stride `along`,
-    whether the layer has a `hardswish`, with its `output_multiplier`.
+    x: interleaved columns of a group of rows, the next of `groups` of them `distance` bytes on; head: the block's bias
+    and multiplier; taps: its weights [vector][groups of rows][kernel column]; y: address of the first pixel, the next
+    `stride` bytes on; bounds: zero point, least and greatest value as they lie in memory. Constants: kernel width
+    `wide`, horizontal stride `along`, whether the layer has a `hardswish`, with its `output_multiplier`.
     """
     count, row_groups, width, step, size = (constant_int(value) for value in (columns, groups, wide, along, group))
     through_hardswish = constant_int(hardswish)
@@ -129,12 +130,13 @@ def depthwise_pixels(
         vector, lanes = group_vector().llvm, target().lanes
         integers, floats = ir.VectorType(I32, lanes), ir.VectorType(F32, lanes)
         pixels: list[list[ir.Value]] = [[] for _ in range(count)]
+        planes = [builder.add(args[0], builder.mul(args[1], I64(g))) for g in range(row_groups)]
         for k in range(size):
-            bias = load_vector(builder, args[1], integers, k * lanes)
-            scale = load_vector(builder, args[1], floats, (size + k) * lanes)
+            bias = load_vector(builder, args[2], integers, k * lanes)
+            scale = load_vector(builder, args[2], floats, (size + k) * lanes)
             filters = [
                 [
-                    load_vector(builder, args[2], vector, ((k * row_groups + g) * width + t) * lanes)
+                    load_vector(builder, args[3], vector, ((k * row_groups + g) * width + t) * lanes)
                     for t in range(width)
                 ]
                 for g in range(row_groups)
@@ -142,17 +144,17 @@ def depthwise_pixels(
             totals = [bias] * count
             for column in range((count - 1) * step + width):
                 for g in range(row_groups):
-                    value = load_vector(builder, args[0], vector, ((column * row_groups + g) * size + k) * lanes)
+                    value = load_vector(builder, planes[g], vector, (column * size + k) * lanes)
                     for t in range(width):
                         output, remainder = divmod(column - t, step)
                         if remainder == 0 and 0 <= output < count:
                             totals[output] = dot(builder, totals[output], value, filters[g][t])
             for pixel, total in zip(pixels, totals, strict=True):
-                pixel.append(_requantized(builder, total, scale, args[6], through_hardswish))
-        _store_pixels(builder, pixels, args[3], args[4], items(builder, args[5], sig.args[5]))
+                pixel.append(_requantized(builder, total, scale, args[7], through_hardswish))
+        _store_pixels(builder, pixels, args[4], args[5], items(builder, args[6], sig.args[6]))
         return context.get_dummy_value()
 
-    given = [*[types.int64] * 5, bounds, types.float32]
+    given = [*[types.int64] * 6, bounds, types.float32]
     return types.void(*given, columns, groups, wide, along, group, hardswish), codegen
 
 
@@ -164,7 +166,8 @@ def depthwise_strided(
     """As `depthwise_pixels`, from input that is not interleaved yet: each column serves its outputs and is gone.
 
     bases, steps: address of column 0 of each kernel row, bytes to the next column; window: number of the first column,
-    columns of the input, address of what a column outside holds (looked at only if `clipped`).
+    columns of the input, address of what a column outside holds (looked at only if `clipped`). A row that is left over
+    is multiplied by pairs of its columns where `table_int8.pairs_columns` says so.
     """
     count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
     through_hardswish = constant_int(hardswish)
@@ -175,6 +178,8 @@ def depthwise_strided(
         rows = list(zip(*(items(builder, args[i], sig.args[i]) for i in (0, 1)), strict=True))
         first, columns_in, outside = items(builder, args[2], sig.args[2])
         groups = -(-len(rows) // size)
+        by_columns = pairs_columns(size, len(rows), step)
+        waiting: list[ir.Value] = []
         totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(size)]
         following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
         for column in range((count - 1) * step + width):
@@ -184,8 +189,10 @@ def depthwise_strided(
                 exists = builder.icmp_unsigned("<", builder.add(first, I64(column)), columns_in)
                 places = [builder.select(exists, place, outside) for place in places]
             values = [load_vector(builder, place, ir.VectorType(I8, size * lanes)) for place in places]
+            if by_columns:
+                waiting.append(values.pop())
             values = filled_up(values, size)
-            for g in range(groups):
+            for g in range(len(values) // size):
                 for k, part in enumerate(_block(builder, values[g * size : (g + 1) * size])):
                     value = builder.bitcast(part, vector)
                     for t in range(width):
@@ -193,6 +200,16 @@ def depthwise_strided(
                         if remainder == 0 and 0 <= output < count:
                             weight = load_vector(builder, args[4], vector, ((k * groups + g) * width + t) * lanes)
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
+            if len(waiting) == size or (waiting and column == (count - 1) * step + width - 1):
+                for k, part in enumerate(_block(builder, filled_up(waiting, size))):
+                    value = builder.bitcast(part, vector)
+                    for t in range(-(-width // size)):
+                        output = column // size - t
+                        if 0 <= output < count:
+                            place = (k * groups + groups - 1) * width + t
+                            weight = load_vector(builder, args[4], vector, place * lanes)
+                            totals[k][output] = dot(builder, totals[k][output], value, weight)
+                waiting = []
         pixels: list[list[ir.Value]] = [[] for _ in range(count)]
         for k, sums in enumerate(totals):
             scale = load_vector(builder, args[3], floats, (size + k) * lanes)

@@ -74,6 +74,25 @@ def interleaves_in_registers(target: InstructionSet, size: tuple[int, int, int, 
     return size == (3, 3, 2, 2) or (size == (5, 5, 2, 2) and target.bits > 128)
 
 
+def plane_steps(advance: int, group: int) -> tuple[int, int, int]:
+    """How a wide depthwise kernel shares interleaved rows between bands that lie `advance` input rows apart.
+
+    A plane holds a group of rows, and begins so many rows (the first result) behind the one before; the next band
+    begins the second result in planes further on, and the next group of a band the third.
+    """
+    apart = min(advance, group)
+    return apart, advance // apart, group // apart
+
+
+def pairs_columns(group: int, rows: int, stride: int) -> bool:
+    """Whether a kernel that interleaves in registers takes the last row of a window by pairs of adjacent columns.
+
+    A row that is alone in its pair of rows wastes half of each product; by columns it takes half as many. Pairs begin
+    where windows do.
+    """
+    return group == stride == 2 and rows % 2 == 1
+
+
 def depthwise_whole_blocks(target: InstructionSet, channels: int, size: tuple[int, int, int, int]) -> int:
     """Blocks of a wide depthwise kernel (see DEPTHWISE_BANDS) that serve `channels`; the rest goes a vector at a time.
 
@@ -97,6 +116,8 @@ def depthwise_wide_columns(target: InstructionSet) -> int:
 
 def depthwise_strided_columns(target: InstructionSet) -> int:
     """Output columns of a tile of the depthwise kernels that interleave in registers."""
+    if group_depth(target) == 2 and target.bits > 128:
+        return 4
     return 3 if target.bits == 512 else 2
 
 

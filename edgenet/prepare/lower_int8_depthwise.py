@@ -12,10 +12,17 @@ from edgenet.kernels.table_int8 import (
     depthwise_wide_columns,
     group_depth,
     interleaves_in_registers,
+    pairs_columns,
+    plane_steps,
 )
 from edgenet.prepare.lower_int8_matrix import HARDSWISH, content, epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
+
+_MOST_NEAR = 24 << 10
+"""Bytes that the bands of a unit touch, if there are several: they stay in the first-level cache for the next block."""
+_LEAST_UNITS = 4
+"""Units of each thread, if there are several: what one has more than the others is waited for."""
 
 
 def pack_depthwise(
@@ -42,12 +49,18 @@ def pack_depthwise(
 
 
 def pack_blocks(
-    weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, target: InstructionSet, band: int, stride: int
+    weight: np.ndarray,
+    bias: np.ndarray,
+    multiplier: np.ndarray,
+    target: InstructionSet,
+    band: int,
+    stride: int,
+    by_columns: bool,
 ) -> np.ndarray:
     """Weights [C, KH, KW] as [block][bias, multiplier][band rows][vector][groups of rows][KW][lanes][group], bytes.
 
     A block is `group` vectors; lane 4 * q + j of its vector k holds channel 4 * (group * q + k) + j. The last block
-    ends with the last channel.
+    ends with the last channel. With `by_columns` the last group holds pairs of columns of the last row.
     """
     channels, height, width = weight.shape
     lanes, group = target.lanes, group_depth(target)
@@ -61,6 +74,10 @@ def pack_blocks(
     taps = np.zeros((len(order), band, groups * group, width), np.int8 if group == 4 else np.int16)
     for r in range(band):
         taps[:, r, r * stride : r * stride + height] = weight[order]
+    if by_columns:
+        taps[:, 0, height - 1 :] = 0
+        taps[:, 0, height - 1, : -(-width // 2)] = weight[order, -1, ::2]
+        taps[:, 0, height, : width // 2] = weight[order, -1, 1::2]
     taps = taps.reshape(blocks, group, lanes, band, groups, group, width).transpose(0, 3, 1, 4, 6, 2, 5)
     taps = order_groups(taps, target)
     parts = [np.ascontiguousarray(part).view(np.uint8).reshape(blocks, -1) for part in (head.swapaxes(0, 1), taps)]
@@ -109,9 +126,11 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
     all_channels, height, width, _ = lowering.shape(node.inputs["weight"])
     stride_y, stride_x = node.attributes["stride"]
     band = DEPTHWISE_BANDS[height, width, stride_y, stride_x]
+    in_registers = interleaves_in_registers(target, (height, width, stride_y, stride_x))
+    by_columns = in_registers and pairs_columns(group, height, stride_x)
 
     def make() -> np.ndarray:
-        return pack_blocks(*_constants(node, lowering, 0, channels), target, band, stride_y)
+        return pack_blocks(*_constants(node, lowering, 0, channels), target, band, stride_y, by_columns)
 
     key = ("s8_depthwise_blocks", *content(node, lowering), lanes, group, channels, band, stride_y)
     packed = lowering.packed(key, make)
@@ -130,14 +149,31 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
         "out_width",
     )
     blocks = -(-channels // (lanes * group))
-    units = batch * -(-out_height // band) * blocks
-    work = band * out_width * height * width * group
-    interleaved = {}
-    if not interleaves_in_registers(target, (height, width, stride_y, stride_x)):
+    bands, own = -(-out_height // band), {}
+    if not in_registers:
         columns = (out_width - 1) * stride_x + width
         groups = -(-((band - 1) * stride_y + height) // group)
-        scratch = -(-columns * groups * group * lanes * 4 // 64) * 64
-        interleaved = {"scratch": lowering.scratch(scratch), "in_columns": columns}
+        _, each_band, each_group = plane_steps(band * stride_y, group)
+
+        def interleaved(stack: int) -> int:
+            """Bytes of the interleaved rows of so many bands."""
+            return columns * ((stack - 1) * each_band + (groups - 1) * each_group + 1) * group * lanes * 4
+
+        def near(stack: int) -> int:
+            """Bytes that so many bands touch; each pixel of a block of channels lies in a line."""
+            in_rows, out_rows = (stack * band - 1) * stride_y + height, stack * band
+            return interleaved(stack) + 64 * (in_rows * slots["width"] + out_rows * out_width)
+
+        least, most = _LEAST_UNITS * lowering.threads, bands
+        while most > 1 and (near(most) > _MOST_NEAR or batch * blocks * -(-bands // most) < least):
+            most -= 1
+        stacks = -(-bands // most)
+        stack = -(-bands // stacks)
+        bands = -(-bands // stack)
+        own = {"scratch": lowering.scratch(-(-interleaved(stack) // 64) * 64), "in_columns": columns, "stack": stack}
+        band *= stack
+    units = batch * bands * blocks
+    work = band * out_width * height * width * group
     lowering.step(
         f"s8_dw{height}x{width}s{stride_y}{kind}",
         units,
@@ -148,7 +184,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
         packed_bytes=packed.array.shape[1],
         blocks=blocks,
         channels=channels,
-        **interleaved,
+        **own,
     )
 
 

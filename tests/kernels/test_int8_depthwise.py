@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgenet.kernels.table_int8 import group_depth
 from tests.kernels.harness import UNUSUAL_DEPTHWISE
 from tests.kernels.int8_layers import HARDSWISH, each_target, run
 
@@ -24,6 +25,25 @@ def test_square_kernels(target, channels, kernel, stride, pad, size):
 @pytest.mark.parametrize("height", [1, 2, 3])
 def test_small_images(target, width, height):
     run(target, (1, height, width, 24), (24, 3, 3, 1), "conv2d", groups=24, padding=[1] * 4, residual=True)
+
+
+@each_target
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize(("height", "width"), [(3, 9), (9, 7), (14, 9), (17, 40), (31, 8)])
+def test_bands_of_a_unit_share_rows(target, kernel, height, width):
+    """Units of several bands, the last of which may have fewer, and fewer rows."""
+    channels = 2 * target.lanes * group_depth(target)
+    shape, weight = (2, height, width, channels), (channels, kernel, kernel, 1)
+    for hardswish in ({}, HARDSWISH):
+        plan = run(
+            target, shape, weight, "conv2d", x_zero=-9, groups=channels, padding=[kernel // 2] * 4, **hardswish
+        )  # fmt: skip
+        assert [step.kernel for step in plan.steps] == [
+            f"s8_dw{kernel}x{kernel}s1_wide{'_hardswish' * bool(hardswish)}"
+        ]
+        stack = plan.steps[0].slots["stack"]
+        assert stack == 1 if width == 40 else 1 < stack <= (height + 1) // 2
+    run(target, shape, weight, "conv2d", groups=channels, padding=[0, 2, 1, 0], threads=3)
 
 
 @each_target
