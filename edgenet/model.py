@@ -82,11 +82,9 @@ class Model:
 
             tensors = self.graph.tensors
             self._inputs = {name: (tensors[name].shape, tensors[name].dtype) for name in self.graph.inputs}
-            self._outputs = list(self.graph.outputs)
             self._samplewise = samplewise(self.graph)
         else:
             self._inputs, self._samplewise = stored.inputs, stored.samplewise
-            self._outputs = [port.name for port in stored.linked.program.outputs]
             self._prepared[tuple(self._declared().values())] = Prepared(stored.linked, None)
 
     def _stored_key(self) -> str | None:

@@ -18,7 +18,7 @@ BEHIND = 64
 class Constants(dict[Hashable, np.ndarray]):
     """Packed weights and tables by key. What is set is copied: C-contiguous, to the beginning of a cache line.
 
-    A layer walks through weights once in a run, and most machines look up small pages for longer than they compute.
+    A run walks through all weights once: in small pages, looking these up would hold it up.
     """
 
     def __init__(self) -> None:
