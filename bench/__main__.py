@@ -73,6 +73,9 @@ def _models(arguments: argparse.Namespace) -> None:
 
     if arguments.json:
         writable_target(str(arguments.json))
+    if arguments.readme:  # before minutes of measuring
+        models.around_table(arguments.readme)
+        writable_target(str(arguments.readme))
     rows = []
     with progress() as report:
         for row in models.study(arguments.networks, arguments.threads, arguments.rounds, report):

@@ -139,10 +139,22 @@ def markdown(rows: Sequence[dict[str, Any]], command: str) -> str:
     return "\n".join(lines)
 
 
-def update_readme(path: Path, body: str) -> None:
-    """Replace what lies between the marks in a file. Raises InputError where they are missing."""
-    content = path.read_text(encoding="utf-8")
-    if content.count(BEGIN) != 1 or content.count(END) != 1:
-        raise InputError(f"{path} must hold the marks {BEGIN} and {END} once each.")
+def around_table(path: Path) -> tuple[str, str]:
+    """What stands in a file before the table and behind it, marks included.
+
+    Raises InputError where the file cannot be read, and where marks are missing.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(END) < content.index(BEGIN):
+        raise InputError(f"{path} must hold the marks {BEGIN} and {END} once each, in this order.")
     head, rest = content.split(BEGIN)
-    write_text(path, f"{head}{BEGIN}\n{body}\n{END}{rest.split(END)[1]}")
+    return head + BEGIN, END + rest.split(END)[1]
+
+
+def update_readme(path: Path, body: str) -> None:
+    """Replace what lies between the marks in a file. Raises InputError as `around_table` does."""
+    head, tail = around_table(path)
+    write_text(path, f"{head}\n{body}\n{tail}")

@@ -12,6 +12,7 @@ import pytest
 
 from edgenet.bench import models as model_table
 from edgenet.bench import roofline, timing
+from edgenet.bench.__main__ import main as bench_main
 from edgenet.engine import limits
 from edgenet.errors import InputError
 
@@ -155,7 +156,25 @@ def test_table_of_unknown_networks() -> None:
         next(model_table.study(["perceptron"], 1, 1))
 
 
-def test_readme_without_marks(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("no marks")
-    with pytest.raises(InputError, match="marks"):
-        model_table.update_readme(tmp_path / "README.md", "table")
+@pytest.mark.parametrize("content", [None, "no marks", b"\xff", f"{model_table.END} {model_table.BEGIN}"])
+def test_a_readme_that_takes_no_table_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str | bytes | None
+) -> None:
+    path = tmp_path / "README.md"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    monkeypatch.setattr(model_table, "study", lambda *_: pytest.fail("it began to measure"))
+    monkeypatch.setattr(sys, "argv", ["edgenet.bench", "models", "--readme", str(path)])
+    assert bench_main() == 1
+    message = capsys.readouterr().err
+    assert message.startswith("edgenet.bench: ")
+    assert "README.md" in message
+    assert message.count("\n") == 1
+
+
+def test_a_table_is_put_between_the_marks(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{model_table.BEGIN}\nold\n{model_table.END}\nafter\n")
+    for body in ("table", "longer\ntable"):
+        model_table.update_readme(path, body)
+        assert path.read_text() == f"before\n{model_table.BEGIN}\n{body}\n{model_table.END}\nafter\n"
