@@ -55,7 +55,7 @@ class Stage:
             self._inputs[name] = memory.view(values.dtype).reshape(shape)
             self._inputs[name][...] = values
         self._outputs = self._context.outputs()
-        self._context.attach_all(list(self._inputs.values()), self._outputs)
+        self._context.attach(list(self._inputs.values()), self._outputs)
         self._team, self._threads = team(target), threads
         self._context.run(self._team)
         chosen = [index for index, step in enumerate(plan.steps) if step.node in nodes]

@@ -211,7 +211,7 @@ class Model:
         context = prepared.context()
         try:
             outputs = context.outputs()
-            context.attach_all(tuple(arrays.values()), outputs)
+            context.attach(tuple(arrays.values()), outputs)
             return measure(context, plan, team(self.target), repeats)
         finally:
             prepared.idle.append(context)

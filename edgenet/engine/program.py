@@ -96,11 +96,6 @@ class Context:
             for i, (root, source) in enumerate(zip(roots, self._sources, strict=True))
         ]
 
-    def attach(self, name: str, address: int) -> None:
-        """Set the memory of an input's or output's buffer (its root tensor)."""
-        for place, offset in self.program.patches.get(name, ()):
-            self._words[place] = address + offset
-
     def outputs(self) -> list[np.ndarray]:
         """New arrays for the graph's outputs, in order."""
         outputs = []
@@ -108,7 +103,7 @@ class Context:
             outputs.append(np.empty(shape, dtype))
         return outputs
 
-    def attach_all(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+    def attach(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Let the steps read and write these arrays, in order, which must stay alive until the run is over."""
         for i, array in enumerate((*inputs, *outputs)):
             address = address_of(array)
@@ -118,7 +113,7 @@ class Context:
     def compute(self, team: Team, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for these inputs, both in order. Raises InputError where an input holds NaN."""
         outputs = self.outputs()
-        self.attach_all(inputs, outputs)
+        self.attach(inputs, outputs)
         self.run(team)
         if self._shared:
             self._copy_shared([*inputs, *outputs])

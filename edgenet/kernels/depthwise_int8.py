@@ -30,8 +30,11 @@ from edgenet.kernels.tuples import (
 )
 
 
-def interleaver(rows: int, group: int) -> Any:
-    """Interleaves input rows start_y, start_y + step_y, ... of the padded columns 0 .. columns - 1 into `own`."""
+def interleaver(rows: int, group: int, interleave_column: Any = interleave_rows) -> Any:
+    """Interleaves input rows start_y, start_y + step_y, ... of the padded columns 0 .. columns - 1 into `own`.
+
+    `interleave_column(places, destination, group)` does so for the pixels of one column.
+    """
 
     @njit(inline="always")
     def interleave(image, own, column_bytes, start_y, step_y, left, columns):
@@ -44,12 +47,12 @@ def interleaver(rows: int, group: int) -> Any:
         first = least(left, columns)
         last = least(left + width, columns)
         for column in range(first):
-            interleave_rows(border, own + column * column_bytes, group)
+            interleave_column(border, own + column * column_bytes, group)
         for column in range(first, last):
-            interleave_rows(places, own + column * column_bytes, group)
+            interleave_column(places, own + column * column_bytes, group)
             places = each_add(places, steps)
         for column in range(greatest(first, last), columns):
-            interleave_rows(border, own + column * column_bytes, group)
+            interleave_column(border, own + column * column_bytes, group)
 
     return interleave
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from numba import njit
-
-from edgenet.kernels.simd import lane_count, repeat
+from edgenet.kernels.depthwise_int8 import interleaver
+from edgenet.kernels.simd import lane_count
 from edgenet.kernels.simd_depthwise_wide import depthwise_pixels, interleave_block
 from edgenet.kernels.table_int8 import plane_steps
-from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_within, greatest, least, sequence
+from edgenet.kernels.tuples import least
 
 
 def depthwise_wide(
@@ -31,27 +30,7 @@ def depthwise_wide(
     groups = -(-rows // group)
     apart, each_band, each_group = plane_steps(band * step_y, group)
     less = columns - 1
-
-    @njit(inline="always")
-    def interleave(image, own, column_bytes, start_y, left, in_columns, planes):
-        x, row_stride, pixel_stride, outside, height, width = image
-        border = repeat(outside, group)
-        first = least(left, in_columns)
-        last = least(left + width, in_columns)
-        for _ in range(planes):
-            numbers = sequence(start_y, 1, group)
-            inside = each_within(numbers, height)
-            places = each_choose(inside, each_add(each_multiply(numbers, row_stride), x), border)
-            steps = each_multiply(inside, pixel_stride)
-            for column in range(first):
-                interleave_block(border, own + column * column_bytes, group)
-            for column in range(first, last):
-                interleave_block(places, own + column * column_bytes, group)
-                places = each_add(places, steps)
-            for column in range(greatest(first, last), in_columns):
-                interleave_block(border, own + column * column_bytes, group)
-            own += in_columns * column_bytes
-            start_y += apart
+    interleave = interleaver(group, group, interleave_block)
 
     def kernel(
         begin: int,
@@ -98,7 +77,9 @@ def depthwise_wide(
             batch = unit // blocks // stacks
             image = (x + batch * image_stride + channel, row_stride, pixel_stride, outside, height, width)
             planes = (count - 1) * each_band + (groups - 1) * each_group + 1
-            interleave(image, own, column_bytes, first_band * band * step_y - top, left, in_columns, planes)
+            for plane in range(planes):
+                start_y = first_band * band * step_y - top + plane * apart
+                interleave(image, own + plane * plane_bytes, column_bytes, start_y, 1, left, in_columns)
             head = weights + (unit % blocks) * packed_bytes
             out = y + (batch * out_height + first_band * band) * out_width * y_stride + channel
             for row in range(least(count * band, out_height - first_band * band)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgenet.graph import Node
@@ -164,11 +166,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
             in_rows, out_rows = (stack * band - 1) * stride_y + height, stack * band
             return interleaved(stack) + 64 * (in_rows * slots["width"] + out_rows * out_width)
 
-        least, most = _LEAST_UNITS * lowering.threads, bands
-        while most > 1 and (near(most) > _MOST_NEAR or batch * blocks * -(-bands // most) < least):
-            most -= 1
-        stacks = -(-bands // most)
-        stack = -(-bands // stacks)
+        stack = _bands_of_a_unit(bands, near, batch * blocks, lowering.threads)
         bands = -(-bands // stack)
         own = {"scratch": lowering.scratch(-(-interleaved(stack) // 64) * 64), "in_columns": columns, "stack": stack}
         band *= stack
@@ -186,6 +184,14 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
         channels=channels,
         **own,
     )
+
+
+def _bands_of_a_unit(bands: int, near: Callable[[int], int], others: int, threads: int) -> int:
+    """As many of the bands as stay near and leave every thread enough units, of which there are `others` to a band."""
+    most = bands
+    while most > 1 and (near(most) > _MOST_NEAR or others * -(-bands // most) < _LEAST_UNITS * threads):
+        most -= 1
+    return -(-bands // -(-bands // most))
 
 
 def _lanes(node: Node, lowering: Lowering, first: int) -> None:

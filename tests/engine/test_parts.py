@@ -42,7 +42,7 @@ def test_parts_do_not_depend_on_each_other(graph):
         assert all({plan.steps[index].part for index in turn} == set(range(threads)) for turn in chains)
         context = Context(link(plan, load_kernels(plan.kernels(), host())))
         outputs = context.outputs()
-        context.attach_all([x], outputs)
+        context.attach([x], outputs)
         assert len(context.records) == len(turns) * STEP_WORDS
         for kernel, units, _, slots, *_ in context.records.reshape(-1, STEP_WORDS).tolist():
             for unit in reversed(range(units)):

@@ -82,7 +82,7 @@ def test_steps_end_when_their_work_does_whoever_comes_by_later(graph):
     [prepared] = model._prepared.values()
     [context] = prepared.idle
     outputs = context.outputs()
-    context.attach_all([x], outputs)
+    context.attach([x], outputs)
     found = team(host())
     stamps = np.zeros((context.program.steps + 1, 2), np.int64)
     record = found.record(address_of(context.records), context.program.steps, address_of(stamps))

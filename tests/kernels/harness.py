@@ -47,14 +47,12 @@ def execute(
     plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, threads, memory=memory)
     context = Context(link(plan, load_kernels(plan.kernels(), target)))
     context._arena[:] = 0x7F
-    inputs, outputs = {}, {}
-    for name in graph.inputs:
-        inputs[name] = guarded(to_memory(arrays[name], target))
-        context.attach(name, inputs[name].ctypes.data)
+    inputs = [guarded(to_memory(arrays[name], target)) for name in graph.inputs]
+    outputs = {}
     for name in graph.outputs:
         tensor = plan.tensors[name]
         outputs[name] = guarded(np.full(tensor.shape, 0x55, np.uint8 if tensor.dtype == "int8" else tensor.dtype))
-        context.attach(plan.root[name], outputs[name].ctypes.data)
+    context.attach(inputs, list(outputs.values()))
     context.run_stepwise()
     executed.update((target.name, step.kernel) for step in plan.steps)
     for name, array in outputs.items():

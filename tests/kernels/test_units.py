@@ -61,12 +61,10 @@ def test_units_are_independent(target, graph, arrays):
     whole = execute(graph, arrays, target, threads=3)[0]["y"]
     plan = prepare(graph, {name: arrays[name].shape for name in graph.inputs}, target, 3)
     context = Context(link(plan, load_kernels({step.kernel for step in plan.steps}, target)))
-    inputs = {name: guarded(to_memory(arrays[name], target)) for name in graph.inputs}
-    for name, array in inputs.items():
-        context.attach(name, array.ctypes.data)
+    inputs = [guarded(to_memory(arrays[name], target)) for name in graph.inputs]
     tensor = plan.tensors["y"]
     result = guarded(np.full(tensor.shape, 0x55, np.uint8 if tensor.dtype == "int8" else np.float32))
-    context.attach(plan.root["y"], result.ctypes.data)
+    context.attach(inputs, [result])
     assert any(step.units > 1 for step in plan.steps)
     for index, step in enumerate(plan.steps):
         entry, slots = (int(word) for word in context.records[index * 8 :][[0, 3]])
