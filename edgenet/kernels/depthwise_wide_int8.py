@@ -24,7 +24,8 @@ def depthwise_wide(
 
     `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
 
-    `stack` bands of `band` output rows of a block of channels are one unit: they share interleaved rows. Unit: a stack.
+    The output divides into parts of `part_rows` rows, each of them into stacks of `stack_rows`, whose bands of `band`
+    rows share interleaved rows. Unit: a stack of a block of channels.
     """
     rows = (band - 1) * step_y + kernel_height
     groups = -(-rows // group)
@@ -54,7 +55,8 @@ def depthwise_wide(
         scratch: int,
         scratch_bytes: int,
         in_columns: int,
-        stack: int,
+        stack_rows: int,
+        part_rows: int,
         blocks: int,
         channels: int,
         zero: int,
@@ -68,21 +70,22 @@ def depthwise_wide(
         plane_bytes = in_columns * column_bytes
         own = scratch + thread * scratch_bytes
         bounds = (zero, smallest, largest)
-        bands = (out_height + band - 1) // band
-        stacks = (bands + stack - 1) // stack
+        parts = (out_height + part_rows - 1) // part_rows
+        stacks = (part_rows + stack_rows - 1) // stack_rows
         for unit in range(begin, end):
             channel = least((unit % blocks) * block_channels, channels - block_channels)
-            first_band = (unit // blocks % stacks) * stack
-            count = least(stack, bands - first_band)
-            batch = unit // blocks // stacks
+            part_row = (unit // blocks % stacks) * stack_rows
+            first_row = (unit // blocks // stacks % parts) * part_rows + part_row
+            count = least(least(stack_rows, part_rows - part_row), out_height - first_row)
+            batch = unit // blocks // stacks // parts
             image = (x + batch * image_stride + channel, row_stride, pixel_stride, outside, height, width)
-            planes = (count - 1) * each_band + (groups - 1) * each_group + 1
+            planes = (count - 1) // band * each_band + (groups - 1) * each_group + 1
             for plane in range(planes):
-                start_y = first_band * band * step_y - top + plane * apart
+                start_y = first_row * step_y - top + plane * apart
                 interleave(image, own + plane * plane_bytes, column_bytes, start_y, 1, left, in_columns)
             head = weights + (unit % blocks) * packed_bytes
-            out = y + (batch * out_height + first_band * band) * out_width * y_stride + channel
-            for row in range(least(count * band, out_height - first_band * band)):
+            out = y + (batch * out_height + first_row) * out_width * y_stride + channel
+            for row in range(count):
                 taps = head + 2 * group * vector + row % band * groups * group * kernel_width * vector
                 source = own + row // band * each_band * plane_bytes
                 first = 0

@@ -25,6 +25,8 @@ _MOST_NEAR = 24 << 10
 """Bytes that the bands of a unit touch, if there are several: they stay in the first-level cache for the next block."""
 _LEAST_UNITS = 4
 """Units of each thread, if there are several: what one has more than the others is waited for."""
+_MOST_UNEVEN = 1.1
+"""The rows of the largest part of an image / those of a part on average."""
 
 
 def pack_depthwise(
@@ -167,9 +169,11 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
             return interleaved(stack) + 64 * (in_rows * slots["width"] + out_rows * out_width)
 
         stack = _bands_of_a_unit(bands, near, batch * blocks, lowering.threads)
-        bands = -(-bands // stack)
-        own = {"scratch": lowering.scratch(-(-interleaved(stack) // 64) * 64), "in_columns": columns, "stack": stack}
+        scratch = lowering.scratch(-(-interleaved(stack) // 64) * 64)
         band *= stack
+        part = _rows_of_a_part(out_height, -(-lowering.threads // batch))
+        bands = -(-out_height // part) * -(-part // band)
+        own = {"scratch": scratch, "in_columns": columns, "stack_rows": band, "part_rows": part}
     units = batch * bands * blocks
     work = band * out_width * height * width * group
     lowering.step(
@@ -192,6 +196,15 @@ def _bands_of_a_unit(bands: int, near: Callable[[int], int], others: int, thread
     while most > 1 and (near(most) > _MOST_NEAR or others * -(-bands // most) < _LEAST_UNITS * threads):
         most -= 1
     return -(-bands // -(-bands // most))
+
+
+def _rows_of_a_part(rows: int, parts: int) -> int:
+    """Rows of a part of the image, as many parts as there are threads for it, or all rows where parts would be uneven.
+
+    A thread then has the same rows in other layers, and finds them in its cache.
+    """
+    part = -(-rows // parts)
+    return part if part * parts <= _MOST_UNEVEN * rows else rows
 
 
 def _lanes(node: Node, lowering: Lowering, first: int) -> None:

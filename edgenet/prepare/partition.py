@@ -19,6 +19,11 @@ OWN_ROWS = 6
 """With several threads, weights must outweigh the input so many times before each thread reads all of the input."""
 _LEAST_TILES, _MOST_TILES, _BLOCK_BYTES = 4, 16, 24 << 10
 """Tiles of a block that stays in the first-level cache while all panels pass, and the input that fits there."""
+_EVEN_BLOCKS = 4
+"""Blocks of each thread from which on it costs little that all threads have as many (or where blocks are large).
+
+A thread's part of the pixels then ends where it does in other layers, and so its rows are in its cache.
+"""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,10 @@ def partition(
         block = min(block, min(max(fitting, _LEAST_TILES), _MOST_TILES), max(1, wanted // work))
     blocks = -(-tiles // block)
     span = min(panels, max(1, wanted // (block * work)))
+    spans = -(-panels // span) * groups
+    even = -(-blocks // threads) * threads
+    if even <= tiles and (blocks >= _EVEN_BLOCKS * threads or tiles >= _LEAST_TILES * even or spans == 1):
+        blocks = even
     if prepares:
         span = max(span, min(panels, -(-panels * blocks * groups // (4 * threads))))
     return Partition(blocks, -(-panels // span), span, 0, quantum, groups)

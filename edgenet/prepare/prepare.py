@@ -30,6 +30,8 @@ _ = (lower_conv, lower_int8, lower_matmul, lower_memory, lower_pointwise)  # reg
 
 _COSTED_AS = {"planar_conv2d": "conv2d", "permute_quantize": "quantize"}
 """Steps that preparation makes, by the operation whose cost they have."""
+_SCRATCH_APART = 1024
+"""Bytes between the scratch memory of two threads: processors fetch lines ahead, and each line is in one cache."""
 
 
 def prepare(
@@ -162,15 +164,20 @@ def _place(plan: Plan, steady: bool) -> None:
         plan.placements[name] = Placement("arena", offset, sizes[name])
     plan.naive_bytes = sum(aligned(size + SLACK) for size in sizes.values())
     plan.scratch_offset = aligned(end)
-    scratch = _share_scratch(plan.steps)
+    scratch = _share_scratch(plan.steps, plan.threads)
     plan.arena_bytes = plan.scratch_offset + scratch * plan.threads + SLACK
     plan.naive_bytes += plan.arena_bytes - plan.scratch_offset
 
 
-def _share_scratch(steps: list[Step]) -> int:
-    """Bytes of a thread's scratch: the most that one step asks for. Every step's kernel receives them."""
+def _share_scratch(steps: list[Step], threads: int) -> int:
+    """Bytes of a thread's scratch: the most that one step asks for, and a distance from that of the next thread.
+
+    Every step's kernel receives them.
+    """
     found = [(step, v.bytes_per_thread) for step in steps for v in step.slots.values() if isinstance(v, Scratch)]
     most = max((size for _, size in found), default=0)
+    if found and threads > 1:
+        most += _SCRATCH_APART
     for step, _ in found:
         step.slots["scratch_bytes"] = most
     return most

@@ -41,9 +41,28 @@ def test_bands_of_a_unit_share_rows(target, kernel, height, width):
         assert [step.kernel for step in plan.steps] == [
             f"s8_dw{kernel}x{kernel}s1_wide{'_hardswish' * bool(hardswish)}"
         ]
-        stack = plan.steps[0].slots["stack"]
-        assert stack == 1 if width == 40 else 1 < stack <= (height + 1) // 2
+        stack_rows = plan.steps[0].slots["stack_rows"]
+        assert stack_rows == 2 if width == 40 else 2 < stack_rows <= height + 1
     run(target, shape, weight, "conv2d", groups=channels, padding=[0, 2, 1, 0], threads=3)
+
+
+@each_target
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize(
+    ("threads", "batch", "height", "part_rows"),
+    [(2, 1, 14, 7), (2, 1, 28, 14), (3, 1, 14, 5), (4, 1, 28, 7), (2, 1, 7, 7), (4, 1, 14, 14), (4, 2, 14, 7),
+     (4, 4, 14, 14), (3, 1, 1, 1)],
+)  # fmt: skip
+def test_threads_have_rows_of_their_own(target, kernel, threads, batch, height, part_rows):
+    """Where each can have about as many as the others."""
+    channels = 4 * target.lanes * group_depth(target)
+    shape, weight = (batch, height, 9, channels), (channels, kernel, kernel, 1)
+    (step,) = run(
+        target, shape, weight, "conv2d", x_zero=-9, groups=channels, padding=[kernel // 2] * 4, threads=threads
+    ).steps  # fmt: skip
+    assert step.slots["part_rows"] == part_rows
+    stacks = -(-part_rows // step.slots["stack_rows"])
+    assert step.units == batch * -(-height // part_rows) * stacks * step.slots["blocks"]
 
 
 @each_target

@@ -1,5 +1,6 @@
 """The arena planner and the plans: buffers alive at the same time never overlap."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,10 +8,12 @@ from hypothesis import strategies as st
 from edgenet.dtypes import ALIGNMENT, aligned
 from edgenet.kernels.isa import host
 from edgenet.prepare.arena import SLACK, place, place_around_middles
-from edgenet.prepare.plan import Plan
+from edgenet.prepare.plan import Plan, Scratch
 from edgenet.prepare.prepare import prepare
 from tests.attacks.survivors import bounded
 from tests.engine.networks import separable
+from tests.kernels.int8_layers import layer
+from tests.ops.builder import one_node
 
 buffers = st.lists(st.tuples(st.integers(1, 10_000), st.integers(0, 30), st.integers(0, 10)), min_size=1, max_size=40)
 
@@ -56,6 +59,22 @@ def check_plan(plan: Plan):
         for operand in step.operands():
             assert operand.tensor in plan.root
             assert plan.root[operand.tensor] in plan.placements
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_scratch_of_threads_lies_apart(threads):
+    """By more than a processor fetches ahead."""
+    arrays, quantization = layer(np.random.default_rng(0), (1, 14, 14, 256), (256, 3, 3, 1))
+    graph = one_node(
+        "conv2d", arrays, {"groups": 256, "padding": [1] * 4}, constants=("weight", "bias", "multiplier"),
+        quantization=quantization, output=(0.25, -7), dtype="int8",
+    )  # fmt: skip
+    plan = prepare(graph, {"x": (1, 14, 14, 256)}, host(), threads)
+    sizes = [v.bytes_per_thread for step in plan.steps for v in step.slots.values() if isinstance(v, Scratch)]
+    (own,) = {step.slots["scratch_bytes"] for step in plan.steps if "scratch" in step.slots}
+    assert own - max(sizes) >= (512 if threads > 1 else 0)
+    assert own % ALIGNMENT == 0
+    assert plan.arena_bytes == plan.scratch_offset + threads * own + SLACK
 
 
 def test_a_plan_reuses_memory():

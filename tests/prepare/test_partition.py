@@ -1,0 +1,43 @@
+"""The partition of a matrix product: its units are all pixels and panels, and threads have as much of them each."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgenet.prepare.partition import partition
+
+
+@given(
+    pixels=st.integers(1, 4000),
+    tile=st.sampled_from([(6, 5), (8, 4), (14, 7), (4, 3)]),
+    panels=st.integers(1, 80),
+    depth=st.integers(1, 1024),
+    threads=st.integers(1, 4),
+    groups=st.integers(1, 3),
+    most_pixels=st.sampled_from([1 << 30, 24, 96]),
+)
+def test_blocks_and_spans_cover_everything(pixels, tile, panels, depth, threads, groups, most_pixels):
+    rows, second = tile
+    part = partition(
+        pixels, rows, second, panels, 2 * depth, pixels * depth, panels * 16 * depth, threads, most_pixels, groups
+    )  # fmt: skip
+    assert 1 <= part.blocks <= -(-pixels // part.quantum)
+    assert (part.spans - 1) * part.span < panels <= part.spans * part.span
+    assert part.units == part.blocks * part.spans * groups
+    assert part.most_pixels(pixels) <= max(most_pixels, rows) + part.quantum
+
+
+@pytest.mark.parametrize(
+    ("arguments", "blocks"),
+    [
+        pytest.param((784, 6, 5, 12, 192, 25088, 6144, 2, 1024), 10, id="nine large units"),
+        pytest.param((196, 4, 3, 4, 1152, 75264, 24576, 2), 18, id="many small blocks"),
+        pytest.param((196, 4, 3, 24, 216, 12544, 24576, 2), 4, id="few large blocks"),
+        pytest.param((49, 4, 3, 10, 1740, 28224, 92160, 2), 7, id="few tiles"),
+    ],
+)
+def test_two_threads_have_as_many_blocks(arguments, blocks):
+    """Unless blocks would become so small that many of their tiles were not full. Layers of MobileNetV2 in int8."""
+    part = partition(*arguments)
+    assert part.by_panel == 0
+    assert part.blocks == blocks
