@@ -104,11 +104,11 @@ _maximum_row = _reduce(_row_f32, _combine_maximum)
 _maximum_vector = _reduce(_vector_f32, _combine_maximum)
 _maximum_partial = _reduce(_partial_f32, _combine_maximum)
 _maximum_register = _reduce(_register, _combine_bytes)
-_sum_row = _reduce(_wide_row_f32, _combine_sum)
-_sum_vector = _reduce(_wide_vector_f32, _combine_sum)
-_sum_partial = _reduce(_wide_partial_f32, _combine_sum)
-_sum_row_bytes = _reduce(_row_bytes, _combine_integers)
-_sum_vector_bytes = _reduce(_vector_bytes, _combine_integers)
+sum_row = _reduce(_wide_row_f32, _combine_sum)
+sum_vector = _reduce(_wide_vector_f32, _combine_sum)
+sum_partial = _reduce(_wide_partial_f32, _combine_sum)
+sum_row_bytes = _reduce(_row_bytes, _combine_integers)
+sum_vector_bytes = _reduce(_vector_bytes, _combine_integers)
 
 
 @njit(inline="always")
@@ -253,16 +253,16 @@ def mean_f32() -> Callable[..., None]:
                 out = y + (line * out_width + j) * pixel
                 c = begin_channel
                 while c + VECTORS * lanes <= stop:
-                    value = _sum_row(repeat(zero, VECTORS), image + c * 4, window, strides, (1, 1), 0)
+                    value = sum_row(repeat(zero, VECTORS), image + c * 4, window, strides, (1, 1), 0)
                     store_all(to_single(divide(value, count)), out + c * 4)
                     c += VECTORS * lanes
                 while c + lanes <= stop:
-                    value = _sum_vector(zero, image + c * 4, window, strides, (1, 1), 0)
+                    value = sum_vector(zero, image + c * 4, window, strides, (1, 1), 0)
                     store(to_single(divide(value, count)), out, c)
                     c += lanes
                 if c < stop:
                     left = stop - c
-                    value = _sum_partial(zero, image + c * 4, window, strides, (1, 1), left)
+                    value = sum_partial(zero, image + c * 4, window, strides, (1, 1), left)
                     store_partial(to_single(divide(value, count)), out, c, left)
 
     return kernel
@@ -310,12 +310,12 @@ def mean_int8() -> Callable[..., None]:
                 out = y + (line * out_width + j) * channels
                 c = begin_channel
                 while c + VECTORS * lanes <= stop:
-                    total = _sum_row_bytes(repeat(nothing, VECTORS), image + c, window, strides, (1, 1), 0)
+                    total = sum_row_bytes(repeat(nothing, VECTORS), image + c, window, strides, (1, 1), 0)
                     mean = multiply(divide(to_float(int_subtract(total, offset)), count), multiplier)
                     store_row_bytes(rounded(mean, zero, low, high), out + c)
                     c += VECTORS * lanes
                 while c < stop:
-                    total = _sum_vector_bytes(nothing, image + c, window, strides, (1, 1), 0)
+                    total = sum_vector_bytes(nothing, image + c, window, strides, (1, 1), 0)
                     mean = multiply(divide(to_float(int_subtract(total, offset)), count), multiplier)
                     value = rounded(mean, zero, low, high)
                     if c + lanes <= stop:

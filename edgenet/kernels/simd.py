@@ -102,6 +102,16 @@ def load_f32(typingctx: Any, address: Any, index: Any) -> Any:
     return f32v()(types.int64, types.int64), codegen
 
 
+@intrinsic
+def load_f64(typingctx: Any, address: Any, index: Any) -> Any:
+    """load_f64(address, index): as many float64 as a vector of float32 has lanes, from element `index` on."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return load_vector(builder, args[0], sig.return_type.llvm, args[1])
+
+    return Vector("f64", target().lanes)(types.int64, types.int64), codegen
+
+
 @intrinsic(prefer_literal=True)
 def load_row_f32(typingctx: Any, address: Any, index: Any, columns: Any) -> Any:
     """load_row_f32(address, index, columns): `columns` adjacent vectors of float32; for 0, the narrow one."""

@@ -52,6 +52,10 @@ def _pooling() -> list[Kernel]:
         Kernel("s8_max_pool", "pooling", "maximum_int8", operation="max_pool2d", dtype="int8"),
         Kernel("f32_mean", "pooling", "mean_f32", operation="mean"),
         Kernel("s8_mean", "pooling", "mean_int8", operation="mean", dtype="int8"),
+        Kernel("f32_sum_parts", "part_sums", "sum_parts_f32", operation="mean"),
+        Kernel("s8_sum_parts", "part_sums", "sum_parts_int8", operation="mean", dtype="int8"),
+        Kernel("f32_mean_of_parts", "part_sums", "mean_of_parts_f32", operation="mean"),
+        Kernel("s8_mean_of_parts", "part_sums", "mean_of_parts_int8", operation="mean", dtype="int8"),
     ]
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from edgenet.dtypes import aligned
 from edgenet.graph import Node
 from edgenet.prepare.lower_elementwise import int8_output
 from edgenet.prepare.lower_movement import Address, element_bytes, permute_array
 from edgenet.prepare.lowering import Lowering, lowers
-from edgenet.prepare.plan import Packed
+from edgenet.prepare.plan import Operand, Packed
 
 UNIT_WORK = 16384
 """Elements that a unit reads, about."""
+_LEAST_IN_PARTS = 16384
+"""Elements of an image from which on its mean takes two steps, the first of parts of its rows."""
 _WINDOW_BYTES = 24
 """Bytes of a window in a table: three words of 64 bits."""
 
@@ -63,7 +67,6 @@ def mean_windows(
     integer = lowering.dtype(node.output) == "int8"
     heights, widths = (table.array[:, 1] - table.array[:, 0] for table in (rows, columns))
     area = int(heights.max()) * int(widths.sum())
-    block = _channel_block(lowering, channels, area)
     slots = {}
     if integer:
         zero, low, high = int8_output(lowering, node.output, attributes)
@@ -74,6 +77,12 @@ def mean_windows(
             "low": low,
             "high": high,
         }
+    whole = len(heights) == len(widths) == 1 and (heights[0], widths[0]) == (height, width)
+    if whole and height >= lowering.threads and area * channels >= _LEAST_IN_PARTS:
+        count = divisor or int(rows.array[0, 2] * columns.array[0, 2])
+        _mean_in_parts(lowering, x, lowering.write(node.output), view, count, integer, slots)
+        return
+    block = _channel_block(lowering, channels, area)
     lowering.step(
         "s8_mean" if integer else "f32_mean",
         images * len(heights) * -(-channels // block),
@@ -91,6 +100,40 @@ def mean_windows(
         divisor=divisor,
         **slots,
     )
+
+
+def _mean_in_parts(
+    lowering: Lowering,
+    x: Address,
+    y: Operand,
+    view: tuple[int, int, int, int],
+    count: int,
+    integer: bool,
+    slots: dict[str, Any],
+) -> None:
+    """Steps that write the mean of every image, of whose rows each thread has a part.
+
+    `slots`: those of an int8 mean.
+    """
+    images, height, width, channels = view
+    prefix, sum_bytes = ("s8", 4) if integer else ("f32", 8)
+    parts = -(-lowering.threads // images)
+    sums_bytes = aligned(-(-channels // lowering.target.lanes) * lowering.target.lanes * sum_bytes)
+    sums = lowering.temporary(images * parts * sums_bytes)
+    shared = {"channels": channels, "parts": parts, "sums_bytes": sums_bytes}
+    lowering.step(
+        f"{prefix}_sum_parts",
+        images * parts,
+        1,
+        x=x,
+        sums=lowering.write(sums),
+        height=height,
+        width=width,
+        **shared,
+    )
+    if integer:
+        slots["offset"] = slots.pop("x_zero") * height * width
+    lowering.step(f"{prefix}_mean_of_parts", images, 1, sums=lowering.read(sums), y=y, count=count, **shared, **slots)
 
 
 def image_shape(lowering: Lowering, name: str) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ dtype_grid = pytest.mark.parametrize("dtype", ["float32", "int8"])
 AVERAGES = {"multiplier": 1.7, "q_min": -110, "q_max": 100}
 
 
-def run(operation, shape, dtype, targets, attributes):
+def run(operation, shape, dtype, targets, attributes, threads=1):
     rng = np.random.default_rng(sum(shape))
     x = rng.standard_normal(shape, dtype=np.float32)
     options = {}
@@ -25,8 +25,7 @@ def run(operation, shape, dtype, targets, attributes):
         options = {"quantization": {"x": (0.2, -6)}, "output": (0.2, -6) if moved else (0.1, 9)}
         attributes = attributes if moved else {**attributes, **AVERAGES}
     graph = one_node(operation, {"x": x}, attributes, **options)
-    for target in targets:
-        check(graph, {"x": x}, target)
+    return [check(graph, {"x": x}, target, threads) for target in targets]
 
 
 @target_grid
@@ -90,6 +89,32 @@ def test_adaptive(target, dtype, channels, size):
 )
 def test_mean(target, dtype, shape, axes):
     run("mean", shape, dtype, [target], {"axes": axes, "keepdims": len(axes) % 2 == 1})
+
+
+@target_grid
+@dtype_grid
+@pytest.mark.parametrize("operation", ["mean", "adaptive_avg_pool2d", "avg_pool2d"])
+@pytest.mark.parametrize(
+    ("shape", "threads", "parts"),
+    [
+        ((1, 28, 28, 72), 1, 1), ((1, 28, 28, 72), 2, 2), ((1, 7, 7, 960), 4, 4), ((1, 14, 13, 125), 3, 3),
+        ((2, 24, 28, 67), 4, 2), ((3, 28, 24, 128), 2, 1), ((1, 3, 100, 70), 4, 0), ((1, 7, 7, 64), 2, 0),
+    ],
+)  # fmt: skip
+def test_means_of_large_images_are_made_in_parts(target, dtype, operation, shape, threads, parts):
+    """`parts` is 0 where the rows are fewer than the threads, or the image is small."""
+    attributes = {
+        "mean": {"axes": [1, 2]},
+        "adaptive_avg_pool2d": {"output_size": [1, 1]},
+        "avg_pool2d": {"kernel": list(shape[1:3]), "stride": [1, 1], "divisor": 999},
+    }[operation]
+    (plan,) = run(operation, shape, dtype, [target], attributes, threads)
+    prefix = "s8" if dtype == "int8" else "f32"
+    if parts:
+        assert [step.kernel for step in plan.steps] == [f"{prefix}_sum_parts", f"{prefix}_mean_of_parts"]
+        assert plan.steps[0].units == shape[0] * parts
+    else:
+        assert [step.kernel for step in plan.steps] == [f"{prefix}_mean"]
 
 
 @target_grid
