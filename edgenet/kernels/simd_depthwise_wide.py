@@ -31,7 +31,7 @@ from edgenet.kernels.simd_types import (
     store_vector,
     target,
 )
-from edgenet.kernels.table_int8 import pairs_columns
+from edgenet.kernels.table_int8 import groups_columns
 
 
 def _unpack(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
@@ -167,7 +167,7 @@ def depthwise_strided(
 
     bases, steps: address of column 0 of each kernel row, bytes to the next column; window: number of the first column,
     columns of the input, address of what a column outside holds (looked at only if `clipped`). A row that is left over
-    is multiplied by pairs of its columns where `table_int8.pairs_columns` says so.
+    is multiplied by groups of its columns where `table_int8.groups_columns` says so.
     """
     count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
     through_hardswish = constant_int(hardswish)
@@ -178,8 +178,8 @@ def depthwise_strided(
         rows = list(zip(*(items(builder, args[i], sig.args[i]) for i in (0, 1)), strict=True))
         first, columns_in, outside = items(builder, args[2], sig.args[2])
         groups = -(-len(rows) // size)
-        by_columns = pairs_columns(size, len(rows), step)
-        waiting: list[ir.Value] = []
+        by_columns = groups_columns(size, len(rows), step)
+        lone: list[ir.Value] = []
         totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(size)]
         following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
         for column in range((count - 1) * step + width):
@@ -190,7 +190,7 @@ def depthwise_strided(
                 places = [builder.select(exists, place, outside) for place in places]
             values = [load_vector(builder, place, ir.VectorType(I8, size * lanes)) for place in places]
             if by_columns:
-                waiting.append(values.pop())
+                lone.append(values.pop())
             values = filled_up(values, size)
             for g in range(len(values) // size):
                 for k, part in enumerate(_block(builder, values[g * size : (g + 1) * size])):
@@ -200,16 +200,18 @@ def depthwise_strided(
                         if remainder == 0 and 0 <= output < count:
                             weight = load_vector(builder, args[4], vector, ((k * groups + g) * width + t) * lanes)
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
-            if len(waiting) == size or (waiting and column == (count - 1) * step + width - 1):
-                for k, part in enumerate(_block(builder, filled_up(waiting, size))):
+            last = column == (count - 1) * step + width - 1
+            for begin in range(column - size + 1, (column if last else column - size + 1) + 1):
+                if not lone or begin < 0 or begin % step:
+                    continue
+                for k, part in enumerate(_block(builder, filled_up(lone[begin : begin + size], size))):
                     value = builder.bitcast(part, vector)
                     for t in range(-(-width // size)):
-                        output = column // size - t
-                        if 0 <= output < count:
+                        output, remainder = divmod(begin - t * size, step)
+                        if remainder == 0 and 0 <= output < count:
                             place = (k * groups + groups - 1) * width + t
                             weight = load_vector(builder, args[4], vector, place * lanes)
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
-                waiting = []
         pixels: list[list[ir.Value]] = [[] for _ in range(count)]
         for k, sums in enumerate(totals):
             scale = load_vector(builder, args[3], floats, (size + k) * lanes)

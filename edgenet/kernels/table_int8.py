@@ -84,13 +84,13 @@ def plane_steps(advance: int, group: int) -> tuple[int, int, int]:
     return apart, advance // apart, group // apart
 
 
-def pairs_columns(group: int, rows: int, stride: int) -> bool:
-    """Whether a kernel that interleaves in registers takes the last row of a window by pairs of adjacent columns.
+def groups_columns(group: int, rows: int, stride: int) -> bool:
+    """Whether a kernel that interleaves in registers takes the last row of a window by groups of adjacent columns.
 
-    A row that is alone in its pair of rows wastes half of each product; by columns it takes half as many. Pairs begin
-    where windows do.
+    A row that is alone in its group of rows wastes most of each product; by columns it takes fewer. Groups begin where
+    windows do.
     """
-    return group == stride == 2 and rows % 2 == 1
+    return rows % group == 1 and group % stride == 0
 
 
 def depthwise_whole_blocks(target: InstructionSet, channels: int, size: tuple[int, int, int, int]) -> int:

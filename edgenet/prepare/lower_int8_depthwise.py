@@ -14,7 +14,7 @@ from edgenet.kernels.table_int8 import (
     depthwise_wide_columns,
     group_depth,
     interleaves_in_registers,
-    pairs_columns,
+    groups_columns,
     plane_steps,
 )
 from edgenet.prepare.lower_int8_matrix import HARDSWISH, content, epilogue, folded_bias, order_groups
@@ -64,7 +64,7 @@ def pack_blocks(
     """Weights [C, KH, KW] as [block][bias, multiplier][band rows][vector][groups of rows][KW][lanes][group], bytes.
 
     A block is `group` vectors; lane 4 * q + j of its vector k holds channel 4 * (group * q + k) + j. The last block
-    ends with the last channel. With `by_columns` the last group holds pairs of columns of the last row.
+    ends with the last channel. With `by_columns` the last group holds groups of columns of the last row.
     """
     channels, height, width = weight.shape
     lanes, group = target.lanes, group_depth(target)
@@ -80,8 +80,8 @@ def pack_blocks(
         taps[:, r, r * stride : r * stride + height] = weight[order]
     if by_columns:
         taps[:, 0, height - 1 :] = 0
-        taps[:, 0, height - 1, : -(-width // 2)] = weight[order, -1, ::2]
-        taps[:, 0, height, : width // 2] = weight[order, -1, 1::2]
+        for column in range(width):
+            taps[:, 0, height - 1 + column % group, column // group] = weight[order, -1, column]
     taps = taps.reshape(blocks, group, lanes, band, groups, group, width).transpose(0, 3, 1, 4, 6, 2, 5)
     taps = order_groups(taps, target)
     parts = [np.ascontiguousarray(part).view(np.uint8).reshape(blocks, -1) for part in (head.swapaxes(0, 1), taps)]
@@ -131,7 +131,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
     stride_y, stride_x = node.attributes["stride"]
     band = DEPTHWISE_BANDS[height, width, stride_y, stride_x]
     in_registers = interleaves_in_registers(target, (height, width, stride_y, stride_x))
-    by_columns = in_registers and pairs_columns(group, height, stride_x)
+    by_columns = in_registers and groups_columns(group, height, stride_x)
 
     def make() -> np.ndarray:
         return pack_blocks(*_constants(node, lowering, 0, channels), target, band, stride_y, by_columns)
