@@ -13,8 +13,8 @@ from edgenet.kernels.table_int8 import (
     depthwise_whole_blocks,
     depthwise_wide_columns,
     group_depth,
-    interleaves_in_registers,
     groups_columns,
+    interleaves_in_registers,
     plane_steps,
 )
 from edgenet.prepare.lower_int8_matrix import HARDSWISH, content, epilogue, folded_bias, order_groups
