@@ -2,6 +2,7 @@
 
 As `depthwise_wide_int8`, for the same layers, but few outputs share an input column, so that it is interleaved in
 registers, where it is used. Weights are packed as there.
+A half block has half as many channels, of two rows of the output at the same time, one in each half of the registers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from edgenet.kernels.simd_depthwise_wide import depthwise_strided
 from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_within, least, sequence
 
 
-def _tile(kernel_width: int, step_x: int, columns: int, group: int, hardswish: int) -> Any:
+def _tile(kernel_width: int, step_x: int, columns: int, group: int, hardswish: int, together: int) -> Any:
     """Outputs first..first+columns-1 of a row."""
     span = (columns - 1) * step_x + kernel_width
 
@@ -24,36 +25,39 @@ def _tile(kernel_width: int, step_x: int, columns: int, group: int, hardswish: i
     def tile(bases, steps, window, block, target, first):
         left, width, outside = window
         head, taps = block
-        y, y_stride, bounds, output_multiplier = target
+        y, y_stride, apart, bounds, output_multiplier = target
         column = first * step_x - left
         out = y + first * y_stride
         inner = (column, width, outside)
         if column >= 0 and column + span <= width:
             depthwise_strided(
-                bases, steps, inner, head, taps, out, y_stride, bounds, output_multiplier, columns, kernel_width,
-                step_x, group, hardswish, 0,
+                bases, steps, inner, head, taps, out, y_stride, apart, bounds, output_multiplier, columns, kernel_width,
+                step_x, group, hardswish, together, 0,
             )  # fmt: skip
         else:
             depthwise_strided(
-                bases, steps, inner, head, taps, out, y_stride, bounds, output_multiplier, columns, kernel_width,
-                step_x, group, hardswish, 1,
+                bases, steps, inner, head, taps, out, y_stride, apart, bounds, output_multiplier, columns, kernel_width,
+                step_x, group, hardswish, together, 1,
             )  # fmt: skip
 
     return tile
 
 
 def depthwise_strided_rows(
-    kernel_height: int, kernel_width: int, step_y: int, step_x: int, columns: int, group: int, hardswish: int
-) -> Callable[..., None]:
+    kernel_height: int, kernel_width: int, step_y: int, step_x: int, columns: int, group: int, hardswish: int,
+    together: int,
+) -> Callable[..., None]:  # fmt: skip
     """Depthwise convolution of these kernel sizes and strides, at least `columns` - 1 outputs wide.
 
-    `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
+    `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`). `together`: 2 for half blocks.
 
-    Unit: one output row of one block of channels.
+    Unit: one output row of one block of channels; of half blocks, two rows, which lie half of `part_rows` rows apart.
+    The output divides into whole parts.
     """
     less = columns - 1
-    wide = _tile(kernel_width, step_x, columns, group, hardswish)
-    narrow = _tile(kernel_width, step_x, less, group, hardswish)
+    wide = _tile(kernel_width, step_x, columns, group, hardswish, together)
+    narrow = _tile(kernel_width, step_x, less, group, hardswish, together)
+    count = kernel_height * together
 
     def kernel(
         begin: int,
@@ -74,6 +78,7 @@ def depthwise_strided_rows(
         y_stride: int,
         weights: int,
         packed_bytes: int,
+        part_rows: int,
         blocks: int,
         channels: int,
         zero: int,
@@ -81,20 +86,26 @@ def depthwise_strided_rows(
         largest: int,
         output_multiplier: float,
     ):
-        block_channels = lane_count() * group
+        block_channels = lane_count() * group // together
+        rows_of_part = part_rows // together
         window = (left, width, outside)
         for unit in range(begin, end):
             channel = least((unit % blocks) * block_channels, channels - block_channels)
-            row = unit // blocks
+            line = unit // blocks
+            row = line // rows_of_part * part_rows + line % rows_of_part
             image = x + (row // out_height) * image_stride + channel
-            numbers = sequence((row % out_height) * step_y - top, 1, kernel_height)
+            numbers = sequence((row % out_height) * step_y - top, 1, count)
+            first_half = each_within(sequence(0, 1, count), kernel_height)
+            numbers = each_choose(first_half, numbers, each_add(numbers, rows_of_part * step_y - kernel_height))
             inside = each_within(numbers, height)
             places = each_add(each_multiply(numbers, row_stride), image)
-            bases = each_choose(inside, places, repeat(outside, kernel_height))
+            bases = each_choose(inside, places, repeat(outside, count))
             steps = each_multiply(inside, pixel_stride)
             head = weights + (unit % blocks) * packed_bytes
             block = (head, head + 2 * group * lane_count() * 4)
-            target = (y + row * out_width * y_stride + channel, y_stride, (zero, smallest, largest), output_multiplier)
+            out = y + row * out_width * y_stride + channel
+            apart = rows_of_part * out_width * y_stride
+            target = (out, y_stride, apart, (zero, smallest, largest), output_multiplier)
             first = 0
             while first < out_width:
                 if (out_width - first) % columns == 0:

@@ -25,6 +25,7 @@ from edgenet.kernels.simd_types import (
     I64,
     constant_int,
     items,
+    join,
     load_vector,
     shuffle_mask,
     splat,
@@ -57,23 +58,26 @@ def _block(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     return [vector for low, high in zip(*pairs, strict=True) for vector in _unpack(builder, low, high)]
 
 
+def _load_rows(builder: ir.IRBuilder, places: list[ir.Value], size: int, together: int) -> list[ir.Value]:
+    """The bytes of a block of channels at each place; of a half block, joined with those of its second row."""
+    kind = ir.VectorType(I8, size * target().lanes // together)
+    rows = [load_vector(builder, place, kind) for place in places]
+    if together == 1:
+        return rows
+    count = len(rows) // together
+    return [join(builder, rows[i], rows[count + i]) for i in range(count)]
+
+
 @intrinsic(prefer_literal=True)
 def interleave_block(typingctx: Any, places: Any, destination: Any, group: Any) -> Any:
-    """interleave_block(places, destination, group): a block's vectors of groups for each `group` rows, one by one.
-
-    The last row stands for those that are missing from the last group.
-    """
+    """interleave_block(places, destination, group): a block's vectors of groups of `group` rows, one by one."""
     size = constant_int(group)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         lanes, vector = target().lanes, group_vector().llvm
-        kind = ir.VectorType(I8, size * lanes)
-        rows = filled_up([load_vector(builder, place, kind) for place in items(builder, args[0], sig.args[0])], size)
-        number = 0
-        for first in range(0, len(rows), size):
-            for value in _block(builder, rows[first : first + size]):
-                store_vector(builder, builder.bitcast(value, vector), args[1], number * lanes)
-                number += 1
+        rows = _load_rows(builder, items(builder, args[0], sig.args[0]), size, 1)
+        for number, value in enumerate(_block(builder, rows)):
+            store_vector(builder, builder.bitcast(value, vector), args[1], number * lanes)
         return context.get_dummy_value()
 
     return types.void(places, types.int64, group), codegen
@@ -92,13 +96,26 @@ def _requantized(
 
 
 def _store_pixels(
-    builder: ir.IRBuilder, pixels: list[list[ir.Value]], y: ir.Value, stride: ir.Value, limits: list[ir.Value]
+    builder: ir.IRBuilder,
+    pixels: list[list[ir.Value]],
+    y: ir.Value,
+    stride: ir.Value,
+    limits: list[ir.Value],
+    apart: ir.Value | None = None,
 ) -> None:
-    """Stores the bytes of each pixel's vectors, from the address y on, `stride` bytes apart."""
+    """Stores the bytes of each pixel's vectors, from the address y on, `stride` bytes apart.
+
+    `apart`: of half blocks, the bytes from a pixel to the one of the second half.
+    """
     lanes = target().lanes
     places = [builder.add(y, builder.mul(stride, I64(c))) for c in range(len(pixels))]
     per_pixel = len(pixels[0]) // 2
     for i, value in enumerate(narrowed(builder, [vector for vectors in pixels for vector in vectors], limits)):
+        if apart is not None:
+            half = value.type.count // 2
+            for side, place in enumerate((places[i], builder.add(places[i], apart))):
+                store_vector(builder, cut_lanes(builder, value, side * half, half), place)
+            continue
         if per_pixel == 2:
             store_vector(builder, value, places[i])
             continue
@@ -160,25 +177,30 @@ def depthwise_pixels(
 
 @intrinsic(prefer_literal=True)
 def depthwise_strided(
-    typingctx: Any, bases: Any, steps: Any, window: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any,
-    output_multiplier: Any, columns: Any, wide: Any, along: Any, group: Any, hardswish: Any, clipped: Any,
+    typingctx: Any, bases: Any, steps: Any, window: Any, head: Any, taps: Any, y: Any, stride: Any, apart: Any,
+    bounds: Any, output_multiplier: Any, columns: Any, wide: Any, along: Any, group: Any, hardswish: Any, together: Any,
+    clipped: Any,
 ) -> Any:  # fmt: skip
     """As `depthwise_pixels`, from input that is not interleaved yet: each column serves its outputs and is gone.
 
-    bases, steps: address of column 0 of each kernel row, bytes to the next column; window: number of the first column,
+    Two `together`: of a half block, whose second half is a row that is stored `apart` bytes on.
+
+    bases, steps: address of column 0 of each kernel row (of half blocks, then of the second half's), bytes to the next
+    column; window: number of the first column,
     columns of the input, address of what a column outside holds (looked at only if `clipped`). A row that is left over
     is multiplied by groups of its columns where `table_int8.groups_columns` says so.
     """
     count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
-    through_hardswish = constant_int(hardswish)
+    through_hardswish, halves = constant_int(hardswish), constant_int(together)
+    height = len(bases) // halves
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         vector, lanes = group_vector().llvm, target().lanes
         integers, floats = ir.VectorType(I32, lanes), ir.VectorType(F32, lanes)
         rows = list(zip(*(items(builder, args[i], sig.args[i]) for i in (0, 1)), strict=True))
         first, columns_in, outside = items(builder, args[2], sig.args[2])
-        groups = -(-len(rows) // size)
-        by_columns = groups_columns(size, len(rows), step)
+        groups = -(-height // size)
+        by_columns = groups_columns(size, height, step)
         lone: list[ir.Value] = []
         totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(size)]
         following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
@@ -188,7 +210,7 @@ def depthwise_strided(
             if clip:
                 exists = builder.icmp_unsigned("<", builder.add(first, I64(column)), columns_in)
                 places = [builder.select(exists, place, outside) for place in places]
-            values = [load_vector(builder, place, ir.VectorType(I8, size * lanes)) for place in places]
+            values = _load_rows(builder, places, size, halves)
             if by_columns:
                 lone.append(values.pop())
             values = filled_up(values, size)
@@ -216,9 +238,10 @@ def depthwise_strided(
         for k, sums in enumerate(totals):
             scale = load_vector(builder, args[3], floats, (size + k) * lanes)
             for pixel, total in zip(pixels, sums, strict=True):
-                pixel.append(_requantized(builder, total, scale, args[8], through_hardswish))
-        _store_pixels(builder, pixels, args[5], args[6], items(builder, args[7], sig.args[7]))
+                pixel.append(_requantized(builder, total, scale, args[9], through_hardswish))
+        limits = items(builder, args[8], sig.args[8])
+        _store_pixels(builder, pixels, args[5], args[6], limits, args[7] if halves == 2 else None)
         return context.get_dummy_value()
 
-    given = [*[types.int64] * 4, bounds, types.float32]
-    return types.void(bases, steps, window, *given, columns, wide, along, group, hardswish, clipped), codegen
+    given = [*[types.int64] * 5, bounds, types.float32]
+    return types.void(bases, steps, window, *given, columns, wide, along, group, hardswish, together, clipped), codegen

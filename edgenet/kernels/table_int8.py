@@ -104,6 +104,14 @@ def depthwise_whole_blocks(target: InstructionSet, channels: int, size: tuple[in
     return blocks + (blocks > 0 and vectors >= (2 if interleaves_in_registers(target, size) else 3))
 
 
+def has_half_blocks(target: InstructionSet, size: tuple[int, int, int, int]) -> bool:
+    """Whether the wide kernel of a size (see DEPTHWISE_BANDS) exists for half as many channels, of two rows each.
+
+    It serves where a block is wider than the last channels of many networks.
+    """
+    return target.bits == 512 and group_depth(target) == 4 and interleaves_in_registers(target, size)
+
+
 def depthwise_columns(target: InstructionSet, band: int) -> int:
     """Output columns of a depthwise tile of `band` rows."""
     return (8 if target.registers == 16 else 16) // band
@@ -167,13 +175,17 @@ def rows(target: InstructionSet) -> list[Kernel]:
     for (high, wide, step_y, step_x), band in DEPTHWISE_BANDS.items():
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))
+        size = (high, wide, step_y, step_x)
         for suffix, hardswish in (("", 0), ("_hardswish", 1)):
-            name = f"s8_dw{high}x{wide}s{step_y}_wide{suffix}"
-            if interleaves_in_registers(target, (high, wide, step_y, step_x)):
-                module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
-                constants = (high, wide, step_y, step_x, depthwise_strided_columns(target), group, hardswish)
-            else:
-                module, factory = "depthwise_wide_int8", "depthwise_wide"
-                constants = (high, wide, step_y, step_x, band, depthwise_wide_columns(target), group, hardswish)
-            found.append(Kernel(name, module, factory, constants, "conv2d", "int8"))
+            name = f"s8_dw{high}x{wide}s{step_y}"
+            if not interleaves_in_registers(target, size):
+                constants = (*size, band, depthwise_wide_columns(target), group, hardswish)
+                found.append(
+                    Kernel(f"{name}_wide{suffix}", "depthwise_wide_int8", "depthwise_wide", constants, "conv2d", "int8")
+                )
+                continue
+            module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
+            for kind, together in (("wide", 1), ("half", 2))[: 1 + has_half_blocks(target, size)]:
+                constants = (*size, depthwise_strided_columns(target), group, hardswish, together)
+                found.append(Kernel(f"{name}_{kind}{suffix}", module, factory, constants, "conv2d", "int8"))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from edgenet.kernels.table_int8 import (
     depthwise_wide_columns,
     group_depth,
     groups_columns,
+    has_half_blocks,
     interleaves_in_registers,
     plane_steps,
 )
@@ -60,19 +62,22 @@ def pack_blocks(
     band: int,
     stride: int,
     by_columns: bool,
+    together: int,
 ) -> np.ndarray:
     """Weights [C, KH, KW] as [block][bias, multiplier][band rows][vector][groups of rows][KW][lanes][group], bytes.
 
     A block is `group` vectors; lane 4 * q + j of its vector k holds channel 4 * (group * q + k) + j. The last block
-    ends with the last channel. With `by_columns` the last group holds groups of columns of the last row.
+    ends with the last channel. Where rows go `together`, a block has fewer channels, each of which comes so many times.
+    With `by_columns` the last group holds groups of columns of the last row.
     """
     channels, height, width = weight.shape
     lanes, group = target.lanes, group_depth(target)
-    blocks = -(-channels // (lanes * group))
+    block = lanes * group // together
+    blocks = -(-channels // block)
     groups = -(-((band - 1) * stride + height) // group)
     lane = np.arange(lanes)
-    order = 4 * (group * (lane // 4) + np.arange(group)[:, None]) + lane % 4
-    starts = np.minimum(np.arange(blocks) * lanes * group, channels - lanes * group)
+    order = (4 * (group * (lane // 4) + np.arange(group)[:, None]) + lane % 4) % block
+    starts = np.minimum(np.arange(blocks) * block, channels - block)
     order = (starts[:, None, None] + order).reshape(-1)
     head = np.stack([bias[order], multiplier[order].astype(np.float32).view(np.int32)]).reshape(2, blocks, -1)
     taps = np.zeros((len(order), band, groups * group, width), np.int8 if group == 4 else np.int16)
@@ -93,15 +98,34 @@ def depthwise(node: Node, lowering: Lowering) -> None:
     a, target = node.attributes, lowering.target
     channels, height, width, _ = lowering.shape(node.inputs["weight"])
     size = (height, width, a["stride"][0], a["stride"][1])
-    first, kind = 0, _wide(node, lowering, channels)
+    done, kind = 0, _wide(node, lowering, channels)
     known = size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1] and kind is not None
     if known and lowering.shape(node.output)[2] >= depthwise_wide_columns(target) - 1:
-        blocks = depthwise_whole_blocks(target, channels, size)
-        first = min(blocks * target.lanes * group_depth(target), channels)
-    if first:
-        _blocks(node, lowering, first, f"_wide{kind}")
-    if first < channels:
-        _lanes(node, lowering, first)
+        block = target.lanes * group_depth(target)
+        if _ends_with_half_a_block(node, lowering, channels, size):
+            if channels > block:
+                _blocks(node, lowering, 0, channels // block * block, f"_wide{kind}")
+            _blocks(node, lowering, channels - block // 2, channels, f"_half{kind}", together=2)
+            done = channels
+        else:
+            done = min(depthwise_whole_blocks(target, channels, size) * block, channels)
+            if done:
+                _blocks(node, lowering, 0, done, f"_wide{kind}")
+    if done < channels:
+        _lanes(node, lowering, done)
+
+
+def _ends_with_half_a_block(node: Node, lowering: Lowering, channels: int, size: tuple[int, int, int, int]) -> bool:
+    """Whether the last channels go by a half block (see `table_int8.has_half_blocks`): where rows go by pairs.
+
+    A single vector takes less time by itself.
+    """
+    target = lowering.target
+    block = target.lanes * group_depth(target)
+    fits = target.lanes < channels % block <= block // 2 <= channels
+    batch, rows, _, _ = lowering.shape(node.output)
+    part = _rows_of_a_part(rows, -(-lowering.threads // batch))
+    return has_half_blocks(target, size) and fits and part % 2 == 0 and rows % part == 0
 
 
 def _wide(node: Node, lowering: Lowering, channels: int) -> str | None:
@@ -124,8 +148,11 @@ def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[n
     return weight[first:last], bias[first:last], lowering.constant(node.inputs["multiplier"])[first:last]
 
 
-def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
-    """Step for the first `channels` channels, in whole blocks, by the wide kernels called `kind`."""
+def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, together: int = 1) -> None:
+    """Step for the channels first..last-1, in blocks, by the wide kernels called `kind`.
+
+    `together`: rows that make up a block's registers, 2 for half blocks.
+    """
     target, lanes, group = lowering.target, lowering.target.lanes, group_depth(lowering.target)
     all_channels, height, width, _ = lowering.shape(node.inputs["weight"])
     stride_y, stride_x = node.attributes["stride"]
@@ -134,9 +161,9 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
     by_columns = in_registers and groups_columns(group, height, stride_x)
 
     def make() -> np.ndarray:
-        return pack_blocks(*_constants(node, lowering, 0, channels), target, band, stride_y, by_columns)
+        return pack_blocks(*_constants(node, lowering, first, last), target, band, stride_y, by_columns, together)
 
-    key = ("s8_depthwise_blocks", *content(node, lowering), lanes, group, channels, band, stride_y)
+    key = ("s8_depthwise_blocks", *content(node, lowering), lanes, group, first, last, band, stride_y, together)
     packed = lowering.packed(key, make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     slots = geometry(node, lowering) | epilogue(node, lowering, all_channels)
@@ -152,9 +179,15 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
         "out_height",
         "out_width",
     )
-    blocks = -(-channels // (lanes * group))
-    bands, own = -(-out_height // band), {}
-    if not in_registers:
+    blocks = -(-(last - first) * together // (lanes * group))
+    part = _rows_of_a_part(out_height, -(-lowering.threads // batch))
+    own: dict[str, Any] = {}
+    if first:
+        slots |= {"x": lowering.read(node.inputs["x"], first), "y": lowering.write(node.output, first)}
+    if in_registers:
+        units = batch * out_height // together * blocks
+        own = {"part_rows": part if together == 2 else out_height}
+    else:
         columns = (out_width - 1) * stride_x + width
         groups = -(-((band - 1) * stride_y + height) // group)
         _, each_band, each_group = plane_steps(band * stride_y, group)
@@ -168,13 +201,11 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
             in_rows, out_rows = (stack * band - 1) * stride_y + height, stack * band
             return interleaved(stack) + 64 * (in_rows * slots["width"] + out_rows * out_width)
 
-        stack = _bands_of_a_unit(bands, near, batch * blocks, lowering.threads)
+        stack = _bands_of_a_unit(-(-out_height // band), near, batch * blocks, lowering.threads)
         scratch = lowering.scratch(-(-interleaved(stack) // 64) * 64)
         band *= stack
-        part = _rows_of_a_part(out_height, -(-lowering.threads // batch))
-        bands = -(-out_height // part) * -(-part // band)
+        units = batch * -(-out_height // part) * -(-part // band) * blocks
         own = {"scratch": scratch, "in_columns": columns, "stack_rows": band, "part_rows": part}
-    units = batch * bands * blocks
     work = band * out_width * height * width * group
     lowering.step(
         f"s8_dw{height}x{width}s{stride_y}{kind}",
@@ -185,7 +216,7 @@ def _blocks(node: Node, lowering: Lowering, channels: int, kind: str) -> None:
         weights=packed,
         packed_bytes=packed.array.shape[1],
         blocks=blocks,
-        channels=channels,
+        channels=last - first,
         **own,
     )
 

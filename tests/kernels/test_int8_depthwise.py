@@ -2,9 +2,11 @@
 
 import pytest
 
-from edgenet.kernels.table_int8 import group_depth
-from tests.kernels.harness import UNUSUAL_DEPTHWISE
+from edgenet.kernels.table_int8 import group_depth, has_half_blocks
+from tests.kernels.harness import ALL_TARGETS, UNUSUAL_DEPTHWISE
 from tests.kernels.int8_layers import HARDSWISH, each_target, run
+
+WITH_HALF_BLOCKS = [target for target in ALL_TARGETS if has_half_blocks(target, (3, 3, 2, 2))]
 
 
 @each_target
@@ -154,6 +156,37 @@ def test_a_hardswish_that_may_leave_int32_is_clamped_before_it_is_rounded(target
         output_multiplier=1e8,
     )  # fmt: skip
     assert {step.kernel for step in plan.steps} == {"s8_dw3x3s1"}
+
+
+@pytest.mark.parametrize("target", WITH_HALF_BLOCKS, ids=lambda target: target.name)
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("channels", [32, 84, 96, 160])
+@pytest.mark.parametrize(("threads", "batch", "height"), [(1, 1, 14), (2, 1, 28), (4, 2, 16), (3, 1, 12), (2, 3, 4)])
+def test_half_blocks_serve_the_last_channels(target, kernel, channels, threads, batch, height):
+    """Two rows, which lie in the same part of the image, go together."""
+    shape, weight = (batch, 2 * height, 23, channels), (channels, kernel, kernel, 1)
+    for hardswish in ({}, HARDSWISH):
+        plan = run(
+            target, shape, weight, "conv2d", x_zero=-9, groups=channels, stride=[2, 2], padding=[kernel // 2] * 4,
+            q_min=-100, q_max=77, threads=threads, **hardswish,
+        )  # fmt: skip
+        suffix = "_hardswish" * bool(hardswish)
+        kinds = ["half"] if channels < 64 else ["wide", "half"]
+        assert [step.kernel for step in plan.steps] == [f"s8_dw{kernel}x{kernel}s2_{kind}{suffix}" for kind in kinds]
+        assert plan.steps[-1].slots["part_rows"] == height // -(-threads // batch)
+        assert plan.steps[-1].slots["channels"] == 32
+
+
+@pytest.mark.parametrize("target", WITH_HALF_BLOCKS, ids=lambda target: target.name)
+@pytest.mark.parametrize(
+    ("channels", "threads", "height"), [(96, 1, 7), (96, 2, 14), (24, 1, 14), (112, 1, 14), (128, 1, 14), (144, 1, 14)]
+)
+def test_no_half_blocks_where_rows_or_channels_do_not_fit(target, channels, threads, height):
+    plan = run(
+        target, (1, 2 * height, 19, channels), (channels, 3, 3, 1), "conv2d", groups=channels, padding=[1] * 4,
+        stride=[2, 2], threads=threads,
+    )  # fmt: skip
+    assert not any("half" in step.kernel for step in plan.steps)
 
 
 @each_target
