@@ -60,6 +60,11 @@ class Partition:
         }
 
 
+def _full(pixels: int, blocks: int, rows: int, second: int) -> bool:
+    """Whether tiles of `rows` and `second` pixels make up every one of so many blocks."""
+    return all(-(-count // rows) * second <= count for count in (pixels // blocks, -(-pixels // blocks)))
+
+
 def partition(
     pixels: int,
     rows: int,
@@ -99,9 +104,12 @@ def partition(
     blocks = -(-tiles // block)
     span = min(panels, max(1, wanted // (block * work)))
     spans = -(-panels // span) * groups
-    even = -(-blocks // threads) * threads
-    if even <= tiles and (blocks >= _EVEN_BLOCKS * threads or tiles >= _LEAST_TILES * even or spans == 1):
-        blocks = even
+    many = blocks >= _EVEN_BLOCKS * threads or tiles >= _LEAST_TILES * (blocks + threads) or spans == 1
+    if blocks % threads and many:
+        less = blocks - blocks % threads
+        even = (less + threads,) if prepares else (less + threads, less)
+        possible = [count for count in even if 0 < count <= tiles and _full(pixels, count, rows, second)]
+        blocks = possible[0] if possible else blocks
     if prepares:
         span = max(span, min(panels, -(-panels * blocks * groups // (4 * threads))))
     return Partition(blocks, -(-panels // span), span, 0, quantum, groups)

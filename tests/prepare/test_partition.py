@@ -34,10 +34,11 @@ def test_blocks_and_spans_cover_everything(pixels, tile, panels, depth, threads,
         pytest.param((196, 4, 3, 4, 1152, 75264, 24576, 2), 18, id="many small blocks"),
         pytest.param((196, 4, 3, 24, 216, 12544, 24576, 2), 4, id="few large blocks"),
         pytest.param((49, 4, 3, 10, 1740, 28224, 92160, 2), 7, id="few tiles"),
+        pytest.param((196, 6, 5, 32, 6144, 401408, 1048576, 2), 8, id="tiles of six and five do not make up 19"),
     ],
 )
 def test_two_threads_have_as_many_blocks(arguments, blocks):
-    """Unless blocks would become so small that many of their tiles were not full. Layers of MobileNetV2 in int8."""
+    """Unless blocks would become so small that many of their tiles were not full. Layers of MobileNets."""
     part = partition(*arguments)
     assert part.by_panel == 0
     assert part.blocks == blocks
