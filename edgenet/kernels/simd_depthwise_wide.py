@@ -183,12 +183,10 @@ def depthwise_strided(
 ) -> Any:  # fmt: skip
     """As `depthwise_pixels`, from input that is not interleaved yet: each column serves its outputs and is gone.
 
-    Two `together`: of a half block, whose second half is a row that is stored `apart` bytes on.
-
-    bases, steps: address of column 0 of each kernel row (of half blocks, then of the second half's), bytes to the next
-    column; window: number of the first column,
-    columns of the input, address of what a column outside holds (looked at only if `clipped`). A row that is left over
-    is multiplied by groups of its columns where `table_int8.groups_columns` says so.
+    bases, steps: address of column 0 of each kernel row, bytes to the next column; window: number of the first column,
+    columns of the input, address of what a column outside holds (looked at only if `clipped`). Of half blocks (two
+    `together`) the rows of the second half follow, and it is stored `apart` bytes on. A row that is left over is
+    multiplied by groups of its columns where `table_int8.groups_columns` says so.
     """
     count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
     through_hardswish, halves = constant_int(hardswish), constant_int(together)
