@@ -12,18 +12,17 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.int8_arithmetic import rounded
 from edgenet.kernels.pooling import (
     VECTORS,
+    store_mean_bytes,
     sum_partial,
     sum_row,
     sum_row_bytes,
     sum_vector,
     sum_vector_bytes,
 )
-from edgenet.kernels.simd import add, divide, lane_count, load_f64, multiply, repeat, splat_f32, splat_i32, store
-from edgenet.kernels.simd_bytes import store_bytes, store_bytes_partial
-from edgenet.kernels.simd_convert import int_add, int_subtract, to_double, to_float, to_single
+from edgenet.kernels.simd import add, divide, lane_count, load_f64, repeat, splat_f32, splat_i32, store
+from edgenet.kernels.simd_convert import int_add, to_double, to_single
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.simd_masked import store_partial
 from edgenet.kernels.simd_shuffle import store_all
@@ -130,11 +129,6 @@ def mean_of_parts_int8() -> Callable[..., None]:
                 total = splat_i32(0)
                 for part in range(unit * parts, (unit + 1) * parts):
                     total = int_add(total, load_row_i32(sums + part * sums_bytes, c, 1)[0])
-                mean = multiply(divide(to_float(int_subtract(total, offset)), count), multiplier)
-                value = rounded(mean, zero, low, high)
-                if c + lanes <= channels:
-                    store_bytes(value, out, c)
-                else:
-                    store_bytes_partial(value, out, c, channels - c)
+                store_mean_bytes(total, offset, count, (multiplier, zero, low, high), out + c, channels - c)
 
     return kernel

@@ -268,6 +268,18 @@ def mean_f32() -> Callable[..., None]:
     return kernel
 
 
+@njit(inline="always")
+def store_mean_bytes(total, offset, count, scale, place, left):
+    """Stores (total - offset) / count * multiplier, rounded, of a vector of channels, of which `left` exist."""
+    multiplier, zero, low, high = scale
+    mean = multiply(divide(to_float(int_subtract(total, offset)), count), multiplier)
+    value = rounded(mean, zero, low, high)
+    if left >= lane_count():
+        store_bytes(value, place, 0)
+    else:
+        store_bytes_partial(value, place, 0, left)
+
+
 def mean_int8() -> Callable[..., None]:
     """The mean of each window, float32(sum) / float32(count) * multiplier. Unit: an output row of `block` channels."""
 
@@ -316,12 +328,7 @@ def mean_int8() -> Callable[..., None]:
                     c += VECTORS * lanes
                 while c < stop:
                     total = sum_vector_bytes(nothing, image + c, window, strides, (1, 1), 0)
-                    mean = multiply(divide(to_float(int_subtract(total, offset)), count), multiplier)
-                    value = rounded(mean, zero, low, high)
-                    if c + lanes <= stop:
-                        store_bytes(value, out, c)
-                    else:
-                        store_bytes_partial(value, out, c, stop - c)
+                    store_mean_bytes(total, offset, count, (multiplier, zero, low, high), out + c, stop - c)
                     c += lanes
 
     return kernel
