@@ -124,7 +124,7 @@ def _ends_with_half_a_block(node: Node, lowering: Lowering, channels: int, size:
     block = target.lanes * group_depth(target)
     fits = target.lanes < channels % block <= block // 2 <= channels
     batch, rows, _, _ = lowering.shape(node.output)
-    part = _rows_of_a_part(rows, -(-lowering.threads // batch))
+    part = _rows_of_a_part(lowering, batch, rows)
     return has_half_blocks(target, size) and fits and part % 2 == 0 and rows % part == 0
 
 
@@ -180,7 +180,7 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, to
         "out_width",
     )
     blocks = -(-(last - first) * together // (lanes * group))
-    part = _rows_of_a_part(out_height, -(-lowering.threads // batch))
+    part = _rows_of_a_part(lowering, batch, out_height)
     own: dict[str, Any] = {}
     if first:
         slots |= {"x": lowering.read(node.inputs["x"], first), "y": lowering.write(node.output, first)}
@@ -229,11 +229,12 @@ def _bands_of_a_unit(bands: int, near: Callable[[int], int], others: int, thread
     return -(-bands // -(-bands // most))
 
 
-def _rows_of_a_part(rows: int, parts: int) -> int:
-    """Rows of a part of the image, as many parts as there are threads for it, or all rows where parts would be uneven.
+def _rows_of_a_part(lowering: Lowering, batch: int, rows: int) -> int:
+    """Rows of a part of an image, as many parts as there are threads for it, or all rows where parts would be uneven.
 
     A thread then has the same rows in other layers, and finds them in its cache.
     """
+    parts = -(-lowering.threads // batch)
     part = -(-rows // parts)
     return part if part * parts <= _MOST_UNEVEN * rows else rows
 

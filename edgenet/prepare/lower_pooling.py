@@ -61,7 +61,7 @@ def mean_windows(
     columns: Packed,
     divisor: int = 0,
 ) -> None:
-    """Step that writes the mean of every window of x, seen as images of shape `view` (N, H, W, C)."""
+    """Steps that write the mean of every window of x, seen as images of shape `view` (N, H, W, C)."""
     images, height, width, channels = view
     source, attributes = node.inputs["x"], node.attributes
     integer = lowering.dtype(node.output) == "int8"
