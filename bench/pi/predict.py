@@ -97,9 +97,9 @@ def tile_of(step: Step, plan: Plan) -> Tile:
     row = kernel(step.kernel, plan.target)
     values, int8 = row.constants, step.kernel.startswith("s8")
     if row.factory == "depthwise_wide":
-        return Tile(values[5], values[6], 1)
+        return Tile(values[5], values[7], 1)
     if row.factory == "depthwise_strided_rows":
-        return Tile(values[4], values[5], 1)
+        return Tile(values[4], values[6], 1)
     if row.factory == "depthwise_general":
         rows = values[0]
     elif row.factory == "depthwise":

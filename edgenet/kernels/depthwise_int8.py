@@ -30,10 +30,10 @@ from edgenet.kernels.tuples import (
 )
 
 
-def interleaver(rows: int, group: int, interleave_column: Any = interleave_rows) -> Any:
+def interleaver(rows: int, size: int, interleave_column: Any = interleave_rows) -> Any:
     """Interleaves input rows start_y, start_y + step_y, ... of the padded columns 0 .. columns - 1 into `own`.
 
-    `interleave_column(places, destination, group)` does so for the pixels of one column.
+    `interleave_column(places, destination, size)` does so for the pixels of one column.
     """
 
     @njit(inline="always")
@@ -47,12 +47,12 @@ def interleaver(rows: int, group: int, interleave_column: Any = interleave_rows)
         first = least(left, columns)
         last = least(left + width, columns)
         for column in range(first):
-            interleave_column(border, own + column * column_bytes, group)
+            interleave_column(border, own + column * column_bytes, size)
         for column in range(first, last):
-            interleave_column(places, own + column * column_bytes, group)
+            interleave_column(places, own + column * column_bytes, size)
             places = each_add(places, steps)
         for column in range(greatest(first, last), columns):
-            interleave_column(border, own + column * column_bytes, group)
+            interleave_column(border, own + column * column_bytes, size)
 
     return interleave
 

@@ -2,7 +2,8 @@
 
 As `depthwise_wide_int8`, for the same layers, but few outputs share an input column, so that it is interleaved in
 registers, where it is used. Weights are packed as there.
-A half block has half as many channels, of two rows of the output at the same time, one in each half of the registers.
+A half block has half as many channels: half as many vectors of them, or those of two rows of the output at the same
+time, one in each half of the registers.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from edgenet.kernels.simd_depthwise_wide import depthwise_strided
 from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_within, least, sequence
 
 
-def _tile(kernel_width: int, step_x: int, columns: int, group: int, hardswish: int, together: int) -> Any:
+def _tile(kernel_width: int, step_x: int, columns: int, group: int, vectors: int, hardswish: int, together: int) -> Any:
     """Outputs first..first+columns-1 of a row."""
     span = (columns - 1) * step_x + kernel_width
 
@@ -32,31 +33,32 @@ def _tile(kernel_width: int, step_x: int, columns: int, group: int, hardswish: i
         if column >= 0 and column + span <= width:
             depthwise_strided(
                 bases, steps, inner, head, taps, out, y_stride, apart, bounds, output_multiplier, columns, kernel_width,
-                step_x, group, hardswish, together, 0,
+                step_x, group, vectors, hardswish, together, 0,
             )  # fmt: skip
         else:
             depthwise_strided(
                 bases, steps, inner, head, taps, out, y_stride, apart, bounds, output_multiplier, columns, kernel_width,
-                step_x, group, hardswish, together, 1,
+                step_x, group, vectors, hardswish, together, 1,
             )  # fmt: skip
 
     return tile
 
 
 def depthwise_strided_rows(
-    kernel_height: int, kernel_width: int, step_y: int, step_x: int, columns: int, group: int, hardswish: int,
-    together: int,
+    kernel_height: int, kernel_width: int, step_y: int, step_x: int, columns: int, group: int, vectors: int,
+    hardswish: int, together: int,
 ) -> Callable[..., None]:  # fmt: skip
     """Depthwise convolution of these kernel sizes and strides, at least `columns` - 1 outputs wide.
 
-    `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`). `together`: 2 for half blocks.
+    A block is so many `vectors`. `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
+    `together`: 2 for half blocks of two rows.
 
-    Unit: one output row of one block of channels; of half blocks, two rows, which lie half of `part_rows` rows apart.
+    Unit: one output row of one block of channels; where rows go together, two, which lie half of `part_rows` apart.
     The output divides into whole parts.
     """
     less = columns - 1
-    wide = _tile(kernel_width, step_x, columns, group, hardswish, together)
-    narrow = _tile(kernel_width, step_x, less, group, hardswish, together)
+    wide = _tile(kernel_width, step_x, columns, group, vectors, hardswish, together)
+    narrow = _tile(kernel_width, step_x, less, group, vectors, hardswish, together)
     count = kernel_height * together
 
     def kernel(
@@ -86,7 +88,7 @@ def depthwise_strided_rows(
         largest: int,
         output_multiplier: float,
     ):
-        block_channels = lane_count() * group // together
+        block_channels = lane_count() * vectors // together
         rows_of_part = part_rows // together
         window = (left, width, outside)
         for unit in range(begin, end):
@@ -102,7 +104,7 @@ def depthwise_strided_rows(
             bases = each_choose(inside, places, repeat(outside, count))
             steps = each_multiply(inside, pixel_stride)
             head = weights + (unit % blocks) * packed_bytes
-            block = (head, head + 2 * group * lane_count() * 4)
+            block = (head, head + 2 * vectors * lane_count() * 4)
             out = y + row * out_width * y_stride + channel
             apart = rows_of_part * out_width * y_stride
             target = (out, y_stride, apart, (zero, smallest, largest), output_multiplier)

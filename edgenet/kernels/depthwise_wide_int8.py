@@ -1,9 +1,9 @@
 """int8 depthwise convolution of whole blocks of channels, for layers that only requantize, at most with a hardswish.
 
-As `depthwise_int8`, but a block is as many vectors of channels as a group has values: loads and stores are wide, and
-interleaving takes few shuffles. Interleaved rows lie in planes, a group of rows each, that adjacent bands share (see
-`table_int8.plane_steps`). The last block is moved back to end with the last channel. Weights are packed
-[block][bias][multiplier][output row of the band][vector][groups of rows][kernel column].
+As `depthwise_int8`, but a block is as many vectors of channels as widening makes of a register of bytes, or half of it:
+loads and stores are wide, and interleaving takes few shuffles. Interleaved rows lie in planes, a group of rows each,
+that adjacent bands share (see `table_int8.plane_steps`). The last block is moved back to end with the last channel.
+Weights are packed [block][bias][multiplier][output row of the band][vector][groups of rows][kernel column].
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from edgenet.kernels.tuples import least
 
 
 def depthwise_wide(
-    kernel_height: int, kernel_width: int, step_y: int, step_x: int, band: int, columns: int, group: int, hardswish: int
-) -> Callable[..., None]:
+    kernel_height: int, kernel_width: int, step_y: int, step_x: int, band: int, columns: int, group: int, vectors: int,
+    hardswish: int,
+) -> Callable[..., None]:  # fmt: skip
     """Depthwise convolution of these kernel sizes and strides, at least `columns` - 1 outputs wide.
 
-    `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
+    A block is so many `vectors`. `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
 
     The output divides into parts of `part_rows` rows, each of them into stacks of `stack_rows`, whose bands of `band`
     rows share interleaved rows. Unit: a stack of a block of channels.
@@ -31,7 +32,7 @@ def depthwise_wide(
     groups = -(-rows // group)
     apart, each_band, each_group = plane_steps(band * step_y, group)
     less = columns - 1
-    interleave = interleaver(group, group, interleave_block)
+    interleave = interleaver(group, vectors, interleave_block)
 
     def kernel(
         begin: int,
@@ -65,8 +66,8 @@ def depthwise_wide(
         output_multiplier: float,
     ):
         vector = lane_count() * 4
-        block_channels = lane_count() * group
-        column_bytes = group * vector
+        block_channels = lane_count() * vectors
+        column_bytes = vectors * vector
         plane_bytes = in_columns * column_bytes
         own = scratch + thread * scratch_bytes
         bounds = (zero, smallest, largest)
@@ -86,7 +87,7 @@ def depthwise_wide(
             head = weights + (unit % blocks) * packed_bytes
             out = y + (batch * out_height + first_row) * out_width * y_stride + channel
             for row in range(count):
-                taps = head + 2 * group * vector + row % band * groups * group * kernel_width * vector
+                taps = head + 2 * vectors * vector + row % band * groups * vectors * kernel_width * vector
                 source = own + row // band * each_band * plane_bytes
                 first = 0
                 while first < out_width:
@@ -94,7 +95,7 @@ def depthwise_wide(
                         depthwise_pixels(
                             source + first * step_x * column_bytes, each_group * plane_bytes, head, taps,
                             out + first * y_stride, y_stride, bounds, output_multiplier,
-                            columns, groups, kernel_width, step_x, group, hardswish,
+                            columns, groups, kernel_width, step_x, vectors, hardswish,
                         )  # fmt: skip
                         first += columns
                     else:
@@ -102,7 +103,7 @@ def depthwise_wide(
                         depthwise_pixels(
                             source + first * step_x * column_bytes, each_group * plane_bytes, head, taps,
                             out + first * y_stride, y_stride, bounds, output_multiplier,
-                            less, groups, kernel_width, step_x, group, hardswish,
+                            less, groups, kernel_width, step_x, vectors, hardswish,
                         )  # fmt: skip
                         first += less
                 out += out_width * y_stride

@@ -1,7 +1,10 @@
-"""Vector operations of the wide depthwise kernels: blocks of as many vectors of channels as a group has values.
+"""Vector operations of the wide depthwise kernels, on blocks of as many vectors of channels as widening makes.
 
 Bytes are interleaved within each 128-bit lane of the registers, which saves shuffles: lane q of a block's vector k
 holds the channels from 4 * (vectors * q + k) on. The saturating packs of the epilogue put them into order again.
+Where whole registers of bytes become pairs of int16, words of two bytes are interleaved before they are widened, which
+takes fewer instructions. Lane q of vector k then holds every second of eight channels, the first of which is
+16 * q + 8 * (k // 2) + k % 2 (`table_int8.block_order` has them all).
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from edgenet.kernels.simd_types import (
     store_vector,
     target,
 )
-from edgenet.kernels.table_int8 import groups_columns
+from edgenet.kernels.table_int8 import block_order, groups_columns, splits_words
 
 
 def _unpack(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
@@ -46,8 +49,13 @@ def _unpack(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
     return halves
 
 
-def _block(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
-    """Vectors of groups from the bytes of two or four rows."""
+def _block(builder: ir.IRBuilder, rows: list[ir.Value], vectors: int) -> list[ir.Value]:
+    """So many vectors of groups from the bytes of two or four rows."""
+    if splits_words(target(), vectors):
+        words = ir.VectorType(I16, rows[0].type.count // 2)
+        low, eight = (ir.Constant(words, [number] * words.count) for number in (255, 8))
+        pairs = _unpack(builder, *(builder.bitcast(row, words) for row in rows))
+        return [half for pair in pairs for half in (builder.and_(pair, low), builder.lshr(pair, eight))]
     if len(rows) == 2:
         wide = ir.VectorType(I16, rows[0].type.count)
         extend = builder.zext if target().stored_unsigned else builder.sext
@@ -58,9 +66,9 @@ def _block(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     return [vector for low, high in zip(*pairs, strict=True) for vector in _unpack(builder, low, high)]
 
 
-def _load_rows(builder: ir.IRBuilder, places: list[ir.Value], size: int, together: int) -> list[ir.Value]:
-    """The bytes of a block of channels at each place; of a half block, joined with those of its second row."""
-    kind = ir.VectorType(I8, size * target().lanes // together)
+def _load_rows(builder: ir.IRBuilder, places: list[ir.Value], vectors: int, together: int) -> list[ir.Value]:
+    """The bytes of a block of channels at each place; of two rows `together`, joined with those of the second."""
+    kind = ir.VectorType(I8, vectors * target().lanes // together)
     rows = [load_vector(builder, place, kind) for place in places]
     if together == 1:
         return rows
@@ -69,18 +77,18 @@ def _load_rows(builder: ir.IRBuilder, places: list[ir.Value], size: int, togethe
 
 
 @intrinsic(prefer_literal=True)
-def interleave_block(typingctx: Any, places: Any, destination: Any, group: Any) -> Any:
-    """interleave_block(places, destination, group): a block's vectors of groups of `group` rows, one by one."""
-    size = constant_int(group)
+def interleave_block(typingctx: Any, places: Any, destination: Any, vectors: Any) -> Any:
+    """interleave_block(places, destination, vectors): a block's vectors of groups, of a row at each place, in turn."""
+    size = constant_int(vectors)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         lanes, vector = target().lanes, group_vector().llvm
         rows = _load_rows(builder, items(builder, args[0], sig.args[0]), size, 1)
-        for number, value in enumerate(_block(builder, rows)):
+        for number, value in enumerate(_block(builder, rows, size)):
             store_vector(builder, builder.bitcast(value, vector), args[1], number * lanes)
         return context.get_dummy_value()
 
-    return types.void(places, types.int64, group), codegen
+    return types.void(places, types.int64, vectors), codegen
 
 
 def _requantized(
@@ -109,15 +117,18 @@ def _store_pixels(
     """
     lanes = target().lanes
     places = [builder.add(y, builder.mul(stride, I64(c))) for c in range(len(pixels))]
-    per_pixel = len(pixels[0]) // 2
-    for i, value in enumerate(narrowed(builder, [vector for vectors in pixels for vector in vectors], limits)):
+    vectors = len(pixels[0])
+    channels = block_order(target(), vectors)
+    packed = [channels[k][lane + j] for lane in range(0, lanes, 4) for k in range(vectors) for j in range(4)]
+    in_order = shuffle_mask([packed.index(channel) for channel in range(len(packed))])
+    for i, value in enumerate(narrowed(builder, [vector for pixel in pixels for vector in pixel], limits)):
         if apart is not None:
             half = value.type.count // 2
             for side, place in enumerate((places[i], builder.add(places[i], apart))):
                 store_vector(builder, cut_lanes(builder, value, side * half, half), place)
             continue
-        if per_pixel == 2:
-            store_vector(builder, value, places[i])
+        if vectors == 4:
+            store_vector(builder, builder.shuffle_vector(value, value, in_order), places[i])
             continue
         if target().architecture != "aarch64" and target().bits > 128:
             halves = builder.bitcast(value, ir.VectorType(I64, value.type.count // 8))
@@ -131,16 +142,17 @@ def _store_pixels(
 @intrinsic(prefer_literal=True)
 def depthwise_pixels(
     typingctx: Any, x: Any, distance: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any,
-    output_multiplier: Any, columns: Any, groups: Any, wide: Any, along: Any, group: Any, hardswish: Any,
+    output_multiplier: Any, columns: Any, groups: Any, wide: Any, along: Any, vectors: Any, hardswish: Any,
 ) -> Any:  # fmt: skip
     """Computes and stores `columns` adjacent output pixels of one block of channels.
 
     x: interleaved columns of a group of rows, the next of `groups` of them `distance` bytes on; head: the block's bias
     and multiplier; taps: its weights [vector][groups of rows][kernel column]; y: address of the first pixel, the next
     `stride` bytes on; bounds: zero point, least and greatest value as they lie in memory. Constants: kernel width
-    `wide`, horizontal stride `along`, whether the layer has a `hardswish`, with its `output_multiplier`.
+    `wide`, horizontal stride `along`, `vectors` of a block, whether the layer has a `hardswish`, with its
+    `output_multiplier`.
     """
-    count, row_groups, width, step, size = (constant_int(value) for value in (columns, groups, wide, along, group))
+    count, row_groups, width, step, size = (constant_int(value) for value in (columns, groups, wide, along, vectors))
     through_hardswish = constant_int(hardswish)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
@@ -172,14 +184,14 @@ def depthwise_pixels(
         return context.get_dummy_value()
 
     given = [*[types.int64] * 6, bounds, types.float32]
-    return types.void(*given, columns, groups, wide, along, group, hardswish), codegen
+    return types.void(*given, columns, groups, wide, along, vectors, hardswish), codegen
 
 
 @intrinsic(prefer_literal=True)
 def depthwise_strided(
     typingctx: Any, bases: Any, steps: Any, window: Any, head: Any, taps: Any, y: Any, stride: Any, apart: Any,
-    bounds: Any, output_multiplier: Any, columns: Any, wide: Any, along: Any, group: Any, hardswish: Any, together: Any,
-    clipped: Any,
+    bounds: Any, output_multiplier: Any, columns: Any, wide: Any, along: Any, group: Any, vectors: Any, hardswish: Any,
+    together: Any, clipped: Any,
 ) -> Any:  # fmt: skip
     """As `depthwise_pixels`, from input that is not interleaved yet: each column serves its outputs and is gone.
 
@@ -189,7 +201,7 @@ def depthwise_strided(
     multiplied by groups of its columns where `table_int8.groups_columns` says so.
     """
     count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
-    through_hardswish, halves = constant_int(hardswish), constant_int(together)
+    high, through_hardswish, halves = (constant_int(value) for value in (vectors, hardswish, together))
     height = len(bases) // halves
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
@@ -200,7 +212,7 @@ def depthwise_strided(
         groups = -(-height // size)
         by_columns = groups_columns(size, height, step)
         lone: list[ir.Value] = []
-        totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(size)]
+        totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(high)]
         following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
         for column in range((count - 1) * step + width):
             places = following
@@ -208,12 +220,12 @@ def depthwise_strided(
             if clip:
                 exists = builder.icmp_unsigned("<", builder.add(first, I64(column)), columns_in)
                 places = [builder.select(exists, place, outside) for place in places]
-            values = _load_rows(builder, places, size, halves)
+            values = _load_rows(builder, places, high, halves)
             if by_columns:
                 lone.append(values.pop())
             values = filled_up(values, size)
             for g in range(len(values) // size):
-                for k, part in enumerate(_block(builder, values[g * size : (g + 1) * size])):
+                for k, part in enumerate(_block(builder, values[g * size : (g + 1) * size], high)):
                     value = builder.bitcast(part, vector)
                     for t in range(width):
                         output, remainder = divmod(column - t, step)
@@ -224,7 +236,7 @@ def depthwise_strided(
             for begin in range(column - size + 1, (column if last else column - size + 1) + 1):
                 if not lone or begin < 0 or begin % step:
                     continue
-                for k, part in enumerate(_block(builder, filled_up(lone[begin : begin + size], size))):
+                for k, part in enumerate(_block(builder, filled_up(lone[begin : begin + size], size), high)):
                     value = builder.bitcast(part, vector)
                     for t in range(-(-width // size)):
                         output, remainder = divmod(begin - t * size, step)
@@ -234,7 +246,7 @@ def depthwise_strided(
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
         pixels: list[list[ir.Value]] = [[] for _ in range(count)]
         for k, sums in enumerate(totals):
-            scale = load_vector(builder, args[3], floats, (size + k) * lanes)
+            scale = load_vector(builder, args[3], floats, (high + k) * lanes)
             for pixel, total in zip(pixels, sums, strict=True):
                 pixel.append(_requantized(builder, total, scale, args[9], through_hardswish))
         limits = items(builder, args[8], sig.args[8])
@@ -242,4 +254,5 @@ def depthwise_strided(
         return context.get_dummy_value()
 
     given = [*[types.int64] * 5, bounds, types.float32]
-    return types.void(bases, steps, window, *given, columns, wide, along, group, hardswish, together, clipped), codegen
+    constants = (columns, wide, along, group, vectors, hardswish, together, clipped)
+    return types.void(bases, steps, window, *given, *constants), codegen

@@ -93,23 +93,46 @@ def groups_columns(group: int, rows: int, stride: int) -> bool:
     return rows % group == 1 and group % stride == 0
 
 
-def depthwise_whole_blocks(target: InstructionSet, channels: int, size: tuple[int, int, int, int]) -> int:
-    """Blocks of a wide depthwise kernel (see DEPTHWISE_BANDS) that serve `channels`; the rest goes a vector at a time.
+def block_vectors(target: InstructionSet) -> int:
+    """Vectors of a block of channels of the wide depthwise kernels: as many as widening makes of a register of bytes.
 
-    A last block that is moved back computes some channels twice, which takes less time than many vectors do.
+    Where a block would then be wider than many layers, pairs of int16 are made of half a register.
     """
-    block = target.lanes * group_depth(target)
-    blocks, rest = divmod(channels, block)
-    vectors = -(-rest // target.lanes)
-    return blocks + (blocks > 0 and vectors >= (2 if interleaves_in_registers(target, size) else 3))
+    return 4 if target.dot == "madd16" and target.bits == 256 else group_depth(target)
 
 
-def has_half_blocks(target: InstructionSet, size: tuple[int, int, int, int]) -> bool:
-    """Whether the wide kernel of a size (see DEPTHWISE_BANDS) exists for half as many channels, of two rows each.
+def splits_words(target: InstructionSet, vectors: int) -> bool:
+    """Whether blocks of so many vectors are interleaved by words of two channels, which become two vectors."""
+    return target.dot == "madd16" and vectors == 4
 
-    It serves where a block is wider than the last channels of many networks.
+
+def block_order(target: InstructionSet, vectors: int) -> list[list[int]]:
+    """The channel of each lane of a block's vectors [vector][lane] (see `kernels.simd_depthwise_wide`)."""
+    if splits_words(target, vectors):
+        return [[lane // 4 * 16 + k // 2 * 8 + lane % 4 * 2 + k % 2 for lane in range(target.lanes)] for k in range(4)]
+    return [[4 * (vectors * (lane // 4) + k) + lane % 4 for lane in range(target.lanes)] for k in range(vectors)]
+
+
+def depthwise_whole_blocks(target: InstructionSet, channels: int, size: tuple[int, int, int, int], vectors: int) -> int:
+    """Blocks of so many vectors of a wide depthwise kernel (see DEPTHWISE_BANDS) that serve `channels`.
+
+    The rest goes a vector at a time. A last block that is moved back computes some channels twice, which takes less
+    time than many vectors do.
     """
-    return target.bits == 512 and group_depth(target) == 4 and interleaves_in_registers(target, size)
+    blocks, rest = divmod(channels, target.lanes * vectors)
+    left = -(-rest // target.lanes)
+    return blocks + (blocks > 0 and left >= (2 if interleaves_in_registers(target, size) else 3))
+
+
+def half_block_rows(target: InstructionSet, size: tuple[int, int, int, int]) -> int:
+    """Rows of the image that half blocks of the wide kernel of a size (see DEPTHWISE_BANDS) take together.
+
+    Half blocks serve where a block is wider than the last channels of many networks; 0: there are none. Those of one
+    row have half as many vectors, those of two rows fill the registers.
+    """
+    if target.bits == 512:
+        return 2 if group_depth(target) == 4 and interleaves_in_registers(target, size) else 0
+    return int(block_vectors(target) > group_depth(target))
 
 
 def depthwise_columns(target: InstructionSet, band: int) -> int:
@@ -176,16 +199,18 @@ def rows(target: InstructionSet) -> list[Kernel]:
         constants = (high, wide, step_y, step_x, band, depthwise_columns(target, band), group)
         found.append(Kernel(f"s8_dw{high}x{wide}s{step_y}", "depthwise_int8", "depthwise", constants, "conv2d", "int8"))
         size = (high, wide, step_y, step_x)
+        vectors, together = block_vectors(target), half_block_rows(target, size)
+        kinds = [("wide", vectors, 1)]
+        if together:
+            kinds.append(("half", vectors if together == 2 else vectors // 2, together))
         for suffix, hardswish in (("", 0), ("_hardswish", 1)):
-            name = f"s8_dw{high}x{wide}s{step_y}"
-            if not interleaves_in_registers(target, size):
-                constants = (*size, band, depthwise_wide_columns(target), group, hardswish)
-                found.append(
-                    Kernel(f"{name}_wide{suffix}", "depthwise_wide_int8", "depthwise_wide", constants, "conv2d", "int8")
-                )
-                continue
-            module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
-            for kind, together in (("wide", 1), ("half", 2))[: 1 + has_half_blocks(target, size)]:
-                constants = (*size, depthwise_strided_columns(target), group, hardswish, together)
-                found.append(Kernel(f"{name}_{kind}{suffix}", module, factory, constants, "conv2d", "int8"))
+            for kind, vectors, together in kinds:
+                name = f"s8_dw{high}x{wide}s{step_y}_{kind}{suffix}"
+                if interleaves_in_registers(target, size):
+                    module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
+                    constants = (*size, depthwise_strided_columns(target), group, vectors, hardswish, together)
+                else:
+                    module, factory = "depthwise_wide_int8", "depthwise_wide"
+                    constants = (*size, band, depthwise_wide_columns(target), group, vectors, hardswish)
+                found.append(Kernel(name, module, factory, constants, "conv2d", "int8"))
     return found

@@ -11,11 +11,13 @@ from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table_int8 import (
     DEPTHWISE_BANDS,
+    block_order,
+    block_vectors,
     depthwise_whole_blocks,
     depthwise_wide_columns,
     group_depth,
     groups_columns,
-    has_half_blocks,
+    half_block_rows,
     interleaves_in_registers,
     plane_steps,
 )
@@ -62,21 +64,21 @@ def pack_blocks(
     band: int,
     stride: int,
     by_columns: bool,
+    vectors: int,
     together: int,
 ) -> np.ndarray:
     """Weights [C, KH, KW] as [block][bias, multiplier][band rows][vector][groups of rows][KW][lanes][group], bytes.
 
-    A block is `group` vectors; lane 4 * q + j of its vector k holds channel 4 * (group * q + k) + j. The last block
-    ends with the last channel. Where rows go `together`, a block has fewer channels, each of which comes so many times.
+    A block is so many `vectors`, whose channels `table_int8.block_order` tells. The last block ends with the last
+    channel. Where rows go `together`, a block has fewer channels, each of which comes so many times.
     With `by_columns` the last group holds groups of columns of the last row.
     """
     channels, height, width = weight.shape
     lanes, group = target.lanes, group_depth(target)
-    block = lanes * group // together
+    block = lanes * vectors // together
     blocks = -(-channels // block)
     groups = -(-((band - 1) * stride + height) // group)
-    lane = np.arange(lanes)
-    order = (4 * (group * (lane // 4) + np.arange(group)[:, None]) + lane % 4) % block
+    order = np.array(block_order(target, vectors)) % block
     starts = np.minimum(np.arange(blocks) * block, channels - block)
     order = (starts[:, None, None] + order).reshape(-1)
     head = np.stack([bias[order], multiplier[order].astype(np.float32).view(np.int32)]).reshape(2, blocks, -1)
@@ -87,7 +89,7 @@ def pack_blocks(
         taps[:, 0, height - 1 :] = 0
         for column in range(width):
             taps[:, 0, height - 1 + column % group, column // group] = weight[order, -1, column]
-    taps = taps.reshape(blocks, group, lanes, band, groups, group, width).transpose(0, 3, 1, 4, 6, 2, 5)
+    taps = taps.reshape(blocks, vectors, lanes, band, groups, group, width).transpose(0, 3, 1, 4, 6, 2, 5)
     taps = order_groups(taps, target)
     parts = [np.ascontiguousarray(part).view(np.uint8).reshape(blocks, -1) for part in (head.swapaxes(0, 1), taps)]
     return np.concatenate(parts, axis=1)
@@ -101,31 +103,38 @@ def depthwise(node: Node, lowering: Lowering) -> None:
     done, kind = 0, _wide(node, lowering, channels)
     known = size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1] and kind is not None
     if known and lowering.shape(node.output)[2] >= depthwise_wide_columns(target) - 1:
-        block = target.lanes * group_depth(target)
-        if _ends_with_half_a_block(node, lowering, channels, size):
-            if channels > block:
-                _blocks(node, lowering, 0, channels // block * block, f"_wide{kind}")
-            _blocks(node, lowering, channels - block // 2, channels, f"_half{kind}", together=2)
-            done = channels
-        else:
-            done = min(depthwise_whole_blocks(target, channels, size) * block, channels)
-            if done:
-                _blocks(node, lowering, 0, done, f"_wide{kind}")
+        for first, done, name, vectors, together in _wide_steps(node, lowering, channels, size):
+            _blocks(node, lowering, first, done, f"_{name}{kind}", vectors, together)
     if done < channels:
         _lanes(node, lowering, done)
 
 
-def _ends_with_half_a_block(node: Node, lowering: Lowering, channels: int, size: tuple[int, int, int, int]) -> bool:
-    """Whether the last channels go by a half block (see `table_int8.has_half_blocks`): where rows go by pairs.
+def _wide_steps(
+    node: Node, lowering: Lowering, channels: int, size: tuple[int, int, int, int]
+) -> list[tuple[int, int, str, int, int]]:
+    """Steps by the wide kernels: the channels from..to, "wide" or "half", vectors of a block, rows together.
 
-    A single vector takes less time by itself.
+    What comes behind them goes a vector at a time.
     """
-    target = lowering.target
-    block = target.lanes * group_depth(target)
-    fits = target.lanes < channels % block <= block // 2 <= channels
+    target, together = lowering.target, _half_block_rows(node, lowering, size)
+    vectors = block_vectors(target)
+    block, half = target.lanes * vectors, vectors // 2 if together == 1 else vectors
+    rest = channels % block
+    if together and target.lanes < rest <= block // 2 <= channels:
+        wide = [(0, channels - rest, "wide", vectors, 1)] if channels > block else []
+        return [*wide, (channels - block // 2, channels, "half", half, together)]
+    name = "wide"
+    if channels < block and together == 1:
+        name, vectors = "half", half
+    served = depthwise_whole_blocks(target, channels, size, vectors) * target.lanes * vectors
+    return [(0, min(served, channels), name, vectors, 1)] if served else []
+
+
+def _half_block_rows(node: Node, lowering: Lowering, size: tuple[int, int, int, int]) -> int:
+    """Rows that the half blocks for this layer take together (see `table_int8.half_block_rows`); 0: there are none."""
     batch, rows, _, _ = lowering.shape(node.output)
-    part = _rows_of_a_part(lowering, batch, rows)
-    return has_half_blocks(target, size) and fits and part % 2 == 0 and rows % part == 0
+    part, together = _rows_of_a_part(lowering, batch, rows), half_block_rows(lowering.target, size)
+    return together if together < 2 or (part % 2 == 0 and rows % part == 0) else 0
 
 
 def _wide(node: Node, lowering: Lowering, channels: int) -> str | None:
@@ -148,10 +157,10 @@ def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[n
     return weight[first:last], bias[first:last], lowering.constant(node.inputs["multiplier"])[first:last]
 
 
-def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, together: int = 1) -> None:
-    """Step for the channels first..last-1, in blocks, by the wide kernels called `kind`.
+def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, vectors: int, together: int = 1) -> None:
+    """Step for the channels first..last-1, in blocks of so many `vectors`, by the wide kernels called `kind`.
 
-    `together`: rows that make up a block's registers, 2 for half blocks.
+    `together`: rows that make up a block's vectors.
     """
     target, lanes, group = lowering.target, lowering.target.lanes, group_depth(lowering.target)
     all_channels, height, width, _ = lowering.shape(node.inputs["weight"])
@@ -161,9 +170,22 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, to
     by_columns = in_registers and groups_columns(group, height, stride_x)
 
     def make() -> np.ndarray:
-        return pack_blocks(*_constants(node, lowering, first, last), target, band, stride_y, by_columns, together)
+        return pack_blocks(
+            *_constants(node, lowering, first, last), target, band, stride_y, by_columns, vectors, together
+        )
 
-    key = ("s8_depthwise_blocks", *content(node, lowering), lanes, group, first, last, band, stride_y, together)
+    key = (
+        "s8_depthwise_blocks",
+        *content(node, lowering),
+        lanes,
+        group,
+        first,
+        last,
+        band,
+        stride_y,
+        vectors,
+        together,
+    )
     packed = lowering.packed(key, make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     slots = geometry(node, lowering) | epilogue(node, lowering, all_channels)
@@ -179,7 +201,7 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, to
         "out_height",
         "out_width",
     )
-    blocks = -(-(last - first) * together // (lanes * group))
+    blocks = -(-(last - first) * together // (lanes * vectors))
     part = _rows_of_a_part(lowering, batch, out_height)
     own: dict[str, Any] = {}
     if first:
@@ -194,7 +216,7 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, to
 
         def interleaved(stack: int) -> int:
             """Bytes of the interleaved rows of so many bands."""
-            return columns * ((stack - 1) * each_band + (groups - 1) * each_group + 1) * group * lanes * 4
+            return columns * ((stack - 1) * each_band + (groups - 1) * each_group + 1) * vectors * lanes * 4
 
         def near(stack: int) -> int:
             """Bytes that so many bands touch; each pixel of a block of channels lies in a line."""
@@ -206,13 +228,13 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, to
         band *= stack
         units = batch * -(-out_height // part) * -(-part // band) * blocks
         own = {"scratch": scratch, "in_columns": columns, "stack_rows": band, "part_rows": part}
-    work = band * out_width * height * width * group
+    work = band * out_width * height * width * vectors
     lowering.step(
         f"s8_dw{height}x{width}s{stride_y}{kind}",
         units,
         max(1, min(1_500 // max(1, work), -(-units // (4 * lowering.threads)))),
         **{name: slots[name] for name in (*names, "y", "y_stride", "zero", "smallest", "largest", "output_multiplier")},
-        outside=zero_points(lowering, node.inputs["x"], lanes * group),
+        outside=zero_points(lowering, node.inputs["x"], lanes * vectors),
         weights=packed,
         packed_bytes=packed.array.shape[1],
         blocks=blocks,

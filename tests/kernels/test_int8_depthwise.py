@@ -2,11 +2,12 @@
 
 import pytest
 
-from edgenet.kernels.table_int8 import group_depth, has_half_blocks
+from edgenet.kernels.table_int8 import block_vectors, half_block_rows
 from tests.kernels.harness import ALL_TARGETS, UNUSUAL_DEPTHWISE
 from tests.kernels.int8_layers import HARDSWISH, each_target, run
 
-WITH_HALF_BLOCKS = [target for target in ALL_TARGETS if has_half_blocks(target, (3, 3, 2, 2))]
+WITH_HALF_REGISTERS = [target for target in ALL_TARGETS if half_block_rows(target, (3, 3, 2, 2)) == 1]
+WITH_ROWS_TOGETHER = [target for target in ALL_TARGETS if half_block_rows(target, (3, 3, 2, 2)) == 2]
 
 
 @each_target
@@ -34,7 +35,7 @@ def test_small_images(target, width, height):
 @pytest.mark.parametrize(("height", "width"), [(3, 9), (9, 7), (14, 9), (17, 40), (31, 8)])
 def test_bands_of_a_unit_share_rows(target, kernel, height, width):
     """Units of several bands, the last of which may have fewer, and fewer rows."""
-    channels = 2 * target.lanes * group_depth(target)
+    channels = 2 * target.lanes * block_vectors(target)
     shape, weight = (2, height, width, channels), (channels, kernel, kernel, 1)
     for hardswish in ({}, HARDSWISH):
         plan = run(
@@ -57,7 +58,7 @@ def test_bands_of_a_unit_share_rows(target, kernel, height, width):
 )  # fmt: skip
 def test_threads_have_rows_of_their_own(target, kernel, threads, batch, height, part_rows):
     """Where each can have about as many as the others."""
-    channels = 4 * target.lanes * group_depth(target)
+    channels = 4 * target.lanes * block_vectors(target)
     shape, weight = (batch, height, 9, channels), (channels, kernel, kernel, 1)
     (step,) = run(
         target, shape, weight, "conv2d", x_zero=-9, groups=channels, padding=[kernel // 2] * 4, threads=threads
@@ -158,7 +159,26 @@ def test_a_hardswish_that_may_leave_int32_is_clamped_before_it_is_rounded(target
     assert {step.kernel for step in plan.steps} == {"s8_dw3x3s1"}
 
 
-@pytest.mark.parametrize("target", WITH_HALF_BLOCKS, ids=lambda target: target.name)
+@pytest.mark.parametrize("target", WITH_HALF_REGISTERS, ids=lambda target: target.name)
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+@pytest.mark.parametrize(
+    ("channels", "kinds", "last"),
+    [(8, [""], 8), (16, ["_half"], 16), (24, ["_half", ""], 8), (40, ["_wide", ""], 8), (44, ["_wide", "_half"], 16),
+     (56, ["_wide"], 56), (64, ["_wide"], 64), (144, ["_wide", "_half"], 16)],
+)  # fmt: skip
+def test_half_a_register_serves_the_last_channels(target, kernel, stride, channels, kinds, last):
+    for hardswish in ({}, HARDSWISH):
+        steps = run(
+            target, (2, 11, 23, channels), (channels, kernel, kernel, 1), "conv2d", x_zero=-9, groups=channels,
+            stride=[stride, stride], padding=[kernel // 2] * 4, q_min=-100, q_max=77, threads=2, **hardswish,
+        ).steps  # fmt: skip
+        suffix = "_hardswish" * bool(hardswish)
+        names = [f"s8_dw{kernel}x{kernel}s{stride}{kind}{suffix if kind else ''}" for kind in kinds]
+        assert [step.kernel for step in steps] == names
+        assert steps[-1].slots["channels"] == last
+
+
+@pytest.mark.parametrize("target", WITH_ROWS_TOGETHER, ids=lambda target: target.name)
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("channels", [32, 84, 96, 160])
 @pytest.mark.parametrize(("threads", "batch", "height"), [(1, 1, 14), (2, 1, 28), (4, 2, 16), (3, 1, 12), (2, 3, 4)])
@@ -177,7 +197,7 @@ def test_half_blocks_serve_the_last_channels(target, kernel, channels, threads, 
         assert plan.steps[-1].slots["channels"] == 32
 
 
-@pytest.mark.parametrize("target", WITH_HALF_BLOCKS, ids=lambda target: target.name)
+@pytest.mark.parametrize("target", WITH_ROWS_TOGETHER, ids=lambda target: target.name)
 @pytest.mark.parametrize(
     ("channels", "threads", "height"), [(96, 1, 7), (96, 2, 14), (24, 1, 14), (112, 1, 14), (128, 1, 14), (144, 1, 14)]
 )
