@@ -91,31 +91,35 @@ def depthwise_strided_rows(
         block_channels = lane_count() * vectors // together
         rows_of_part = part_rows // together
         window = (left, width, outside)
-        for unit in range(begin, end):
-            channel = least((unit % blocks) * block_channels, channels - block_channels)
+        unit = begin
+        while unit < end:
             line = unit // blocks
             row = line // rows_of_part * part_rows + line % rows_of_part
-            image = x + (row // out_height) * image_stride + channel
+            image = x + (row // out_height) * image_stride
             numbers = sequence((row % out_height) * step_y - top, 1, count)
             first_half = each_within(sequence(0, 1, count), kernel_height)
             numbers = each_choose(first_half, numbers, each_add(numbers, rows_of_part * step_y - kernel_height))
             inside = each_within(numbers, height)
             places = each_add(each_multiply(numbers, row_stride), image)
-            bases = each_choose(inside, places, repeat(outside, count))
+            places = each_choose(inside, places, repeat(outside, count))
             steps = each_multiply(inside, pixel_stride)
-            head = weights + (unit % blocks) * packed_bytes
-            block = (head, head + 2 * vectors * lane_count() * 4)
-            out = y + row * out_width * y_stride + channel
+            out = y + row * out_width * y_stride
             apart = rows_of_part * out_width * y_stride
-            target = (out, y_stride, apart, (zero, smallest, largest), output_multiplier)
-            first = 0
-            while first < out_width:
-                if (out_width - first) % columns == 0:
-                    wide(bases, steps, window, block, target, first)
-                    first += columns
-                else:
-                    first = least(first, out_width - less)
-                    narrow(bases, steps, window, block, target, first)
-                    first += less
+            for number in range(unit - line * blocks, least(blocks, end - line * blocks)):
+                channel = least(number * block_channels, channels - block_channels)
+                bases = each_add(places, each_multiply(inside, channel))
+                head = weights + number * packed_bytes
+                block = (head, head + 2 * vectors * lane_count() * 4)
+                target = (out + channel, y_stride, apart, (zero, smallest, largest), output_multiplier)
+                first = 0
+                while first < out_width:
+                    if (out_width - first) % columns == 0:
+                        wide(bases, steps, window, block, target, first)
+                        first += columns
+                    else:
+                        first = least(first, out_width - less)
+                        narrow(bases, steps, window, block, target, first)
+                        first += less
+            unit = (line + 1) * blocks
 
     return kernel

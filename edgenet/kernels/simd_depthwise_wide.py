@@ -34,6 +34,7 @@ from edgenet.kernels.simd_types import (
     splat,
     store_vector,
     target,
+    unknown,
 )
 from edgenet.kernels.table_int8 import block_order, groups_columns, splits_words
 
@@ -214,6 +215,9 @@ def depthwise_strided(
         lone: list[ir.Value] = []
         totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(high)]
         following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
+        taps = [args[4]] * count
+        if target().registers == 16:  # taps that several outputs use would be copied to the stack
+            taps = [unknown(builder, args[4]) for _ in range(count)]
         for column in range((count - 1) * step + width):
             places = following
             following = [builder.add(place, along_row) for place, (_, along_row) in zip(places, rows, strict=True)]
@@ -230,7 +234,7 @@ def depthwise_strided(
                     for t in range(width):
                         output, remainder = divmod(column - t, step)
                         if remainder == 0 and 0 <= output < count:
-                            weight = load_vector(builder, args[4], vector, ((k * groups + g) * width + t) * lanes)
+                            weight = load_vector(builder, taps[output], vector, ((k * groups + g) * width + t) * lanes)
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
             last = column == (count - 1) * step + width - 1
             for begin in range(column - size + 1, (column if last else column - size + 1) + 1):
@@ -242,7 +246,7 @@ def depthwise_strided(
                         output, remainder = divmod(begin - t * size, step)
                         if remainder == 0 and 0 <= output < count:
                             place = (k * groups + groups - 1) * width + t
-                            weight = load_vector(builder, args[4], vector, place * lanes)
+                            weight = load_vector(builder, taps[output], vector, place * lanes)
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
         pixels: list[list[ir.Value]] = [[] for _ in range(count)]
         for k, sums in enumerate(totals):
