@@ -95,7 +95,7 @@ def depthwise_general(columns: int, group: int, across: int) -> Callable[..., No
     Unit: one output row of one block of channels.
     """
     half = columns // 2
-    interleave_down = interleaver(group, group)
+    fill_borders, interleave_down = interleaver(group, group)
     interleave_across = _column_interleaver(group)
     wide = _tile(columns)
     narrow = _tile(half)
@@ -158,6 +158,8 @@ def depthwise_general(columns: int, group: int, across: int) -> Callable[..., No
             groups = (kernel_height + group - 1) // group
             column_bytes = groups * vector
             taps = (groups, vector, kernel_width, dilation_x * column_bytes, stride_x * column_bytes)
+            for g in range(groups):
+                fill_borders(outside, own + g * vector, column_bytes, left, width, in_columns)
         block = begin % blocks
         row = begin // blocks
         for _ in range(begin, end):

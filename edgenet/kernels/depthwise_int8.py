@@ -24,17 +24,25 @@ from edgenet.kernels.tuples import (
     each_choose,
     each_multiply,
     each_within,
-    greatest,
     least,
     sequence,
 )
 
 
-def interleaver(rows: int, size: int, interleave_column: Any = interleave_rows) -> Any:
-    """Interleaves input rows start_y, start_y + step_y, ... of the padded columns 0 .. columns - 1 into `own`.
+def interleaver(rows: int, size: int, interleave_column: Any = interleave_rows) -> tuple[Any, Any]:
+    """Two functions that fill the padded columns 0 .. columns - 1 of `own`: those outside of the image, and the others.
 
+    The first is the same for all rows. The second interleaves the input rows start_y, start_y + step_y, ...;
     `interleave_column(places, destination, size)` does so for the pixels of one column.
     """
+
+    @njit(inline="always")
+    def fill_borders(outside, own, column_bytes, left, width, columns):
+        border = repeat(outside, rows)
+        for column in range(least(left, columns)):
+            interleave_column(border, own + column * column_bytes, size)
+        for column in range(least(left + width, columns), columns):
+            interleave_column(border, own + column * column_bytes, size)
 
     @njit(inline="always")
     def interleave(image, own, column_bytes, start_y, step_y, left, columns):
@@ -43,18 +51,11 @@ def interleaver(rows: int, size: int, interleave_column: Any = interleave_rows) 
         inside = each_within(numbers, height)
         places = each_choose(inside, each_add(each_multiply(numbers, row_stride), x), repeat(outside, rows))
         steps = each_multiply(inside, pixel_stride)
-        border = repeat(outside, rows)
-        first = least(left, columns)
-        last = least(left + width, columns)
-        for column in range(first):
-            interleave_column(border, own + column * column_bytes, size)
-        for column in range(first, last):
+        for column in range(left, least(left + width, columns)):
             interleave_column(places, own + column * column_bytes, size)
             places = each_add(places, steps)
-        for column in range(greatest(first, last), columns):
-            interleave_column(border, own + column * column_bytes, size)
 
-    return interleave
+    return fill_borders, interleave
 
 
 def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, columns: int, group: int) -> Any:
@@ -91,7 +92,7 @@ def depthwise(
     """
     rows = (band - 1) * step_y + height
     groups = -(-rows // group)
-    interleave = interleaver(rows, group)
+    fill_borders, interleave = interleaver(rows, group)
     constants = (height, width, step_y, step_x, band)
     wide = _band_tile(*constants, columns, group)
     narrow = _band_tile(*constants, columns - 1, group)
@@ -142,6 +143,7 @@ def depthwise(
         output = (plain, (zero, smallest, largest), settings)
         own = scratch + thread * scratch_bytes
         column_bytes = groups * lanes * 4
+        fill_borders(outside, own, column_bytes, left, width, in_columns)
         for unit in range(begin, end):
             out_y = (unit % bands) * band
             valid = out_height - out_y

@@ -32,7 +32,7 @@ def depthwise_wide(
     groups = -(-rows // group)
     apart, each_band, each_group = plane_steps(band * step_y, group)
     less = columns - 1
-    interleave = interleaver(group, vectors, interleave_block)
+    fill_borders, interleave = interleaver(group, vectors, interleave_block)
 
     def kernel(
         begin: int,
@@ -73,6 +73,9 @@ def depthwise_wide(
         bounds = (zero, smallest, largest)
         parts = (out_height + part_rows - 1) // part_rows
         stacks = (part_rows + stack_rows - 1) // stack_rows
+        most_planes = (stack_rows - 1) // band * each_band + (groups - 1) * each_group + 1
+        for plane in range(most_planes):
+            fill_borders(outside, own + plane * plane_bytes, column_bytes, left, width, in_columns)
         for unit in range(begin, end):
             channel = least((unit % blocks) * block_channels, channels - block_channels)
             part_row = (unit // blocks % stacks) * stack_rows
