@@ -46,8 +46,8 @@ def _column_interleaver(group: int) -> Any:
             interleave_rows(places, own + column * lane_count() * 4, group)
 
     @njit(inline="always")
-    def interleave(image, own, in_y, dilation, left, columns):
-        x, row_stride, pixel_stride, outside, height, width = image
+    def interleave(image, width, own, in_y, dilation, left, columns):
+        x, row_stride, pixel_stride, outside, height = image
         vector = lane_count() * 4
         numbers = sequence(-left, dilation, group)
         offsets = each_add(each_multiply(numbers, pixel_stride), x + in_y * row_stride)
@@ -95,7 +95,7 @@ def depthwise_general(columns: int, group: int, across: int) -> Callable[..., No
     Unit: one output row of one block of channels.
     """
     half = columns // 2
-    fill_borders, interleave_down = interleaver(group, group)
+    fill_borders, find_rows, interleave_columns = interleaver(group, group)
     interleave_across = _column_interleaver(group)
     wide = _tile(columns)
     narrow = _tile(half)
@@ -166,16 +166,18 @@ def depthwise_general(columns: int, group: int, across: int) -> Callable[..., No
             channel = block * lanes
             start_y = (row % out_height) * stride_y - top
             source = x + (row // out_height) * image_stride + channel
-            image = (source, row_stride, pixel_stride, outside, height, width)
+            image = (source, row_stride, pixel_stride, outside, height)
             if across:
                 for tap in range(kernel_height):
                     interleave_across(
-                        image, own + tap * plane, start_y + tap * dilation_y, dilation_x, left, in_columns
+                        image, width, own + tap * plane, start_y + tap * dilation_y, dilation_x, left, in_columns
                     )
             else:
                 for g in range(groups):
                     from_y = start_y + g * group * dilation_y
-                    interleave_down(image, own + g * vector, column_bytes, from_y, dilation_y, left, in_columns)
+                    places, steps = find_rows(image, from_y, dilation_y)
+                    last = least(left + width, in_columns)
+                    interleave_columns(places, steps, own + g * vector, column_bytes, left, last)
             w = weights + block * packed_bytes
             count = channels - channel
             place = (w, channel, count < lanes, count)

@@ -29,11 +29,13 @@ from edgenet.kernels.tuples import (
 )
 
 
-def interleaver(rows: int, size: int, interleave_column: Any = interleave_rows) -> tuple[Any, Any]:
-    """Two functions that fill the padded columns 0 .. columns - 1 of `own`: those outside of the image, and the others.
+def interleaver(rows: int, size: int, interleave_column: Any = interleave_rows) -> tuple[Any, Any, Any]:
+    """Functions that fill the padded columns of `own` with interleaved pixels of so many input rows.
 
-    The first is the same for all rows. The second interleaves the input rows start_y, start_y + step_y, ...;
-    `interleave_column(places, destination, size)` does so for the pixels of one column.
+    The first fills those outside of the image, which are the same for all rows. The second finds the input rows
+    start_y, start_y + step_y, ...: the places of their first pixels, and bytes from one to the next. The third
+    interleaves the columns begin..end-1, whose first pixels are at `places`, and returns the places of those behind;
+    `interleave_column(places, destination, size)` does so for one column.
     """
 
     @njit(inline="always")
@@ -45,17 +47,21 @@ def interleaver(rows: int, size: int, interleave_column: Any = interleave_rows) 
             interleave_column(border, own + column * column_bytes, size)
 
     @njit(inline="always")
-    def interleave(image, own, column_bytes, start_y, step_y, left, columns):
-        x, row_stride, pixel_stride, outside, height, width = image
+    def find_rows(image, start_y, step_y):
+        x, row_stride, pixel_stride, outside, height = image
         numbers = sequence(start_y, step_y, rows)
         inside = each_within(numbers, height)
         places = each_choose(inside, each_add(each_multiply(numbers, row_stride), x), repeat(outside, rows))
-        steps = each_multiply(inside, pixel_stride)
-        for column in range(left, least(left + width, columns)):
+        return places, each_multiply(inside, pixel_stride)
+
+    @njit(inline="always")
+    def interleave_columns(places, steps, own, column_bytes, begin, end):
+        for column in range(begin, end):
             interleave_column(places, own + column * column_bytes, size)
             places = each_add(places, steps)
+        return places
 
-    return fill_borders, interleave
+    return fill_borders, find_rows, interleave_columns
 
 
 def _band_tile(height: int, width: int, step_y: int, step_x: int, band: int, columns: int, group: int) -> Any:
@@ -92,7 +98,7 @@ def depthwise(
     """
     rows = (band - 1) * step_y + height
     groups = -(-rows // group)
-    fill_borders, interleave = interleaver(rows, group)
+    fill_borders, find_rows, interleave_columns = interleaver(rows, group)
     constants = (height, width, step_y, step_x, band)
     wide = _band_tile(*constants, columns, group)
     narrow = _band_tile(*constants, columns - 1, group)
@@ -152,8 +158,9 @@ def depthwise(
             out = y + row * out_width * y_stride
             target = (out, out_width * y_stride, y_stride)
             for channel in range(0, channels, lanes):
-                image = (source + channel, row_stride, pixel_stride, outside, height, width)
-                interleave(image, own, column_bytes, out_y * step_y - top, 1, left, in_columns)
+                image = (source + channel, row_stride, pixel_stride, outside, height)
+                places, steps = find_rows(image, out_y * step_y - top, 1)
+                interleave_columns(places, steps, own, column_bytes, left, least(left + width, in_columns))
                 w = weights + (channel // lanes) * packed_bytes
                 count = channels - channel
                 place = (w, channel, count < lanes, count)

@@ -2,19 +2,51 @@
 
 As `depthwise_int8`, but a block is as many vectors of channels as widening makes of a register of bytes, or half of it:
 loads and stores are wide, and interleaving takes few shuffles. Interleaved rows lie in planes, a group of rows each,
-that adjacent bands share (see `table_int8.plane_steps`). The last block is moved back to end with the last channel.
+that adjacent bands share (see `table_int8.plane_steps`). There is room for as many as a band needs, or for more, of
+which the oldest makes room for the one that is needed next. In wide images that one is filled between the tiles of the
+band's last row, where these have been, so that arithmetic hides the reading. The last block is moved back to end with
+the last channel.
 Weights are packed [block][bias][multiplier][output row of the band][vector][groups of rows][kernel column].
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+from numba import njit
 
 from edgenet.kernels.depthwise_int8 import interleaver
 from edgenet.kernels.simd import lane_count
 from edgenet.kernels.simd_depthwise_wide import depthwise_pixels, interleave_block
-from edgenet.kernels.table_int8 import plane_steps
-from edgenet.kernels.tuples import least
+from edgenet.kernels.table_int8 import NARROW_ROW, plane_steps
+from edgenet.kernels.tuples import each_add, each_multiply, each_within, greatest, least, sequence
+
+
+def _next_tile(kernel_width: int, step_x: int, columns: int, vectors: int, hardswish: int) -> Any:
+    """Computes the tile of a row that begins at output `first`, or before if the row ends; returns what follows it."""
+    less = columns - 1
+
+    @njit(inline="always")
+    def next_tile(planes, column_bytes, block, target, first, out_width):
+        head, taps = block
+        out, y_stride, bounds, output_multiplier = target
+        if (out_width - first) % columns == 0:
+            depthwise_pixels(
+                each_add(planes, first * step_x * column_bytes), head, taps, out + first * y_stride, y_stride, bounds,
+                output_multiplier, columns, kernel_width, step_x, vectors, hardswish,
+            )  # fmt: skip
+            first += columns
+        else:
+            first = least(first, out_width - less)
+            depthwise_pixels(
+                each_add(planes, first * step_x * column_bytes), head, taps, out + first * y_stride, y_stride, bounds,
+                output_multiplier, less, kernel_width, step_x, vectors, hardswish,
+            )  # fmt: skip
+            first += less
+        return first
+
+    return next_tile
 
 
 def depthwise_wide(
@@ -26,13 +58,14 @@ def depthwise_wide(
     A block is so many `vectors`. `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
 
     The output divides into parts of `part_rows` rows, each of them into stacks of `stack_rows`, whose bands of `band`
-    rows share interleaved rows. Unit: a stack of a block of channels.
+    rows share interleaved rows; a thread's scratch holds `planes` of them. Unit: a stack of a block of channels.
     """
     rows = (band - 1) * step_y + kernel_height
     groups = -(-rows // group)
-    apart, each_band, each_group = plane_steps(band * step_y, group)
+    apart, needed, each_group = plane_steps(band * step_y, group, groups)
     less = columns - 1
-    fill_borders, interleave = interleaver(group, vectors, interleave_block)
+    fill_borders, find_rows, interleave_columns = interleaver(group, vectors, interleave_block)
+    next_tile = _next_tile(kernel_width, step_x, columns, vectors, hardswish)
 
     def kernel(
         begin: int,
@@ -56,6 +89,7 @@ def depthwise_wide(
         scratch: int,
         scratch_bytes: int,
         in_columns: int,
+        planes: int,
         stack_rows: int,
         part_rows: int,
         blocks: int,
@@ -73,42 +107,48 @@ def depthwise_wide(
         bounds = (zero, smallest, largest)
         parts = (out_height + part_rows - 1) // part_rows
         stacks = (part_rows + stack_rows - 1) // stack_rows
-        most_planes = (stack_rows - 1) // band * each_band + (groups - 1) * each_group + 1
-        for plane in range(most_planes):
-            fill_borders(outside, own + plane * plane_bytes, column_bytes, left, width, in_columns)
+        right = least(left + width, in_columns)
+        for slot in range(planes):
+            fill_borders(outside, own + slot * plane_bytes, column_bytes, left, width, in_columns)
         for unit in range(begin, end):
             channel = least((unit % blocks) * block_channels, channels - block_channels)
             part_row = (unit // blocks % stacks) * stack_rows
             first_row = (unit // blocks // stacks % parts) * part_rows + part_row
             count = least(least(stack_rows, part_rows - part_row), out_height - first_row)
             batch = unit // blocks // stacks // parts
-            image = (x + batch * image_stride + channel, row_stride, pixel_stride, outside, height, width)
-            planes = (count - 1) // band * each_band + (groups - 1) * each_group + 1
-            for plane in range(planes):
-                start_y = first_row * step_y - top + plane * apart
-                interleave(image, own + plane * plane_bytes, column_bytes, start_y, 1, left, in_columns)
+            image = (x + batch * image_stride + channel, row_stride, pixel_stride, outside, height)
+            in_row = first_row * step_y - top
+            unit_planes = (count - 1) // band + needed
+            places, steps = find_rows(image, in_row, 1)
+            for slot in range(least(planes, unit_planes)):
+                places, steps = find_rows(image, in_row + slot * apart, 1)
+                interleave_columns(places, steps, own + slot * plane_bytes, column_bytes, left, right)
             head = weights + (unit % blocks) * packed_bytes
             out = y + (batch * out_height + first_row) * out_width * y_stride + channel
-            for row in range(count):
-                taps = head + 2 * vectors * vector + row % band * groups * vectors * kernel_width * vector
-                source = own + row // band * each_band * plane_bytes
-                first = 0
-                while first < out_width:
-                    if (out_width - first) % columns == 0:
-                        depthwise_pixels(
-                            source + first * step_x * column_bytes, each_group * plane_bytes, head, taps,
-                            out + first * y_stride, y_stride, bounds, output_multiplier,
-                            columns, groups, kernel_width, step_x, vectors, hardswish,
-                        )  # fmt: skip
-                        first += columns
-                    else:
-                        first = least(first, out_width - less)
-                        depthwise_pixels(
-                            source + first * step_x * column_bytes, each_group * plane_bytes, head, taps,
-                            out + first * y_stride, y_stride, bounds, output_multiplier,
-                            less, groups, kernel_width, step_x, vectors, hardswish,
-                        )  # fmt: skip
-                        first += less
-                out += out_width * y_stride
+            first_slot, coming = 0, planes
+            for band_row in range(0, count, band):
+                numbers = sequence(first_slot, each_group, groups)
+                behind = each_within(each_add(numbers, -planes), planes)
+                used = each_add(each_multiply(each_add(numbers, each_multiply(behind, -planes)), plane_bytes), own)
+                for row in range(least(band, count - band_row)):
+                    column, stop = left, left
+                    if row == band - 1 and coming < unit_planes:
+                        places, steps = find_rows(image, in_row + coming * apart, 1)
+                        stop = right
+                    taps = head + 2 * vectors * vector + row * groups * vectors * kernel_width * vector
+                    target = (out, y_stride, bounds, output_multiplier)
+                    first = 0
+                    while first < out_width:
+                        first = next_tile(used, column_bytes, (head, taps), target, first, out_width)
+                        if first < out_width and stop > left and out_width > NARROW_ROW:
+                            free = greatest(column, least(stop, least(first, out_width - less) * step_x))
+                            places = interleave_columns(places, steps, used[0], column_bytes, column, free)
+                            column = free
+                    interleave_columns(places, steps, used[0], column_bytes, column, stop)
+                    out += out_width * y_stride
+                coming += 1
+                first_slot += 1
+                if first_slot == planes:
+                    first_slot = 0
 
     return kernel

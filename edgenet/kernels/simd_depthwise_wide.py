@@ -142,31 +142,31 @@ def _store_pixels(
 
 @intrinsic(prefer_literal=True)
 def depthwise_pixels(
-    typingctx: Any, x: Any, distance: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any,
-    output_multiplier: Any, columns: Any, groups: Any, wide: Any, along: Any, vectors: Any, hardswish: Any,
+    typingctx: Any, planes: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any, output_multiplier: Any,
+    columns: Any, wide: Any, along: Any, vectors: Any, hardswish: Any,
 ) -> Any:  # fmt: skip
     """Computes and stores `columns` adjacent output pixels of one block of channels.
 
-    x: interleaved columns of a group of rows, the next of `groups` of them `distance` bytes on; head: the block's bias
-    and multiplier; taps: its weights [vector][groups of rows][kernel column]; y: address of the first pixel, the next
-    `stride` bytes on; bounds: zero point, least and greatest value as they lie in memory. Constants: kernel width
-    `wide`, horizontal stride `along`, `vectors` of a block, whether the layer has a `hardswish`, with its
-    `output_multiplier`.
+    planes: addresses of interleaved columns, one for each group of rows; head: the block's bias and multiplier; taps:
+    its weights [vector][groups of rows][kernel column]; y: address of the first pixel, the next `stride` bytes on;
+    bounds: zero point, least and greatest value as they lie in memory. Constants: kernel width `wide`, horizontal
+    stride `along`, `vectors` of a block, whether the layer has a `hardswish`, with its `output_multiplier`.
     """
-    count, row_groups, width, step, size = (constant_int(value) for value in (columns, groups, wide, along, vectors))
+    count, width, step, size = (constant_int(value) for value in (columns, wide, along, vectors))
+    row_groups = len(planes)
     through_hardswish = constant_int(hardswish)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         vector, lanes = group_vector().llvm, target().lanes
         integers, floats = ir.VectorType(I32, lanes), ir.VectorType(F32, lanes)
         pixels: list[list[ir.Value]] = [[] for _ in range(count)]
-        planes = [builder.add(args[0], builder.mul(args[1], I64(g))) for g in range(row_groups)]
+        sources = items(builder, args[0], sig.args[0])
         for k in range(size):
-            bias = load_vector(builder, args[2], integers, k * lanes)
-            scale = load_vector(builder, args[2], floats, (size + k) * lanes)
+            bias = load_vector(builder, args[1], integers, k * lanes)
+            scale = load_vector(builder, args[1], floats, (size + k) * lanes)
             filters = [
                 [
-                    load_vector(builder, args[3], vector, ((k * row_groups + g) * width + t) * lanes)
+                    load_vector(builder, args[2], vector, ((k * row_groups + g) * width + t) * lanes)
                     for t in range(width)
                 ]
                 for g in range(row_groups)
@@ -174,18 +174,18 @@ def depthwise_pixels(
             totals = [bias] * count
             for column in range((count - 1) * step + width):
                 for g in range(row_groups):
-                    value = load_vector(builder, planes[g], vector, (column * size + k) * lanes)
+                    value = load_vector(builder, sources[g], vector, (column * size + k) * lanes)
                     for t in range(width):
                         output, remainder = divmod(column - t, step)
                         if remainder == 0 and 0 <= output < count:
                             totals[output] = dot(builder, totals[output], value, filters[g][t])
             for pixel, total in zip(pixels, totals, strict=True):
-                pixel.append(_requantized(builder, total, scale, args[7], through_hardswish))
-        _store_pixels(builder, pixels, args[4], args[5], items(builder, args[6], sig.args[6]))
+                pixel.append(_requantized(builder, total, scale, args[6], through_hardswish))
+        _store_pixels(builder, pixels, args[3], args[4], items(builder, args[5], sig.args[5]))
         return context.get_dummy_value()
 
-    given = [*[types.int64] * 6, bounds, types.float32]
-    return types.void(*given, columns, groups, wide, along, vectors, hardswish), codegen
+    given = [planes, *[types.int64] * 4, bounds, types.float32]
+    return types.void(*given, columns, wide, along, vectors, hardswish), codegen
 
 
 @intrinsic(prefer_literal=True)

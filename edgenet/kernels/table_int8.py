@@ -29,6 +29,9 @@ WINOGRAD_POSITIONS = 36
 DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 2): 1}
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
 
+NARROW_ROW = 16
+"""Outputs of a row up to which the wide depthwise kernels interleave rows of input all at once."""
+
 
 def group_depth(target: InstructionSet) -> int:
     """Values of the depth that one lane of the product instruction takes: bytes if 4, else int16."""
@@ -74,14 +77,15 @@ def interleaves_in_registers(target: InstructionSet, size: tuple[int, int, int, 
     return size == (3, 3, 2, 2) or (size == (5, 5, 2, 2) and target.bits > 128)
 
 
-def plane_steps(advance: int, group: int) -> tuple[int, int, int]:
+def plane_steps(advance: int, group: int, groups: int) -> tuple[int, int, int]:
     """How a wide depthwise kernel shares interleaved rows between bands that lie `advance` input rows apart.
 
-    A plane holds a group of rows, and begins so many rows (the first result) behind the one before; the next band
-    begins the second result in planes further on, and the next group of a band the third.
+    A plane holds a group of rows, and begins so many rows (the first result) behind the one before. A band of so many
+    `groups` needs planes in a row (the second result), each group one that lies a number of planes (the third) behind
+    that of the group before. The next band begins a plane further on.
     """
     apart = min(advance, group)
-    return apart, advance // apart, group // apart
+    return apart, (groups - 1) * (group // apart) + 1, group // apart
 
 
 def groups_columns(group: int, rows: int, stride: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table_int8 import (
     DEPTHWISE_BANDS,
+    NARROW_ROW,
     block_order,
     block_vectors,
     depthwise_whole_blocks,
@@ -26,7 +26,7 @@ from edgenet.prepare.lower_int8_window import geometry, zero_points
 from edgenet.prepare.lowering import Lowering
 
 _MOST_NEAR = 24 << 10
-"""Bytes that the bands of a unit touch, if there are several: they stay in the first-level cache for the next block."""
+"""Bytes of planes that stay in the first-level cache: all of a unit, where these are filled all at once."""
 _LEAST_UNITS = 4
 """Units of each thread, if there are several: what one has more than the others is waited for."""
 _MOST_UNEVEN = 1.1
@@ -212,22 +212,15 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, ve
     else:
         columns = (out_width - 1) * stride_x + width
         groups = -(-((band - 1) * stride_y + height) // group)
-        _, each_band, each_group = plane_steps(band * stride_y, group)
-
-        def interleaved(stack: int) -> int:
-            """Bytes of the interleaved rows of so many bands."""
-            return columns * ((stack - 1) * each_band + (groups - 1) * each_group + 1) * vectors * lanes * 4
-
-        def near(stack: int) -> int:
-            """Bytes that so many bands touch; each pixel of a block of channels lies in a line."""
-            in_rows, out_rows = (stack * band - 1) * stride_y + height, stack * band
-            return interleaved(stack) + 64 * (in_rows * slots["width"] + out_rows * out_width)
-
-        stack = _bands_of_a_unit(-(-out_height // band), near, batch * blocks, lowering.threads)
-        scratch = lowering.scratch(-(-interleaved(stack) // 64) * 64)
+        _, planes, _ = plane_steps(band * stride_y, group, groups)
+        stack = _bands_of_a_unit(-(-part // band), batch * -(-out_height // part) * blocks, lowering.threads)
+        plane_bytes = columns * vectors * lanes * 4
+        if out_width <= NARROW_ROW and (planes + stack - 1) * plane_bytes <= _MOST_NEAR:
+            planes += stack - 1
+        scratch = lowering.scratch(-(-plane_bytes * planes // 64) * 64)
         band *= stack
         units = batch * -(-out_height // part) * -(-part // band) * blocks
-        own = {"scratch": scratch, "in_columns": columns, "stack_rows": band, "part_rows": part}
+        own = {"scratch": scratch, "in_columns": columns, "planes": planes, "stack_rows": band, "part_rows": part}
     work = band * out_width * height * width * vectors
     lowering.step(
         f"s8_dw{height}x{width}s{stride_y}{kind}",
@@ -243,10 +236,10 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, ve
     )
 
 
-def _bands_of_a_unit(bands: int, near: Callable[[int], int], others: int, threads: int) -> int:
-    """As many of the bands as stay near and leave every thread enough units, of which there are `others` to a band."""
+def _bands_of_a_unit(bands: int, others: int, threads: int) -> int:
+    """As many of a part's bands as leave every thread enough units, of which there are `others` to each."""
     most = bands
-    while most > 1 and (near(most) > _MOST_NEAR or others * -(-bands // most) < _LEAST_UNITS * threads):
+    while threads > 1 and most > 1 and others * -(-bands // most) < _LEAST_UNITS * threads:
         most -= 1
     return -(-bands // -(-bands // most))
 
