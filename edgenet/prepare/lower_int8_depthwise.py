@@ -215,7 +215,8 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, ve
         _, planes, _ = plane_steps(band * stride_y, group, groups)
         stack = _bands_of_a_unit(-(-part // band), batch * -(-out_height // part) * blocks, lowering.threads)
         plane_bytes = columns * vectors * lanes * 4
-        if out_width <= NARROW_ROW and (planes + stack - 1) * plane_bytes <= _MOST_NEAR:
+        fitting = (planes + stack - 1) * plane_bytes <= _MOST_NEAR
+        if out_width <= NARROW_ROW and fitting and lowering.threads > 1:  # rows may be in another thread's cache
             planes += stack - 1
         scratch = lowering.scratch(-(-plane_bytes * planes // 64) * 64)
         band *= stack
