@@ -16,6 +16,7 @@ from math import ceil, prod
 
 from edgenet.errors import EngineError
 from edgenet.kernels.table import kernel
+from edgenet.kernels.table_int8 import plane_steps
 from edgenet.prepare.lower_int8_matrix import HARDSWISH
 from edgenet.prepare.plan import Operand, Packed, Plan, Step
 
@@ -156,6 +157,16 @@ def _turns(step: Step, plan: Plan) -> int:
     return height * ceil(width / group) if across else ceil(height / group) * width
 
 
+def planes_of_a_unit(step: Step, plan: Plan) -> int:
+    """Planes of interleaved rows that a unit of a depthwise step fills one after the other (see `plane_steps`)."""
+    row = kernel(step.kernel, plan.target)
+    if row.factory != "depthwise_wide":
+        return 1
+    height, _, stride, _, band, _, group, _, _ = row.constants
+    groups = ceil(((band - 1) * stride + height) / group)
+    return ceil(_number(step, "stack_rows") / band) - 1 + plane_steps(band * stride, group, groups)[1]
+
+
 def _depthwise(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board, stored: int) -> float:
     tile = tile_of(step, plan)
     loop, around = _rounds(blocks, tile, _scalings(step), board)
@@ -166,7 +177,7 @@ def _depthwise(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board:
     cycles = rounds * (turns * mca.cycles(board.model, loop) + around)
     if "in_columns" in step.slots:  # columns of the input are interleaved first
         blocks_of_channels = 1 if "blocks" in step.slots else ceil(_number(step, "channels") / LANES)
-        columns = step.units * blocks_of_channels * _number(step, "in_columns")
+        columns = step.units * blocks_of_channels * planes_of_a_unit(step, plan) * _number(step, "in_columns")
         cycles += columns * mca.cycles(board.model, assembly.moving_loop(blocks, "st", own=True))
     return cycles
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgenet.bench.cases import build_case, read_cases
+from edgenet.bench.cases import Case, build_case, read_cases
 from edgenet.bench.pi import assembly, mca, predict, study
 from edgenet.bench.pi.boards import BOARDS, PUBLISHED
 from edgenet.errors import InputError
@@ -43,6 +43,19 @@ def test_memory_counts_weights_and_what_the_cache_does_not_hold():
     big = prepare(separable(24, 1, 120), {"x": (1, 120, 120, 24)}, by_name("cortex-a72"), 1)
     step = next(step for step in big.steps if step.kernel.startswith("f32_pw"))
     assert predict.memory_bytes(big, step, PI4) == weights + 4 * 120 * 120 * (24 + 48)
+
+
+@pytest.mark.parametrize(("kernel", "size", "planes"), [(3, 56, 28), (3, 7, 4), (5, 28, 16)])
+def test_planes_of_interleaved_rows_that_a_unit_fills(kernel, size, planes):
+    """One for each band of two rows; a band of 5x5 needs three."""
+    shapes = {"x": (1, size, size, 64)}
+    constants = {"weight": (64, kernel, kernel, 1), "bias": (64,), "multiplier": (64,)}
+    attributes = {"padding": [kernel // 2] * 4, "groups": 64}
+    plan = prepare(
+        build_case(Case("conv2d", "int8", shapes, constants, attributes, "")), shapes, by_name("cortex-a72"), 1
+    )
+    (step,) = plan.steps
+    assert predict.planes_of_a_unit(step, plan) == planes
 
 
 def test_boards_and_published_latencies_belong_together():
