@@ -163,8 +163,8 @@ def planes_of_a_unit(step: Step, plan: Plan) -> int:
     if row.factory != "depthwise_wide":
         return 1
     height, _, stride, _, band, _, group, _, _ = row.constants
-    groups = ceil(((band - 1) * stride + height) / group)
-    return ceil(_number(step, "stack_rows") / band) - 1 + plane_steps(band * stride, group, groups)[1]
+    _, _, needed, _ = plane_steps(height, stride, band, group)
+    return ceil(_number(step, "stack_rows") / band) - 1 + needed
 
 
 def _depthwise(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Board, stored: int) -> float:

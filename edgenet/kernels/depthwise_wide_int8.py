@@ -60,9 +60,7 @@ def depthwise_wide(
     The output divides into parts of `part_rows` rows, each of them into stacks of `stack_rows`, whose bands of `band`
     rows share interleaved rows; a thread's scratch holds `planes` of them. Unit: a stack of a block of channels.
     """
-    rows = (band - 1) * step_y + kernel_height
-    groups = -(-rows // group)
-    apart, needed, each_group = plane_steps(band * step_y, group, groups)
+    apart, groups, needed, each_group = plane_steps(kernel_height, step_y, band, group)
     less = columns - 1
     fill_borders, find_rows, interleave_columns = interleaver(group, vectors, interleave_block)
     next_tile = _next_tile(kernel_width, step_x, columns, vectors, hardswish)

@@ -77,15 +77,16 @@ def interleaves_in_registers(target: InstructionSet, size: tuple[int, int, int, 
     return size == (3, 3, 2, 2) or (size == (5, 5, 2, 2) and target.bits > 128)
 
 
-def plane_steps(advance: int, group: int, groups: int) -> tuple[int, int, int]:
-    """How a wide depthwise kernel shares interleaved rows between bands that lie `advance` input rows apart.
+def plane_steps(kernel_height: int, stride: int, band: int, group: int) -> tuple[int, int, int, int]:
+    """How bands of `band` output rows share interleaved rows of input in a wide depthwise kernel.
 
-    A plane holds a group of rows, and begins so many rows (the first result) behind the one before. A band of so many
-    `groups` needs planes in a row (the second result), each group one that lies a number of planes (the third) behind
+    A plane holds a group of rows, and begins so many rows (the first result) behind the one before. A band of a number
+    of groups (the second) needs planes in a row (the third), each group one that lies so many planes (the last) behind
     that of the group before. The next band begins a plane further on.
     """
-    apart = min(advance, group)
-    return apart, (groups - 1) * (group // apart) + 1, group // apart
+    groups = -(-((band - 1) * stride + kernel_height) // group)
+    apart = min(band * stride, group)
+    return apart, groups, (groups - 1) * (group // apart) + 1, group // apart
 
 
 def groups_columns(group: int, rows: int, stride: int) -> bool:

@@ -174,19 +174,8 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, ve
             *_constants(node, lowering, first, last), target, band, stride_y, by_columns, vectors, together
         )
 
-    key = (
-        "s8_depthwise_blocks",
-        *content(node, lowering),
-        lanes,
-        group,
-        first,
-        last,
-        band,
-        stride_y,
-        vectors,
-        together,
-    )
-    packed = lowering.packed(key, make)
+    division = (lanes, group, first, last, band, stride_y, vectors, together)
+    packed = lowering.packed(("s8_depthwise_blocks", *content(node, lowering), *division), make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     slots = geometry(node, lowering) | epilogue(node, lowering, all_channels)
     names = (
@@ -211,8 +200,7 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, ve
         own = {"part_rows": part if together == 2 else out_height}
     else:
         columns = (out_width - 1) * stride_x + width
-        groups = -(-((band - 1) * stride_y + height) // group)
-        _, planes, _ = plane_steps(band * stride_y, group, groups)
+        _, _, planes, _ = plane_steps(height, stride_y, band, group)
         stack = _bands_of_a_unit(-(-part // band), batch * -(-out_height // part) * blocks, lowering.threads)
         plane_bytes = columns * vectors * lanes * 4
         fitting = (planes + stack - 1) * plane_bytes <= _MOST_NEAR

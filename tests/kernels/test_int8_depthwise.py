@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgenet.kernels.table_int8 import block_vectors, half_block_rows
+from edgenet.kernels.table_int8 import block_vectors, group_depth, half_block_rows, plane_steps
 from tests.kernels.harness import ALL_TARGETS, UNUSUAL_DEPTHWISE
 from tests.kernels.int8_layers import HARDSWISH, each_target, run
 
@@ -47,6 +47,7 @@ def test_bands_of_a_unit_share_rows(target, kernel, height, width):
             f"s8_dw{kernel}x{kernel}s1_wide{'_hardswish' * bool(hardswish)}"
         ]
         assert plan.steps[0].slots["stack_rows"] == height + height % 2
+        assert plan.steps[0].slots["planes"] == plane_steps(kernel, 1, 2, group_depth(target))[2]
     run(target, shape, weight, "conv2d", groups=channels, padding=[0, 2, 1, 0], threads=3)
 
 
@@ -65,6 +66,9 @@ def test_threads_have_rows_of_their_own(target, kernel, threads, batch, height, 
         target, shape, weight, "conv2d", x_zero=-9, groups=channels, padding=[kernel // 2] * 4, threads=threads
     ).steps  # fmt: skip
     assert step.slots["part_rows"] == part_rows
+    if kernel == 3:  # planes of all rows, which may lie in another thread's cache; larger kernels' may not fit
+        _, _, needed, _ = plane_steps(3, 1, 2, group_depth(target))
+        assert step.slots["planes"] == needed + step.slots["stack_rows"] // 2 - 1
     stacks = -(-part_rows // step.slots["stack_rows"])
     assert step.units == batch * -(-height // part_rows) * stacks * step.slots["blocks"]
 
