@@ -1,8 +1,9 @@
 """Benchmark cases for every kernel of the kernel table, from the plain data file kernels.csv beside this one.
 
 A row names an operation, its precision, its inputs and constants (`role:shape`, sizes with x between them) and its
-attributes as JSON. `before` "planes" lets a channels-first picture (N, C, H, W) be permuted for the operation first;
-the shape of x is then that of the picture. The shapes are those of layers of the zoo's networks.
+attributes as JSON, beside which `zero_point` may be that of an int8 result. `before` "planes" lets a channels-first
+picture (N, C, H, W) be permuted for the operation first; the shape of x is then that of the picture. The shapes are
+those of layers of the zoo's networks.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Case:
 
     def __str__(self) -> str:
         a = self.attributes
-        kind = a.get("activation", {}).get("kind") or a.get("mode") or ""
+        kind = a.get("activation", {}).get("kind") or a.get("mode") or ("rectified" if "zero_point" in a else "")
         window = "".join(f"{key[0]}{a[key][0]}" for key in ("stride", "dilation") if a.get(key, [1])[0] > 1)
         shapes = [*self.inputs.values(), *(self.constants[role] for role in _NAMING if role in self.constants)]
         text = ",".join("x".join(map(str, shape)) for shape in shapes)
@@ -84,14 +85,16 @@ def build_case(case: Case) -> Graph:
         names["x"] = "image"
     for role, shape in case.constants.items():
         names[role] = graph.add_constant(role, *_constant(rng, role, shape, case.precision))
-    graph.tensors["y"] = _tensor("y", (), "float32" if case.operation == "dequantize" else case.precision)
-    graph.nodes.append(Node(case.operation, "layer", names, "y", dict(case.attributes)))
+    attributes = dict(case.attributes)
+    zero_point = attributes.pop("zero_point", 0)
+    graph.tensors["y"] = _tensor("y", (), "float32" if case.operation == "dequantize" else case.precision, zero_point)
+    graph.nodes.append(Node(case.operation, "layer", names, "y", attributes))
     graph.tensors |= infer_shapes(graph)
     return graph
 
 
-def _tensor(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
-    return Tensor(name, shape, dtype, Quantization((_SCALE,)) if dtype == "int8" else None)
+def _tensor(name: str, shape: tuple[int, ...], dtype: str, zero_point: int = 0) -> Tensor:
+    return Tensor(name, shape, dtype, Quantization((_SCALE,), zero_point) if dtype == "int8" else None)
 
 
 def _constant(

@@ -16,8 +16,7 @@ from math import ceil, prod
 
 from edgenet.errors import EngineError
 from edgenet.kernels.table import kernel
-from edgenet.kernels.table_int8 import plane_steps
-from edgenet.prepare.lower_int8_matrix import HARDSWISH
+from edgenet.kernels.table_int8 import HARDSWISH, plane_steps
 from edgenet.prepare.plan import Operand, Packed, Plan, Step
 
 from . import assembly, mca

@@ -15,10 +15,13 @@ from numba import njit
 
 from edgenet.kernels.simd import lane_count, repeat
 from edgenet.kernels.simd_depthwise_wide import depthwise_strided
+from edgenet.kernels.table_int8 import head_vectors
 from edgenet.kernels.tuples import each_add, each_choose, each_multiply, each_within, least, sequence
 
 
-def _tile(kernel_width: int, step_x: int, columns: int, group: int, vectors: int, hardswish: int, together: int) -> Any:
+def _tile(
+    kernel_width: int, step_x: int, columns: int, group: int, vectors: int, activation: int, together: int
+) -> Any:
     """Outputs first..first+columns-1 of a row."""
     span = (columns - 1) * step_x + kernel_width
 
@@ -33,12 +36,12 @@ def _tile(kernel_width: int, step_x: int, columns: int, group: int, vectors: int
         if column >= 0 and column + span <= width:
             depthwise_strided(
                 bases, steps, inner, head, taps, out, y_stride, apart, bounds, output_multiplier, columns, kernel_width,
-                step_x, group, vectors, hardswish, together, 0,
+                step_x, group, vectors, activation, together, 0,
             )  # fmt: skip
         else:
             depthwise_strided(
                 bases, steps, inner, head, taps, out, y_stride, apart, bounds, output_multiplier, columns, kernel_width,
-                step_x, group, vectors, hardswish, together, 1,
+                step_x, group, vectors, activation, together, 1,
             )  # fmt: skip
 
     return tile
@@ -46,19 +49,20 @@ def _tile(kernel_width: int, step_x: int, columns: int, group: int, vectors: int
 
 def depthwise_strided_rows(
     kernel_height: int, kernel_width: int, step_y: int, step_x: int, columns: int, group: int, vectors: int,
-    hardswish: int, together: int,
+    activation: int, together: int,
 ) -> Callable[..., None]:  # fmt: skip
     """Depthwise convolution of these kernel sizes and strides, at least `columns` - 1 outputs wide.
 
-    A block is so many `vectors`. `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
+    A block is so many `vectors`. `activation`: see `table_int8.ACTIVATIONS`.
     `together`: 2 for half blocks of two rows.
 
     Unit: one output row of one block of channels; where rows go together, two, which lie half of `part_rows` apart.
     The output divides into whole parts.
     """
     less = columns - 1
-    wide = _tile(kernel_width, step_x, columns, group, vectors, hardswish, together)
-    narrow = _tile(kernel_width, step_x, less, group, vectors, hardswish, together)
+    head_size = head_vectors(activation)
+    wide = _tile(kernel_width, step_x, columns, group, vectors, activation, together)
+    narrow = _tile(kernel_width, step_x, less, group, vectors, activation, together)
     count = kernel_height * together
 
     def kernel(
@@ -109,7 +113,7 @@ def depthwise_strided_rows(
                 channel = least(number * block_channels, channels - block_channels)
                 bases = each_add(places, each_multiply(inside, channel))
                 head = weights + number * packed_bytes
-                block = (head, head + 2 * vectors * lane_count() * 4)
+                block = (head, head + head_size * vectors * lane_count() * 4)
                 target = (out + channel, y_stride, apart, (zero, smallest, largest), output_multiplier)
                 first = 0
                 while first < out_width:

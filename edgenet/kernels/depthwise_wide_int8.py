@@ -19,11 +19,11 @@ from numba import njit
 from edgenet.kernels.depthwise_int8 import interleaver
 from edgenet.kernels.simd import lane_count
 from edgenet.kernels.simd_depthwise_wide import depthwise_pixels, interleave_block
-from edgenet.kernels.table_int8 import NARROW_ROW, plane_steps
+from edgenet.kernels.table_int8 import NARROW_ROW, head_vectors, plane_steps
 from edgenet.kernels.tuples import each_add, each_multiply, each_within, greatest, least, sequence
 
 
-def _next_tile(kernel_width: int, step_x: int, columns: int, vectors: int, hardswish: int) -> Any:
+def _next_tile(kernel_width: int, step_x: int, columns: int, vectors: int, activation: int) -> Any:
     """Computes the tile of a row that begins at output `first`, or before if the row ends; returns what follows it."""
     less = columns - 1
 
@@ -34,14 +34,14 @@ def _next_tile(kernel_width: int, step_x: int, columns: int, vectors: int, hards
         if (out_width - first) % columns == 0:
             depthwise_pixels(
                 each_add(planes, first * step_x * column_bytes), head, taps, out + first * y_stride, y_stride, bounds,
-                output_multiplier, columns, kernel_width, step_x, vectors, hardswish,
+                output_multiplier, columns, kernel_width, step_x, vectors, activation,
             )  # fmt: skip
             first += columns
         else:
             first = least(first, out_width - less)
             depthwise_pixels(
                 each_add(planes, first * step_x * column_bytes), head, taps, out + first * y_stride, y_stride, bounds,
-                output_multiplier, less, kernel_width, step_x, vectors, hardswish,
+                output_multiplier, less, kernel_width, step_x, vectors, activation,
             )  # fmt: skip
             first += less
         return first
@@ -51,19 +51,20 @@ def _next_tile(kernel_width: int, step_x: int, columns: int, vectors: int, hards
 
 def depthwise_wide(
     kernel_height: int, kernel_width: int, step_y: int, step_x: int, band: int, columns: int, group: int, vectors: int,
-    hardswish: int,
+    activation: int,
 ) -> Callable[..., None]:  # fmt: skip
     """Depthwise convolution of these kernel sizes and strides, at least `columns` - 1 outputs wide.
 
-    A block is so many `vectors`. `hardswish`: 1 if the activation is one (see `edgenet.kernels.epilogue_int8`).
+    A block is so many `vectors`. `activation`: see `table_int8.ACTIVATIONS`.
 
     The output divides into parts of `part_rows` rows, each of them into stacks of `stack_rows`, whose bands of `band`
     rows share interleaved rows; a thread's scratch holds `planes` of them. Unit: a stack of a block of channels.
     """
     apart, groups, needed, each_group = plane_steps(kernel_height, step_y, band, group)
     less = columns - 1
+    head_size = head_vectors(activation)
     fill_borders, find_rows, interleave_columns = interleaver(group, vectors, interleave_block)
-    next_tile = _next_tile(kernel_width, step_x, columns, vectors, hardswish)
+    next_tile = _next_tile(kernel_width, step_x, columns, vectors, activation)
 
     def kernel(
         begin: int,
@@ -133,7 +134,7 @@ def depthwise_wide(
                     if row == band - 1 and coming < unit_planes:
                         places, steps = find_rows(image, in_row + coming * apart, 1)
                         stop = right
-                    taps = head + 2 * vectors * vector + row * groups * vectors * kernel_width * vector
+                    taps = head + head_size * vectors * vector + row * groups * vectors * kernel_width * vector
                     target = (out, y_stride, bounds, output_multiplier)
                     first = 0
                     while first < out_width:

@@ -6,7 +6,8 @@ memory.
 `output` of a layer: plain (1 if it only scales, rounds and clamps), bounds (zero point, least and greatest value as
 they lie in memory), and what the other layers need: the addresses of y and of the residual (0: none), which is as large
 as y; low and high (before the zero point is added; infinite where no value reaches 2**31, since storing bytes clamps);
-the residual's zero point and multiplier; hardswish's multiplier; the activation's code; whether y is float32.
+the residual's zero point and multiplier; hardswish's multiplier; the activation's code, `table_int8.HARDSWISH` for
+(f * clamp(f + 3, 0, 6)) * output_multiplier; whether y is float32.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from edgenet.kernels.simd_convert import int_subtract, to_float
 from edgenet.kernels.simd_int8 import load_tile_bytes
 from edgenet.kernels.simd_masked import store_tile_partial
 from edgenet.kernels.simd_requantize import store_rounded
+from edgenet.kernels.table_int8 import HARDSWISH
 from edgenet.kernels.tuples import each_add, each_shift_right
 
 _INFINITY = float("inf")
-HARDSWISH = 1
-"""Code of (f * clamp(f + 3, 0, 6)) * output_multiplier; code 0 is the clamp to low..high alone."""
 
 
 @njit(inline="always")

@@ -15,11 +15,11 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd import emit_clamp
+from edgenet.kernels.simd import emit_clamp, emit_fma
 from edgenet.kernels.simd_convert import emit_round_to_int
 from edgenet.kernels.simd_depthwise_int8 import filled_up
 from edgenet.kernels.simd_int8 import dot, group_vector
-from edgenet.kernels.simd_requantize import cut_lanes, narrowed
+from edgenet.kernels.simd_requantize import cut_lanes, narrow_pair, narrowed_words
 from edgenet.kernels.simd_types import (
     F32,
     I8,
@@ -29,6 +29,7 @@ from edgenet.kernels.simd_types import (
     constant_int,
     items,
     join,
+    keep_together,
     load_vector,
     shuffle_mask,
     splat,
@@ -36,7 +37,7 @@ from edgenet.kernels.simd_types import (
     target,
     unknown,
 )
-from edgenet.kernels.table_int8 import block_order, groups_columns, splits_words
+from edgenet.kernels.table_int8 import HARDSWISH, RECTIFIED, block_order, groups_columns, splits_words
 
 
 def _unpack(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
@@ -92,12 +93,35 @@ def interleave_block(typingctx: Any, places: Any, destination: Any, vectors: Any
     return types.void(places, types.int64, vectors), codegen
 
 
+class Head:
+    """What a block's weights begin with: bias and multiplier; if RECTIFIED, minus 2**23 times the multiplier, too."""
+
+    def __init__(self, builder: ir.IRBuilder, address: ir.Value, vectors: int, activation: int):
+        self._builder, self._address, self._vectors, self._activation = builder, address, vectors, activation
+
+    def _part(self, number: int, k: int, element: ir.Type) -> ir.Value:
+        lanes = target().lanes
+        vector = ir.VectorType(element, lanes)
+        return load_vector(self._builder, self._address, vector, (number * self._vectors + k) * lanes)
+
+    def bias(self, k: int) -> ir.Value:
+        """Of the channels of vector k: where sums begin."""
+        return self._part(0, k, I32)
+
+    def requantized(self, k: int, sums: list[ir.Value], output_multiplier: ir.Value) -> list[ir.Value]:
+        """int32 of sums of vector k, computed as in `edgenet.kernels.epilogue_int8`: scaled, activated, rounded."""
+        builder, scale = self._builder, self._part(1, k, F32)
+        if self._activation == RECTIFIED:
+            values = [[builder.bitcast(total, scale.type), scale, self._part(2, k, F32)] for total in sums]
+            return [emit_round_to_int(builder, [emit_fma(builder, value)]) for value in values]
+        return [_requantized(builder, total, scale, output_multiplier, self._activation) for total in sums]
+
+
 def _requantized(
-    builder: ir.IRBuilder, total: ir.Value, scale: ir.Value, output_multiplier: ir.Value, hardswish: int
+    builder: ir.IRBuilder, total: ir.Value, scale: ir.Value, output_multiplier: ir.Value, activation: int
 ) -> ir.Value:
-    """int32 of a vector of sums, computed as in `edgenet.kernels.epilogue_int8`: scaled, hardswish if 1, rounded."""
     value = builder.fmul(builder.sitofp(total, scale.type), scale)
-    if hardswish:
+    if activation == HARDSWISH:
         three, zero, six = (ir.Constant(scale.type, [number] * scale.type.count) for number in (3.0, 0.0, 6.0))
         gate = emit_clamp(builder, [builder.fadd(value, three), zero, six])
         value = builder.fmul(builder.fmul(value, gate), splat(builder, output_multiplier, scale.type.count))
@@ -109,20 +133,20 @@ def _store_pixels(
     pixels: list[list[ir.Value]],
     y: ir.Value,
     stride: ir.Value,
-    limits: list[ir.Value],
+    limits: list[ir.Value] | None,
     apart: ir.Value | None = None,
 ) -> None:
-    """Stores the bytes of each pixel's vectors, from the address y on, `stride` bytes apart.
+    """Stores the bytes of each pixel's vectors of int16, from the address y on, `stride` bytes apart.
 
-    `apart`: of half blocks, the bytes from a pixel to the one of the second half.
+    `limits`: see `narrowed_words`. `apart`: of half blocks, the bytes from a pixel to the one of the second half.
     """
     lanes = target().lanes
     places = [builder.add(y, builder.mul(stride, I64(c))) for c in range(len(pixels))]
-    vectors = len(pixels[0])
+    vectors = 2 * len(pixels[0])
     channels = block_order(target(), vectors)
     packed = [channels[k][lane + j] for lane in range(0, lanes, 4) for k in range(vectors) for j in range(4)]
     in_order = shuffle_mask([packed.index(channel) for channel in range(len(packed))])
-    for i, value in enumerate(narrowed(builder, [vector for pixel in pixels for vector in pixel], limits)):
+    for i, value in enumerate(narrowed_words(builder, [word for pixel in pixels for word in pixel], limits)):
         if apart is not None:
             half = value.type.count // 2
             for side, place in enumerate((places[i], builder.add(places[i], apart))):
@@ -143,27 +167,27 @@ def _store_pixels(
 @intrinsic(prefer_literal=True)
 def depthwise_pixels(
     typingctx: Any, planes: Any, head: Any, taps: Any, y: Any, stride: Any, bounds: Any, output_multiplier: Any,
-    columns: Any, wide: Any, along: Any, vectors: Any, hardswish: Any,
+    columns: Any, wide: Any, along: Any, vectors: Any, activation: Any,
 ) -> Any:  # fmt: skip
     """Computes and stores `columns` adjacent output pixels of one block of channels.
 
     planes: addresses of interleaved columns, one for each group of rows; head: the block's bias and multiplier; taps:
     its weights [vector][groups of rows][kernel column]; y: address of the first pixel, the next `stride` bytes on;
     bounds: zero point, least and greatest value as they lie in memory. Constants: kernel width `wide`, horizontal
-    stride `along`, `vectors` of a block, whether the layer has a `hardswish`, with its `output_multiplier`.
+    stride `along`, `vectors` of a block, `activation` (`table_int8.ACTIVATIONS`), which may use `output_multiplier`.
     """
     count, width, step, size = (constant_int(value) for value in (columns, wide, along, vectors))
     row_groups = len(planes)
-    through_hardswish = constant_int(hardswish)
+    through = constant_int(activation)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         vector, lanes = group_vector().llvm, target().lanes
-        integers, floats = ir.VectorType(I32, lanes), ir.VectorType(F32, lanes)
-        pixels: list[list[ir.Value]] = [[] for _ in range(count)]
+        ends = Head(builder, args[1], size, through)
         sources = items(builder, args[0], sig.args[0])
+        words: list[list[ir.Value]] = []
+        even: list[ir.Value] = []
         for k in range(size):
-            bias = load_vector(builder, args[1], integers, k * lanes)
-            scale = load_vector(builder, args[1], floats, (size + k) * lanes)
+            bias = ends.bias(k)
             filters = [
                 [
                     load_vector(builder, args[2], vector, ((k * row_groups + g) * width + t) * lanes)
@@ -179,19 +203,26 @@ def depthwise_pixels(
                         output, remainder = divmod(column - t, step)
                         if remainder == 0 and 0 <= output < count:
                             totals[output] = dot(builder, totals[output], value, filters[g][t])
-            for pixel, total in zip(pixels, totals, strict=True):
-                pixel.append(_requantized(builder, total, scale, args[6], through_hardswish))
-        _store_pixels(builder, pixels, args[3], args[4], items(builder, args[5], sig.args[5]))
+            values = ends.requantized(k, totals, args[6])
+            if k % 2:
+                values = [narrow_pair(builder, *pair, I16) for pair in zip(even, values, strict=True)]
+            if through == RECTIFIED and target().registers == 16:  # sums of the next vector need the registers
+                values = keep_together(builder, values)
+            if k % 2:
+                words.append(values)
+            even = values
+        limits = None if through == RECTIFIED else items(builder, args[5], sig.args[5])
+        _store_pixels(builder, [list(pixel) for pixel in zip(*words, strict=True)], args[3], args[4], limits)
         return context.get_dummy_value()
 
     given = [planes, *[types.int64] * 4, bounds, types.float32]
-    return types.void(*given, columns, wide, along, vectors, hardswish), codegen
+    return types.void(*given, columns, wide, along, vectors, activation), codegen
 
 
 @intrinsic(prefer_literal=True)
 def depthwise_strided(
     typingctx: Any, bases: Any, steps: Any, window: Any, head: Any, taps: Any, y: Any, stride: Any, apart: Any,
-    bounds: Any, output_multiplier: Any, columns: Any, wide: Any, along: Any, group: Any, vectors: Any, hardswish: Any,
+    bounds: Any, output_multiplier: Any, columns: Any, wide: Any, along: Any, group: Any, vectors: Any, activation: Any,
     together: Any, clipped: Any,
 ) -> Any:  # fmt: skip
     """As `depthwise_pixels`, from input that is not interleaved yet: each column serves its outputs and is gone.
@@ -202,23 +233,30 @@ def depthwise_strided(
     multiplied by groups of its columns where `table_int8.groups_columns` says so.
     """
     count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
-    high, through_hardswish, halves = (constant_int(value) for value in (vectors, hardswish, together))
+    high, through, halves = (constant_int(value) for value in (vectors, activation, together))
     height = len(bases) // halves
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         vector, lanes = group_vector().llvm, target().lanes
-        integers, floats = ir.VectorType(I32, lanes), ir.VectorType(F32, lanes)
+        ends = Head(builder, args[3], high, through)
         rows = list(zip(*(items(builder, args[i], sig.args[i]) for i in (0, 1)), strict=True))
         first, columns_in, outside = items(builder, args[2], sig.args[2])
         groups = -(-height // size)
         by_columns = groups_columns(size, height, step)
         lone: list[ir.Value] = []
-        totals = [[load_vector(builder, args[3], integers, k * lanes)] * count for k in range(high)]
+        limits = None if through == RECTIFIED else items(builder, args[8], sig.args[8])
+        pixels: list[list[ir.Value]] = []
+        totals = [[ends.bias(k)] * count for k in range(high)]
         following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
+        few_registers = target().registers == 16
+        last_column = (count - 1) * step + width - 1
+        ready = size * -(-width // size) - 1 if by_columns else width - 1
+        if not few_registers:  # all outputs are finished together
+            ready = last_column
         taps = [args[4]] * count
-        if target().registers == 16:  # taps that several outputs use would be copied to the stack
+        if few_registers:  # taps that several outputs use would be copied to the stack
             taps = [unknown(builder, args[4]) for _ in range(count)]
-        for column in range((count - 1) * step + width):
+        for column in range(last_column + 1):
             places = following
             following = [builder.add(place, along_row) for place, (_, along_row) in zip(places, rows, strict=True)]
             if clip:
@@ -236,8 +274,7 @@ def depthwise_strided(
                         if remainder == 0 and 0 <= output < count:
                             weight = load_vector(builder, taps[output], vector, ((k * groups + g) * width + t) * lanes)
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
-            last = column == (count - 1) * step + width - 1
-            for begin in range(column - size + 1, (column if last else column - size + 1) + 1):
+            for begin in range(column - size + 1, (column if column == last_column else column - size + 1) + 1):
                 if not lone or begin < 0 or begin % step:
                     continue
                 for k, part in enumerate(_block(builder, filled_up(lone[begin : begin + size], size), high)):
@@ -248,15 +285,19 @@ def depthwise_strided(
                             place = (k * groups + groups - 1) * width + t
                             weight = load_vector(builder, taps[output], vector, place * lanes)
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
-        pixels: list[list[ir.Value]] = [[] for _ in range(count)]
-        for k, sums in enumerate(totals):
-            scale = load_vector(builder, args[3], floats, (high + k) * lanes)
-            for pixel, total in zip(pixels, sums, strict=True):
-                pixel.append(_requantized(builder, total, scale, args[9], through_hardswish))
-        limits = items(builder, args[8], sig.args[8])
+            while len(pixels) < count and column >= min(len(pixels) * step + ready, last_column):
+                values = [ends.requantized(k, [totals[k][len(pixels)]], args[9])[0] for k in range(high)]
+                pixels.append([narrow_pair(builder, values[k], values[k + 1], I16) for k in range(0, high, 2)])
+            if few_registers:  # what is not needed yet would take some
+                begun = [(k, o) for k in range(high) for o in range(len(pixels), count) if o * step <= column]
+                found = pixels[-1] if pixels else []
+                held = keep_together(builder, [*(totals[k][o] for k, o in begun), *found])
+                for (k, o), value in zip(begun, held, strict=False):
+                    totals[k][o] = value
+                pixels[-1:] = [held[len(begun) :]] if pixels else []
         _store_pixels(builder, pixels, args[5], args[6], limits, args[7] if halves == 2 else None)
         return context.get_dummy_value()
 
     given = [*[types.int64] * 5, bounds, types.float32]
-    constants = (columns, wide, along, group, vectors, hardswish, together, clipped)
+    constants = (columns, wide, along, group, vectors, activation, together, clipped)
     return types.void(bases, steps, window, *given, *constants), codegen

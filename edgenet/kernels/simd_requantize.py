@@ -49,7 +49,15 @@ def narrowed(builder: ir.IRBuilder, vectors: list[ir.Value], limits: list[ir.Val
     `limits`: zero point, least and greatest value as they lie in memory; what is 0, or no limit, costs nothing. On x86
     each 128-bit lane holds four bytes of every vector; `cut` puts them in order.
     """
-    lanes = vectors[0].type.count
+    words = [narrow_pair(builder, vectors[i], vectors[i + 1], I16) for i in range(0, len(vectors), 2)]
+    return narrowed_words(builder, words, limits)
+
+
+def narrowed_words(builder: ir.IRBuilder, words: list[ir.Value], limits: list[ir.Value] | None) -> list[ir.Value]:
+    """As `narrowed`, of vectors that were narrowed to int16 by pairs. `limits`: None if there are none but a byte's."""
+    if limits is None:
+        return _narrowed_to_bytes(builder, words)
+    lanes = words[0].type.count // 2
     zero = splat(builder, builder.trunc(limits[0], I16), 2 * lanes)
     low, high = (splat(builder, builder.trunc(limit, I8), 4 * lanes) for limit in limits[1:])
     unsigned = target().stored_unsigned
@@ -62,13 +70,15 @@ def narrowed(builder: ir.IRBuilder, vectors: list[ir.Value], limits: list[ir.Val
         value = builder.select(compare("<", value, low), low, value)
         return builder.select(compare(">", value, high), high, value)
 
-    words = [narrow_pair(builder, vectors[i], vectors[i + 1], I16) for i in range(0, len(vectors), 2)]
     words = changed_where(builder, builder.icmp_signed("!=", limits[0], I64(0)), words, moved)
-    words += words[-1:] * (len(words) % 2)
-    values = [narrow_pair(builder, words[i], words[i + 1], I8) for i in range(0, len(words), 2)]
     least, most = (I64(0), I64(255)) if unsigned else (I64(-128), I64(127))
     limited = builder.or_(builder.icmp_signed(">", limits[1], least), builder.icmp_signed("<", limits[2], most))
-    return changed_where(builder, limited, values, clamped)
+    return changed_where(builder, limited, _narrowed_to_bytes(builder, words), clamped)
+
+
+def _narrowed_to_bytes(builder: ir.IRBuilder, words: list[ir.Value]) -> list[ir.Value]:
+    words = words + words[-1:] * (len(words) % 2)
+    return [narrow_pair(builder, words[i], words[i + 1], I8) for i in range(0, len(words), 2)]
 
 
 def cut(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:

@@ -29,6 +29,11 @@ WINOGRAD_POSITIONS = 36
 DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 2): 1}
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
 
+PLAIN, HARDSWISH, RECTIFIED = 0, 1, 2
+"""What the wide depthwise kernels do with a scaled sum: clamp it; hardswish; clamp it at 0, the zero point, and 255."""
+ACTIVATIONS = {PLAIN: "", HARDSWISH: "_hardswish", RECTIFIED: "_rectified"}
+"""How these kernels' names end."""
+
 NARROW_ROW = 16
 """Outputs of a row up to which the wide depthwise kernels interleave rows of input all at once."""
 
@@ -109,6 +114,19 @@ def block_vectors(target: InstructionSet) -> int:
 def splits_words(target: InstructionSet, vectors: int) -> bool:
     """Whether blocks of so many vectors are interleaved by words of two channels, which become two vectors."""
     return target.dot == "madd16" and vectors == 4
+
+
+def rectifies(target: InstructionSet) -> bool:
+    """Whether there are wide depthwise kernels for RECTIFIED, whose sums are floating-point numbers as they are.
+
+    Arm's multiply-add overwrites what it adds, so that this would not be shorter there.
+    """
+    return target.fma and target.architecture == "x86_64"
+
+
+def head_vectors(activation: int) -> int:
+    """Vectors that a block's weights begin with for each of its own: bias, multiplier, and what RECTIFIED adds."""
+    return 3 if activation == RECTIFIED else 2
 
 
 def block_order(target: InstructionSet, vectors: int) -> list[list[int]]:
@@ -208,14 +226,16 @@ def rows(target: InstructionSet) -> list[Kernel]:
         kinds = [("wide", vectors, 1)]
         if together:
             kinds.append(("half", vectors if together == 2 else vectors // 2, together))
-        for suffix, hardswish in (("", 0), ("_hardswish", 1)):
+        for activation, suffix in ACTIVATIONS.items():
+            if activation == RECTIFIED and not rectifies(target):
+                continue
             for kind, vectors, together in kinds:
                 name = f"s8_dw{high}x{wide}s{step_y}_{kind}{suffix}"
                 if interleaves_in_registers(target, size):
                     module, factory = "depthwise_strided_int8", "depthwise_strided_rows"
-                    constants = (*size, depthwise_strided_columns(target), group, vectors, hardswish, together)
+                    constants = (*size, depthwise_strided_columns(target), group, vectors, activation, together)
                 else:
                     module, factory = "depthwise_wide_int8", "depthwise_wide"
-                    constants = (*size, band, depthwise_wide_columns(target), group, vectors, hardswish)
+                    constants = (*size, band, depthwise_wide_columns(target), group, vectors, activation)
                 found.append(Kernel(name, module, factory, constants, "conv2d", "int8"))
     return found

@@ -9,8 +9,12 @@ import numpy as np
 from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table_int8 import (
+    ACTIVATIONS,
     DEPTHWISE_BANDS,
+    HARDSWISH,
     NARROW_ROW,
+    PLAIN,
+    RECTIFIED,
     block_order,
     block_vectors,
     depthwise_whole_blocks,
@@ -20,11 +24,16 @@ from edgenet.kernels.table_int8 import (
     half_block_rows,
     interleaves_in_registers,
     plane_steps,
+    rectifies,
 )
-from edgenet.prepare.lower_int8_matrix import HARDSWISH, content, epilogue, folded_bias, order_groups
+from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
+from edgenet.prepare.lower_int8_winograd import greatest_sum
 from edgenet.prepare.lowering import Lowering
+from edgenet.prepare.plan import Value
 
+_ONES = 1 << 23
+"""Float32 from here to twice as much are the whole numbers, and their bits count up with them."""
 _MOST_NEAR = 24 << 10
 """Bytes of planes that stay in the first-level cache: all of a unit, where these are filled all at once."""
 _LEAST_UNITS = 4
@@ -66,9 +75,13 @@ def pack_blocks(
     by_columns: bool,
     vectors: int,
     together: int,
+    activation: int,
 ) -> np.ndarray:
-    """Weights [C, KH, KW] as [block][bias, multiplier][band rows][vector][groups of rows][KW][lanes][group], bytes.
+    """Weights [C, KH, KW] as [block][head][band rows][vector][groups of rows][KW][lanes][group], bytes.
 
+    A head is bias and multiplier. Where the activation is RECTIFIED, the bits of the float32 2**23 are added to the
+    bias, and minus 2**23 times the multiplier follows. A sum then is 2**23 more than it should be, as a float32, so
+    that a multiply-add scales it without conversion, rounded once. Negative sums come out wrong, but negative.
     A block is so many `vectors`, whose channels `table_int8.block_order` tells. The last block ends with the last
     channel. Where rows go `together`, a block has fewer channels, each of which comes so many times.
     With `by_columns` the last group holds groups of columns of the last row.
@@ -81,7 +94,12 @@ def pack_blocks(
     order = np.array(block_order(target, vectors)) % block
     starts = np.minimum(np.arange(blocks) * block, channels - block)
     order = (starts[:, None, None] + order).reshape(-1)
-    head = np.stack([bias[order], multiplier[order].astype(np.float32).view(np.int32)]).reshape(2, blocks, -1)
+    scale = multiplier[order].astype(np.float32)
+    head = [bias[order], scale.view(np.int32)]
+    if activation == RECTIFIED:
+        ones = np.float32(_ONES)
+        head = [head[0] + ones.view(np.int32), head[1], (-ones * scale).view(np.int32)]
+    heads = np.stack(head).reshape(len(head), blocks, -1).swapaxes(0, 1)
     taps = np.zeros((len(order), band, groups * group, width), np.int8 if group == 4 else np.int16)
     for r in range(band):
         taps[:, r, r * stride : r * stride + height] = weight[order]
@@ -91,7 +109,7 @@ def pack_blocks(
             taps[:, 0, height - 1 + column % group, column // group] = weight[order, -1, column]
     taps = taps.reshape(blocks, vectors, lanes, band, groups, group, width).transpose(0, 3, 1, 4, 6, 2, 5)
     taps = order_groups(taps, target)
-    parts = [np.ascontiguousarray(part).view(np.uint8).reshape(blocks, -1) for part in (head.swapaxes(0, 1), taps)]
+    parts = [np.ascontiguousarray(part).view(np.uint8).reshape(blocks, -1) for part in (heads, taps)]
     return np.concatenate(parts, axis=1)
 
 
@@ -100,11 +118,11 @@ def depthwise(node: Node, lowering: Lowering) -> None:
     a, target = node.attributes, lowering.target
     channels, height, width, _ = lowering.shape(node.inputs["weight"])
     size = (height, width, a["stride"][0], a["stride"][1])
-    done, kind = 0, _wide(node, lowering, channels)
-    known = size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1] and kind is not None
-    if known and lowering.shape(node.output)[2] >= depthwise_wide_columns(target) - 1:
+    done, activation = 0, _activation(node, lowering, channels)
+    known = size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1]
+    if known and activation is not None and lowering.shape(node.output)[2] >= depthwise_wide_columns(target) - 1:
         for first, done, name, vectors, together in _wide_steps(node, lowering, channels, size):
-            _blocks(node, lowering, first, done, f"_{name}{kind}", vectors, together)
+            _blocks(node, lowering, first, done, name, vectors, together, activation)
     if done < channels:
         _lanes(node, lowering, done)
 
@@ -137,17 +155,26 @@ def _half_block_rows(node: Node, lowering: Lowering, size: tuple[int, int, int, 
     return together if together < 2 or (part % 2 == 0 and rows % part == 0) else 0
 
 
-def _wide(node: Node, lowering: Lowering, channels: int) -> str | None:
-    """How the wide kernels that have this layer's epilogue are called; None where there are none.
+def _activation(node: Node, lowering: Lowering, channels: int) -> int | None:
+    """What the wide kernels for this layer do with scaled sums (`table_int8.ACTIVATIONS`); None where there are none.
 
     They convert to int32 before they clamp, so that no value may reach 2**31.
     """
     slots = epilogue(node, lowering, channels)
     if slots["plain"]:
-        return ""
+        return RECTIFIED if rectifies(lowering.target) and _is_rectified(node, lowering, slots) else PLAIN
     alone = slots["activation"] == HARDSWISH and not (slots["as_float"] or "residual" in node.inputs)
     most = float(np.abs(lowering.constant(node.inputs["multiplier"])).max(initial=0.0))
-    return "_hardswish" if alone and 6 * most * node.attributes["output_multiplier"] < 0.999 else None
+    return HARDSWISH if alone and 6 * most * node.attributes["output_multiplier"] < 0.999 else None
+
+
+def _is_rectified(node: Node, lowering: Lowering, slots: dict[str, Value]) -> bool:
+    """Whether results of negative sums are the zero point, and all sums are small enough for RECTIFIED."""
+    weight = lowering.constant(node.inputs["weight"])[..., 0]
+    most = np.abs(folded_bias(node, lowering, weight).astype(np.int64)).max(initial=0) + greatest_sum(weight, lowering)
+    multiplier = lowering.constant(node.inputs["multiplier"])
+    bounds = slots["zero"], slots["smallest"], slots["largest"]
+    return bounds == (0, 0, 255) and bool(most < _ONES and multiplier.min(initial=0.0) >= 0)
 
 
 def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -157,8 +184,10 @@ def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[n
     return weight[first:last], bias[first:last], lowering.constant(node.inputs["multiplier"])[first:last]
 
 
-def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, vectors: int, together: int = 1) -> None:
-    """Step for the channels first..last-1, in blocks of so many `vectors`, by the wide kernels called `kind`.
+def _blocks(
+    node: Node, lowering: Lowering, first: int, last: int, kind: str, vectors: int, together: int, activation: int
+) -> None:
+    """Step for the channels first..last-1, in blocks of so many `vectors`, by the wide kernels of this `kind`.
 
     `together`: rows that make up a block's vectors.
     """
@@ -171,10 +200,10 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, ve
 
     def make() -> np.ndarray:
         return pack_blocks(
-            *_constants(node, lowering, first, last), target, band, stride_y, by_columns, vectors, together
+            *_constants(node, lowering, first, last), target, band, stride_y, by_columns, vectors, together, activation
         )
 
-    division = (lanes, group, first, last, band, stride_y, vectors, together)
+    division = (lanes, group, first, last, band, stride_y, vectors, together, activation)
     packed = lowering.packed(("s8_depthwise_blocks", *content(node, lowering), *division), make)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     slots = geometry(node, lowering) | epilogue(node, lowering, all_channels)
@@ -212,7 +241,7 @@ def _blocks(node: Node, lowering: Lowering, first: int, last: int, kind: str, ve
         own = {"scratch": scratch, "in_columns": columns, "planes": planes, "stack_rows": band, "part_rows": part}
     work = band * out_width * height * width * vectors
     lowering.step(
-        f"s8_dw{height}x{width}s{stride_y}{kind}",
+        f"s8_dw{height}x{width}s{stride_y}_{kind}{ACTIVATIONS[activation]}",
         units,
         max(1, min(1_500 // max(1, work), -(-units // (4 * lowering.threads)))),
         **{name: slots[name] for name in (*names, "y", "y_stride", "zero", "smallest", "largest", "output_multiplier")},

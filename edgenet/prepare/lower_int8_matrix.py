@@ -9,13 +9,11 @@ import numpy as np
 from edgenet.errors import EngineError
 from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
-from edgenet.kernels.table_int8 import gemm_tile, group_depth, halved
+from edgenet.kernels.table_int8 import HARDSWISH, PLAIN, gemm_tile, group_depth, halved
 from edgenet.prepare.lowering import Lowering, activation_bounds
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Packed, Value
 
-HARDSWISH = 1
-"""Activation code of the kernels' epilogue (see kernels.epilogue_int8)."""
 SCRATCH_BYTES = 128 * 1024
 """Pixels, widened or gathered, that a thread keeps at hand."""
 
@@ -124,7 +122,7 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
         "residual_zero": lowering.zero_point(residual) if residual else 0,
         "residual_multiplier": a["residual_multiplier"] if residual else 0.0,
         "output_multiplier": a["output_multiplier"] if hardswish else 0.0,
-        "activation": HARDSWISH if hardswish else 0,
+        "activation": HARDSWISH if hardswish else PLAIN,
         "as_float": int(as_float),
     }
 
