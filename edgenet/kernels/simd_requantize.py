@@ -25,6 +25,17 @@ from edgenet.kernels.simd_types import (
     target,
     vector_suffix,
 )
+from edgenet.kernels.table_int8 import rectifies
+
+
+@intrinsic
+def rectified_kernels(typingctx: Any) -> Any:
+    """1 where `table_int8.rectifies`, else 0: a compile-time constant."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        return I64(int(rectifies(target())))
+
+    return types.int64(), codegen
 
 
 def narrow_pair(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, element: ir.IntType) -> ir.Value:

@@ -33,6 +33,8 @@ PLAIN, HARDSWISH, RECTIFIED = 0, 1, 2
 """What the wide depthwise kernels do with a scaled sum: clamp it; hardswish; clamp it at 0, the zero point, and 255."""
 ACTIVATIONS = {PLAIN: "", HARDSWISH: "_hardswish", RECTIFIED: "_rectified"}
 """How these kernels' names end."""
+RECTIFIED_ONES = float(1 << 23)
+"""What sums of rectified layers are more than they should be: as float32, their bits count up from its own, by one."""
 
 NARROW_ROW = 16
 """Outputs of a row up to which the wide depthwise kernels interleave rows of input all at once."""

@@ -15,6 +15,7 @@ from edgenet.kernels.table_int8 import (
     NARROW_ROW,
     PLAIN,
     RECTIFIED,
+    RECTIFIED_ONES,
     block_order,
     block_vectors,
     depthwise_whole_blocks,
@@ -24,16 +25,11 @@ from edgenet.kernels.table_int8 import (
     half_block_rows,
     interleaves_in_registers,
     plane_steps,
-    rectifies,
 )
-from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias, order_groups
+from edgenet.prepare.lower_int8_matrix import content, epilogue, first_sums, order_groups
 from edgenet.prepare.lower_int8_window import geometry, zero_points
-from edgenet.prepare.lower_int8_winograd import greatest_sum
 from edgenet.prepare.lowering import Lowering
-from edgenet.prepare.plan import Value
 
-_ONES = 1 << 23
-"""Float32 from here to twice as much are the whole numbers, and their bits count up with them."""
 _MOST_NEAR = 24 << 10
 """Bytes of planes that stay in the first-level cache: all of a unit, where these are filled all at once."""
 _LEAST_UNITS = 4
@@ -79,9 +75,7 @@ def pack_blocks(
 ) -> np.ndarray:
     """Weights [C, KH, KW] as [block][head][band rows][vector][groups of rows][KW][lanes][group], bytes.
 
-    A head is bias and multiplier. Where the activation is RECTIFIED, the bits of the float32 2**23 are added to the
-    bias, and minus 2**23 times the multiplier follows. A sum then is 2**23 more than it should be, as a float32, so
-    that a multiply-add scales it without conversion, rounded once. Negative sums come out wrong, but negative.
+    A head is bias and multiplier, and minus RECTIFIED_ONES times that if the activation is RECTIFIED.
     A block is so many `vectors`, whose channels `table_int8.block_order` tells. The last block ends with the last
     channel. Where rows go `together`, a block has fewer channels, each of which comes so many times.
     With `by_columns` the last group holds groups of columns of the last row.
@@ -97,8 +91,7 @@ def pack_blocks(
     scale = multiplier[order].astype(np.float32)
     head = [bias[order], scale.view(np.int32)]
     if activation == RECTIFIED:
-        ones = np.float32(_ONES)
-        head = [head[0] + ones.view(np.int32), head[1], (-ones * scale).view(np.int32)]
+        head.append((np.float32(-RECTIFIED_ONES) * scale).view(np.int32))
     heads = np.stack(head).reshape(len(head), blocks, -1).swapaxes(0, 1)
     taps = np.zeros((len(order), band, groups * group, width), np.int8 if group == 4 else np.int16)
     for r in range(band):
@@ -162,25 +155,16 @@ def _activation(node: Node, lowering: Lowering, channels: int) -> int | None:
     """
     slots = epilogue(node, lowering, channels)
     if slots["plain"]:
-        return RECTIFIED if rectifies(lowering.target) and _is_rectified(node, lowering, slots) else PLAIN
+        return RECTIFIED if slots["plain"] == RECTIFIED else PLAIN
     alone = slots["activation"] == HARDSWISH and not (slots["as_float"] or "residual" in node.inputs)
     most = float(np.abs(lowering.constant(node.inputs["multiplier"])).max(initial=0.0))
     return HARDSWISH if alone and 6 * most * node.attributes["output_multiplier"] < 0.999 else None
 
 
-def _is_rectified(node: Node, lowering: Lowering, slots: dict[str, Value]) -> bool:
-    """Whether results of negative sums are the zero point, and all sums are small enough for RECTIFIED."""
-    weight = lowering.constant(node.inputs["weight"])[..., 0]
-    most = np.abs(folded_bias(node, lowering, weight).astype(np.int64)).max(initial=0) + greatest_sum(weight, lowering)
-    multiplier = lowering.constant(node.inputs["multiplier"])
-    bounds = slots["zero"], slots["smallest"], slots["largest"]
-    return bounds == (0, 0, 255) and bool(most < _ONES and multiplier.min(initial=0.0) >= 0)
-
-
 def _constants(node: Node, lowering: Lowering, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Taps [C, KH, KW], bias and multiplier of the channels first..last-1."""
+    """Taps [C, KH, KW], first sums and multiplier of the channels first..last-1."""
     weight = lowering.constant(node.inputs["weight"])[..., 0]
-    bias = folded_bias(node, lowering, weight)
+    bias = first_sums(node, lowering, weight)
     return weight[first:last], bias[first:last], lowering.constant(node.inputs["multiplier"])[first:last]
 
 

@@ -9,7 +9,16 @@ import numpy as np
 from edgenet.errors import EngineError
 from edgenet.graph import Node
 from edgenet.kernels.isa import InstructionSet
-from edgenet.kernels.table_int8 import HARDSWISH, PLAIN, gemm_tile, group_depth, halved
+from edgenet.kernels.table_int8 import (
+    HARDSWISH,
+    PLAIN,
+    RECTIFIED,
+    RECTIFIED_ONES,
+    gemm_tile,
+    group_depth,
+    halved,
+    rectifies,
+)
 from edgenet.prepare.lowering import Lowering, activation_bounds
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Packed, Value
@@ -25,10 +34,49 @@ def folded_bias(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarra
     return bias.astype(np.int32)
 
 
+def is_rectified(node: Node, lowering: Lowering) -> bool:
+    """Whether an int8 layer's sums may be scaled without conversion to floating point: RECTIFIED.
+
+    Its results then are clamped at the zero point, as storing them as bytes does, and no multiplier is negative. A sum
+    that begins at the bits of the float32 2**23 and its bias is, as a float32, 2**23 more than it should be. A
+    multiply-add with minus 2**23 times the multiplier, which is exact, scales it and rounds once, as conversion and
+    multiplication do. Negative sums come out wrong, but negative.
+    """
+    a, activation = node.attributes, node.attributes["activation"]
+    if lowering.dtype(node.output) == "float32" or "residual" in node.inputs or activation is not None:
+        return False
+    bounds = lowering.zero_point(node.output), lowering.stored(a["q_min"]), lowering.stored(a["q_max"])
+    multiplier = lowering.constant(node.inputs["multiplier"])
+    if not rectifies(lowering.target) or bounds != (0, 0, 255) or not ((multiplier >= 0) & (multiplier < 0.999)).all():
+        return False
+    least, greatest = lowering.once(("sums", *_constants(node, lowering)), lambda: _range_of_sums(node, lowering))
+    return greatest < RECTIFIED_ONES and least > -(1 << 30)
+
+
+def _range_of_sums(node: Node, lowering: Lowering) -> tuple[int, int]:
+    """The least and the greatest that a layer's sums, bias included, could be."""
+    weight = lowering.constant(node.inputs["weight"])
+    weight = weight.reshape(len(weight), -1)
+    bias, low, high = folded_bias(node, lowering, weight), lowering.stored(-128), lowering.stored(127)
+    above = np.add.reduce(np.maximum(weight, 0), axis=1, dtype=np.int64)
+    below = np.add.reduce(np.minimum(weight, 0), axis=1, dtype=np.int64)
+    least, greatest = bias + low * above + high * below, bias + high * above + low * below
+    return int(least.min(initial=0)), int(greatest.max(initial=0))
+
+
+def first_sums(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarray:
+    """What the sums of filters [O, ...] begin at: `folded_bias`, and the bits of RECTIFIED_ONES if `is_rectified`."""
+    bias = folded_bias(node, lowering, weight)
+    return bias + np.float32(RECTIFIED_ONES).view(np.int32) if is_rectified(node, lowering) else bias
+
+
 def content(node: Node, lowering: Lowering) -> tuple[Hashable, ...]:
-    """What a layer's packed weights are made from: its constants, and the zero point of its input."""
-    constants = (node.inputs[role] for role in ("weight", "bias", "multiplier"))
-    return (*constants, lowering.zero_point(node.inputs["x"]))
+    """What a layer's packed weights are made from: its constants, the zero point of its input, what sums begin at."""
+    return (*_constants(node, lowering), is_rectified(node, lowering))
+
+
+def _constants(node: Node, lowering: Lowering) -> tuple[Hashable, ...]:
+    return (*(node.inputs[role] for role in ("weight", "bias", "multiplier")), lowering.zero_point(node.inputs["x"]))
 
 
 def order_groups(weight: np.ndarray, target: InstructionSet) -> np.ndarray:
@@ -113,7 +161,7 @@ def epilogue(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
         "y": lowering.write(node.output),
         "y_stride": channels * (4 if as_float else 1),
         "residual": lowering.read(residual) if residual else 0,
-        "plain": int(plain),
+        "plain": RECTIFIED if plain and is_rectified(node, lowering) else int(plain),
         "smallest": lowering.stored(a["q_min"]),
         "largest": lowering.stored(a["q_max"]),
         "low": low,
@@ -143,7 +191,7 @@ def packed_weights(node: Node, lowering: Lowering, half: int = 0, narrow: bool =
     def make() -> np.ndarray:
         matrix = lowering.constant(weight).reshape(channels, depth)
         multiplier = lowering.constant(node.inputs["multiplier"])
-        bias = folded_bias(node, lowering, matrix)
+        bias = first_sums(node, lowering, matrix)
         return pack_panels(matrix, bias, multiplier, width, lowering.target, half, narrow)
 
     return lowering.packed(("s8_panels", *content(node, lowering), width, lanes, group, half, narrow), make)

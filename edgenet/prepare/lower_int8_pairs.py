@@ -10,7 +10,7 @@ from edgenet.graph import Node
 from edgenet.kernels.table_int8 import UNIT_GROUPS, has_byte_pairs, pairs_tile
 from edgenet.prepare.byte_pairs import pair_channels
 from edgenet.prepare.byte_quads import BLOCK, UNIT
-from edgenet.prepare.lower_int8_matrix import SCRATCH_BYTES, content, epilogue, folded_bias, pack_panels, scratch_slots
+from edgenet.prepare.lower_int8_matrix import SCRATCH_BYTES, content, epilogue, first_sums, pack_panels, scratch_slots
 from edgenet.prepare.lower_int8_window import geometry, joins_rows, kernel_rows, zero_points
 from edgenet.prepare.lowering import Lowering, odd_lines
 from edgenet.prepare.partition import partition
@@ -166,7 +166,7 @@ def _product(node: Node, lowering: Lowering, kernel: str, pixels: int, gathers: 
         rows[:, :depth] = filled.reshape(panels, width, depth).swapaxes(1, 2)
         ordered = np.stack([row[places] for row, places in zip(rows, order.channels(groups), strict=True)])
         ordered = ordered.swapaxes(1, 2).reshape(panels * width, -1)[:channels]
-        multiplier, bias = lowering.constant(node.inputs["multiplier"]), folded_bias(node, lowering, matrix)
+        multiplier, bias = lowering.constant(node.inputs["multiplier"]), first_sums(node, lowering, matrix)
         return pack_panels(ordered, bias, multiplier, width, lowering.target, group=4)
 
     stride = odd_lines(max(order.filled, groups * 4) + (lowering.target.bits // 8 if gathers else 0))

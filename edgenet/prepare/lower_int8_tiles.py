@@ -8,7 +8,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import MATRIX_TILE, TILE_BYTES, TILE_ROWS, gemm_tile
-from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias, pack_panels
+from edgenet.prepare.lower_int8_matrix import content, epilogue, first_sums, pack_panels
 from edgenet.prepare.lower_int8_window import padded_image
 from edgenet.prepare.lowering import Lowering
 from edgenet.prepare.partition import OWN_ROWS, Partition
@@ -94,7 +94,7 @@ def _step(
         filled[:, :, : matrix.shape[2]] = matrix
         multiplier = lowering.constant(node.inputs["multiplier"])
         filled = filled.reshape(channels, -1)
-        return pack_panels(filled, folded_bias(node, lowering, weight), multiplier, width, lowering.target)
+        return pack_panels(filled, first_sums(node, lowering, weight), multiplier, width, lowering.target)
 
     key = ("s8_tiles", *content(node, lowering), width, len(runs))
     weights = lowering.packed(key, make, channels * len(runs) * run_bytes)

@@ -9,7 +9,7 @@ import numpy as np
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import IMAGE_SPARE_BYTES, gemm_tile, group_depth
 from edgenet.prepare.groups import merge_filters, merged_groups
-from edgenet.prepare.lower_int8_matrix import SCRATCH_BYTES, content, epilogue, folded_bias, pack_panels, scratch_slots
+from edgenet.prepare.lower_int8_matrix import SCRATCH_BYTES, content, epilogue, first_sums, pack_panels, scratch_slots
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Operand, Packed, Value
@@ -180,7 +180,7 @@ def window_product(node: Node, lowering: Lowering) -> None:
         full = np.zeros((channels, taps, groups * group), np.int8)
         full[:, :, :tap_depth] = filters
         matrix = full.reshape(conv_groups, group_channels, -1)
-        bias = folded_bias(node, lowering, filters).reshape(conv_groups, -1)
+        bias = first_sums(node, lowering, filters).reshape(conv_groups, -1)
         multiplier = lowering.constant(node.inputs["multiplier"]).reshape(conv_groups, -1)
         parts = zip(matrix, bias, multiplier, strict=True)
         return np.stack([pack_panels(m, b, s, width, lowering.target) for m, b, s in parts])

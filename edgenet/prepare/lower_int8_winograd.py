@@ -6,7 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS, group_depth, has_winograd, winograd_tile
-from edgenet.prepare.lower_int8_matrix import content, epilogue, folded_bias
+from edgenet.prepare.lower_int8_matrix import content, epilogue, first_sums
 from edgenet.prepare.lower_int8_window import zero_points
 from edgenet.prepare.lowering import Lowering, odd_lines
 
@@ -85,7 +85,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
     def make() -> np.ndarray:
         kernel = lowering.constant(weight)
         multiplier = lowering.constant(node.inputs["multiplier"]).astype(np.float32)
-        return pack(kernel, folded_bias(node, lowering, kernel), multiplier, width)
+        return pack(kernel, first_sums(node, lowering, kernel), multiplier, width)
 
     tiles_y, tiles_x = -(-out_height // 4), -(-out_width // 4)
     tiles, panels = batch * tiles_y * tiles_x, -(-filters // width)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from edgenet.prepare.constants import Constants
 from edgenet.prepare.memory_limits import check_packed
 from edgenet.prepare.plan import Operand, Packed, Scratch, Step, Value
 
+Fact = TypeVar("Fact")
 LowerFunction = Callable[[Node, "Lowering"], None]
 LOWERINGS: dict[str, LowerFunction] = {}
 ELEMENT_BYTES = {"float32": 4, "int8": 1, "float16": 2, "int32": 4}
@@ -82,6 +83,13 @@ class Lowering:
         self.node: Node | None = None
         self._temporaries = 0
         self._lasting: tuple[str, int] | None = None
+        self._known: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, find: Callable[[], Fact]) -> Fact:
+        """What `find` gives, asked for once in a plan; `key` must tell everything that it depends on."""
+        if key not in self._known:
+            self._known[key] = find()
+        return self._known[key]
 
     def run(self, node: Node) -> None:
         """Add the steps of a node (whose attributes are complete). Raises EngineError when no kernel serves it."""
