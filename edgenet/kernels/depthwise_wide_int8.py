@@ -6,7 +6,8 @@ that adjacent bands share (see `table_int8.plane_steps`). There is room for as m
 which the oldest makes room for the one that is needed next. In wide images that one is filled between the tiles of the
 band's last row, where these have been, so that arithmetic hides the reading. The last block is moved back to end with
 the last channel.
-Weights are packed [block][bias][multiplier][output row of the band][vector][groups of rows][kernel column].
+Weights are packed [block][head][output row of the band][vector][groups of rows][kernel column]; for the head see
+`simd_depthwise_wide.Head`.
 """
 
 from __future__ import annotations

@@ -94,7 +94,9 @@ def interleave_block(typingctx: Any, places: Any, destination: Any, vectors: Any
 
 
 class Head:
-    """What a block's weights begin with: bias and multiplier; if RECTIFIED, minus 2**23 times the multiplier, too."""
+    """What a block's weights begin with: [bias][multiplier] of its vectors, and what RECTIFIED adds, minus 2**23 times
+    the multiplier (see `prepare.lower_int8_matrix.is_rectified`).
+    """
 
     def __init__(self, builder: ir.IRBuilder, address: ir.Value, vectors: int, activation: int):
         self._builder, self._address, self._vectors, self._activation = builder, address, vectors, activation
@@ -171,8 +173,8 @@ def depthwise_pixels(
 ) -> Any:  # fmt: skip
     """Computes and stores `columns` adjacent output pixels of one block of channels.
 
-    planes: addresses of interleaved columns, one for each group of rows; head: the block's bias and multiplier; taps:
-    its weights [vector][groups of rows][kernel column]; y: address of the first pixel, the next `stride` bytes on;
+    planes: addresses of interleaved columns, one for each group of rows; head: where the block's `Head` lies; taps: its
+    weights [vector][groups of rows][kernel column]; y: address of the first pixel, the next `stride` bytes on;
     bounds: zero point, least and greatest value as they lie in memory. Constants: kernel width `wide`, horizontal
     stride `along`, `vectors` of a block, `activation` (`table_int8.ACTIVATIONS`), which may use `output_multiplier`.
     """
@@ -288,7 +290,7 @@ def depthwise_strided(
             while len(pixels) < count and column >= min(len(pixels) * step + ready, last_column):
                 values = [ends.requantized(k, [totals[k][len(pixels)]], args[9])[0] for k in range(high)]
                 pixels.append([narrow_pair(builder, values[k], values[k + 1], I16) for k in range(0, high, 2)])
-            if few_registers:  # what is not needed yet would take some
+            if few_registers:  # what LLVM would compute ahead takes some
                 begun = [(k, o) for k in range(high) for o in range(len(pixels), count) if o * step <= column]
                 found = pixels[-1] if pixels else []
                 held = keep_together(builder, [*(totals[k][o] for k, o in begun), *found])
