@@ -252,9 +252,10 @@ def depthwise_strided(
         following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
         few_registers = target().registers == 16
         last_column = (count - 1) * step + width - 1
-        ready = size * -(-width // size) - 1 if by_columns else width - 1
-        if not few_registers:  # all outputs are finished together
-            ready = last_column
+        in_order = few_registers and size == 4
+        ready = last_column  # all outputs are finished together, or each when its last column has passed
+        if in_order:
+            ready = size * -(-width // size) - 1 if by_columns else width - 1
         taps = [args[4]] * count
         if few_registers:  # taps that several outputs use would be copied to the stack
             taps = [unknown(builder, args[4]) for _ in range(count)]
@@ -290,7 +291,7 @@ def depthwise_strided(
             while len(pixels) < count and column >= min(len(pixels) * step + ready, last_column):
                 values = [ends.requantized(k, [totals[k][len(pixels)]], args[9])[0] for k in range(high)]
                 pixels.append([narrow_pair(builder, values[k], values[k + 1], I16) for k in range(0, high, 2)])
-            if few_registers:  # what LLVM would compute ahead takes some
+            if in_order:  # what LLVM would compute ahead takes registers
                 begun = [(k, o) for k in range(high) for o in range(len(pixels), count) if o * step <= column]
                 found = pixels[-1] if pixels else []
                 held = keep_together(builder, [*(totals[k][o] for k, o in begun), *found])

@@ -30,9 +30,9 @@ DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
 
 PLAIN, HARDSWISH, RECTIFIED = 0, 1, 2
-"""What the wide depthwise kernels do with a scaled sum: clamp it; hardswish; clamp it at 0, the zero point, and 255."""
+"""What is done with a sum: scale and clamp it; then hardswish; clamp it at 0, the zero point, and 255, as bytes do."""
 ACTIVATIONS = {PLAIN: "", HARDSWISH: "_hardswish", RECTIFIED: "_rectified"}
-"""How these kernels' names end."""
+"""How the names of the wide depthwise kernels end."""
 RECTIFIED_ONES = float(1 << 23)
 """What sums of rectified layers are more than they should be: as float32, their bits count up from its own, by one."""
 
@@ -119,11 +119,12 @@ def splits_words(target: InstructionSet, vectors: int) -> bool:
 
 
 def rectifies(target: InstructionSet) -> bool:
-    """Whether there are wide depthwise kernels for RECTIFIED, whose sums are floating-point numbers as they are.
+    """Whether int8 kernels take RECTIFIED sums, which are floating-point numbers as they are.
 
-    Arm's multiply-add overwrites what it adds, so that this would not be shorter there.
+    Arm's multiply-add overwrites what it adds, so that this would not be shorter there. On AVX2 it makes depthwise
+    layers faster, and whole networks slower.
     """
-    return target.fma and target.architecture == "x86_64"
+    return target.fma and target.architecture == "x86_64" and (target.dot != "madd16" or target.bits == 512)
 
 
 def head_vectors(activation: int) -> int:

@@ -49,19 +49,24 @@ def is_rectified(node: Node, lowering: Lowering) -> bool:
     multiplier = lowering.constant(node.inputs["multiplier"])
     if not rectifies(lowering.target) or bounds != (0, 0, 255) or not ((multiplier >= 0) & (multiplier < 0.999)).all():
         return False
-    least, greatest = lowering.once(("sums", *_constants(node, lowering)), lambda: _range_of_sums(node, lowering))
+    least, greatest = lowering.once(("sums", *_constants(node, lowering)), lambda: _bounds_of_sums(node, lowering))
     return greatest < RECTIFIED_ONES and least > -(1 << 30)
 
 
-def _range_of_sums(node: Node, lowering: Lowering) -> tuple[int, int]:
+def sum_ranges(weight: np.ndarray, lowering: Lowering) -> tuple[np.ndarray, np.ndarray]:
+    """The least and greatest sums of products of each filter [O, ...] and values as they lie in memory, int64."""
+    matrix = weight.reshape(len(weight), -1)
+    above = np.maximum(matrix, 0).sum(axis=1, dtype=np.int64)
+    below = np.minimum(matrix, 0).sum(axis=1, dtype=np.int64)
+    low, high = lowering.stored(-128), lowering.stored(127)
+    return low * above + high * below, high * above + low * below
+
+
+def _bounds_of_sums(node: Node, lowering: Lowering) -> tuple[int, int]:
     """The least and the greatest that a layer's sums, bias included, could be."""
     weight = lowering.constant(node.inputs["weight"])
-    weight = weight.reshape(len(weight), -1)
-    bias, low, high = folded_bias(node, lowering, weight), lowering.stored(-128), lowering.stored(127)
-    above = np.add.reduce(np.maximum(weight, 0), axis=1, dtype=np.int64)
-    below = np.add.reduce(np.minimum(weight, 0), axis=1, dtype=np.int64)
-    least, greatest = bias + low * above + high * below, bias + high * above + low * below
-    return int(least.min(initial=0)), int(greatest.max(initial=0))
+    bias, (least, greatest) = folded_bias(node, lowering, weight), sum_ranges(weight, lowering)
+    return int((bias + least).min(initial=0)), int((bias + greatest).max(initial=0))
 
 
 def first_sums(node: Node, lowering: Lowering, weight: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS, group_depth, has_winograd, winograd_tile
-from edgenet.prepare.lower_int8_matrix import content, epilogue, first_sums
+from edgenet.prepare.lower_int8_matrix import content, epilogue, first_sums, sum_ranges
 from edgenet.prepare.lower_int8_window import zero_points
 from edgenet.prepare.lowering import Lowering, odd_lines
 
@@ -45,11 +45,8 @@ def suits_winograd(node: Node, lowering: Lowering) -> bool:
 
 def greatest_sum(weight: np.ndarray, lowering: Lowering) -> int:
     """The largest absolute value of a sum of products of a filter [O, ...] and values as they lie in memory."""
-    matrix = weight.reshape(len(weight), -1)
-    above = np.maximum(matrix, 0).sum(axis=1, dtype=np.int64)
-    below = np.minimum(matrix, 0).sum(axis=1, dtype=np.int64)
-    low, high = lowering.stored(-128), lowering.stored(127)
-    return int(np.maximum(high * above + low * below, -(low * above + high * below)).max())
+    least, greatest = sum_ranges(weight, lowering)
+    return int(np.maximum(greatest, -least).max())
 
 
 def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int) -> np.ndarray:
