@@ -1,9 +1,10 @@
 """float32 depthwise convolution, vectorised over channels.
 
 One output row at a time, or two adjacent ones, in tiles of `columns` outputs (or of one fewer, or small ones at the
-end); for each tile all channel blocks. Columns that touch the padding read a vector of zeros, rows outside the input
-are left out (of a pair, read as zeros). The last channel block is moved back to end with the last channel. Weights are
-packed [block][bias, then kernel_height x kernel_width][lanes].
+end); for each tile all channel blocks. Columns in the padding read a vector of zeros: at either end of a tile as many
+as half the kernel is wide, at most. Rows outside the input are left out (of a pair, read as zeros). The last channel
+block is moved back to end with the last channel. Weights are packed
+[block][bias, then kernel_height x kernel_width][lanes].
 """
 
 from __future__ import annotations
@@ -20,20 +21,19 @@ from edgenet.kernels.simd_masked import load_tile_partial, store_tile_partial
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import (
+    choose_at_ends,
     each_add,
-    each_and,
-    each_choose,
-    each_multiply,
     each_within,
     greatest,
     least,
+    places_along,
     sequence,
 )
 
 
 def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool) -> Any:
     """Outputs first..first+count-1 of one row, all channel blocks."""
-    span = (count - 1) * step + kernel_width
+    span, ends = (count - 1) * step + kernel_width, kernel_width // 2
 
     @subroutine
     def tile(arguments):
@@ -44,9 +44,8 @@ def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool
         lanes = lane_count()
         columns = sequence(first * step - left, 1, span)
         inside = each_within(columns, width)
-        offsets = each_multiply(columns, pixel_stride)
         block_bytes = (kernel_height * kernel_width + 1) * lanes * 4
-        row = x + in_y * row_stride
+        row = x + in_y * row_stride + (first * step - left) * pixel_stride
         y_places = sequence(y + first * y_stride, y_stride, count)
         r_places = sequence(residual + first * residual_stride, residual_stride, count)
         blocks = (channels + lanes - 1) // lanes
@@ -59,9 +58,9 @@ def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool
             w += (top_tap * kernel_width + 1) * lanes * 4
             line = row + channel * 4
             for _ in range(taps):
-                places = each_add(offsets, line)
+                places = places_along(line, pixel_stride, span)
                 if clipped:
-                    places = each_choose(inside, places, zeros)
+                    places = choose_at_ends(inside, places, zeros, ends)
                 if partial:
                     sums = convolve_row_partial_f32(sums, places, load_row_f32(w, 0, kernel_width), step, channels)
                 else:
@@ -86,15 +85,16 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
 
     `clipped`: rows and columns outside the input read zeros.
     """
-    span = (count - 1) * step + kernel_width
+    span, ends = (count - 1) * step + kernel_width, kernel_width // 2
 
     @njit(inline="always")
-    def at(line, row, offsets, inside, zeros, height):
-        places = each_add(offsets, line)
+    def at(line, row, pixel_stride, inside, zeros, height):
         if clipped:
-            within = each_within(repeat(row, span), height)
-            places = each_choose(each_and(inside, within), places, zeros)
-        return places
+            if row < 0 or row >= height:
+                line = zeros
+                pixel_stride = 0
+            return choose_at_ends(inside, places_along(line, pixel_stride, span), zeros, ends)
+        return places_along(line, pixel_stride, span)
 
     @subroutine
     def pair(arguments):
@@ -105,7 +105,7 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
         lanes = lane_count()
         columns = sequence(first * step - left, 1, span)
         inside = each_within(columns, width)
-        offsets = each_multiply(columns, pixel_stride)
+        from_column = x + top * row_stride + (first * step - left) * pixel_stride
         row_bytes = kernel_width * lanes * 4
         shift = stride_y * row_bytes
         y_places = sequence(y + first * y_stride, y_stride, count)
@@ -116,16 +116,16 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
             upper = repeat(load_f32(w, 0), count)
             lower = upper
             w += lanes * 4
-            line = x + top * row_stride + channel * 4
+            line = from_column + channel * 4
             row = top
             for _ in range(stride_y):
-                places = at(line, row, offsets, inside, zeros, height)
+                places = at(line, row, pixel_stride, inside, zeros, height)
                 upper = convolve_row_f32(upper, places, load_row_f32(w, 0, kernel_width), step)
                 line += row_stride
                 row += 1
                 w += row_bytes
             for _ in range(kernel_height - stride_y):
-                places = at(line, row, offsets, inside, zeros, height)
+                places = at(line, row, pixel_stride, inside, zeros, height)
                 taps = load_row_f32(w, 0, kernel_width)
                 upper, lower = convolve_rows_f32(
                     upper, lower, places, taps, load_row_f32(w - shift, 0, kernel_width), step
@@ -134,7 +134,7 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
                 row += 1
                 w += row_bytes
             for _ in range(stride_y):
-                places = at(line, row, offsets, inside, zeros, height)
+                places = at(line, row, pixel_stride, inside, zeros, height)
                 lower = convolve_row_f32(lower, places, load_row_f32(w - shift, 0, kernel_width), step)
                 line += row_stride
                 row += 1

@@ -10,16 +10,23 @@ from numba.extending import intrinsic
 
 from edgenet.kernels.simd import emit_fma
 from edgenet.kernels.simd_masked import lane_mask, masked_load
-from edgenet.kernels.simd_types import F32, constant_int, f32v, items, load_vector, pack, pointer
+from edgenet.kernels.simd_types import F32, constant_int, f32v, items, keep_together, load_vector, pack, pointer, target
+
+_COLUMNS_TOGETHER = 2
+"""Columns whose vectors are loaded ahead, at most, where registers are few."""
 
 
 def _row(load: Any, sums: list[ir.Value], weights: list[ir.Value], columns: int, step: int, builder: Any) -> None:
+    in_order = target().registers == 16  # LLVM would load all columns first, and copy them to the stack
     for column in range(columns):
         x = None
         for tap, weight in enumerate(weights):
             output, remainder = divmod(column - tap, step)
             if remainder == 0 and 0 <= output < len(sums):
-                x = load(column) if x is None else x
+                if x is None:
+                    if in_order and column % _COLUMNS_TOGETHER == 1:
+                        sums[:] = keep_together(builder, sums, in_memory=True)
+                    x = load(column)
                 sums[output] = emit_fma(builder, [x, weight, sums[output]])
 
 

@@ -230,9 +230,10 @@ def depthwise_strided(
     """As `depthwise_pixels`, from input that is not interleaved yet: each column serves its outputs and is gone.
 
     bases, steps: address of column 0 of each kernel row, bytes to the next column; window: number of the first column,
-    columns of the input, address of what a column outside holds (looked at only if `clipped`). Of half blocks (two
-    `together`) the rows of the second half follow, and it is stored `apart` bytes on. A row that is left over is
-    multiplied by groups of its columns where `table_int8.groups_columns` says so.
+    columns of the input, address of what a column outside holds. If `clipped`, columns may lie outside, at either end
+    as many as half the kernel is wide. Of half blocks (two `together`) the rows of the second half follow, and it is
+    stored `apart` bytes on. A row that is left over is multiplied by groups of its columns where
+    `table_int8.groups_columns` says so.
     """
     count, width, step, size, clip = (constant_int(value) for value in (columns, wide, along, group, clipped))
     high, through, halves = (constant_int(value) for value in (vectors, activation, together))
@@ -262,7 +263,9 @@ def depthwise_strided(
         for column in range(last_column + 1):
             places = following
             following = [builder.add(place, along_row) for place, (_, along_row) in zip(places, rows, strict=True)]
-            if clip:
+            if clip and column % 2:  # LLVM would compute all addresses first
+                following = [unknown(builder, place) for place in following]
+            if clip and (column < width // 2 or column > last_column - width // 2):
                 exists = builder.icmp_unsigned("<", builder.add(first, I64(column)), columns_in)
                 places = [builder.select(exists, place, outside) for place in places]
             values = _load_rows(builder, places, high, halves)

@@ -151,15 +151,16 @@ def call_intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, arguments:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
-def keep_together(builder: ir.IRBuilder, values: list[ir.Value]) -> list[ir.Value]:
+def keep_together(builder: ir.IRBuilder, values: list[ir.Value], in_memory: bool = False) -> list[ir.Value]:
     """The values (x86 registers), none of which is used before all are there: LLVM cannot sort it otherwise.
 
-    It is an assembler statement without instructions.
+    It is an assembler statement without instructions. `in_memory`: nor does it move loads from behind it before it.
     """
     if len(values) == 1:
         return values
     kinds, count = [value.type for value in values], len(values)
-    places = ",".join([f"={'v' if target().bits == 512 else 'x'}"] * count + [str(i) for i in range(count)])
+    register = f"={'v' if target().bits == 512 else 'x'}"
+    places = ",".join([register] * count + [str(i) for i in range(count)] + ["~{memory}"] * in_memory)
     signature = ir.FunctionType(ir.LiteralStructType(kinds), kinds)
     made = builder.asm(signature, "", places, values, True)
     return [builder.extract_value(made, i) for i in range(count)]

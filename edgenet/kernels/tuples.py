@@ -12,7 +12,7 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd_types import I64, constant_int, items, pack
+from edgenet.kernels.simd_types import I64, constant_int, items, pack, target, unknown
 
 Emit = Callable[[ir.IRBuilder, list[ir.Value]], ir.Value]
 
@@ -79,6 +79,69 @@ def sequence(typingctx: Any, first: Any, step: Any, count: Any) -> Any:
     return types.UniTuple(types.int64, times)(types.int64, types.int64, count), codegen
 
 
+_SCALES = (0, 1, 2, 4, 8)
+"""Multiples of a register that x86 adds to another one as it loads."""
+
+
+def _reached(bases: list[int], number: int) -> int | None:
+    """The first of the bases from which a load reaches this number, if any does."""
+    return next((base for base in bases if number - base in _SCALES), None)
+
+
+def _bases(count: int) -> list[int]:
+    """Few of the numbers below `count`, from which loads reach all of them, each reached from one before it."""
+    bases = [0]
+    for number in range(count):
+        if _reached(bases, number) is None:
+            missing = [n for n in range(number, count) if _reached(bases, n) is None]
+            found = [b for b in range(number + 1) if number - b in _SCALES and _reached(bases, b) is not None]
+            bases.append(max([*found, number], key=lambda base: sum(n - base in _SCALES for n in missing)))
+    return bases
+
+
+@intrinsic(prefer_literal=True)
+def places_along(typingctx: Any, first: Any, step: Any, count: Any) -> Any:
+    """places_along(first, step, count): the addresses (first, first + step, ...), for one load each.
+
+    On x86 few of them are computed, and the others are what loads add to these.
+    """
+    times = constant_int(count)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        first, step = args[:2]
+        if target().architecture == "x86_64":
+            known: dict[int, ir.Value] = {}
+
+            def place(number: int) -> ir.Value:
+                base = _reached(list(known), number)
+                start, steps = (first, number) if base is None else (known[base], number - base)
+                return builder.add(start, builder.mul(step, I64(steps)))
+
+            for base in _bases(times):
+                known[base] = unknown(builder, place(base))
+            values = [place(number) for number in range(times)]
+        else:
+            values = [builder.add(first, builder.mul(step, I64(number))) for number in range(times)]
+        return pack(context, builder, sig.return_type, values)
+
+    return types.UniTuple(types.int64, times)(types.int64, types.int64, count), codegen
+
+
+@intrinsic(prefer_literal=True)
+def choose_at_ends(typingctx: Any, condition: Any, a: Any, b: Any, ends: Any) -> Any:
+    """choose_at_ends(condition, a, b, ends): `a`, or `b` where the condition of one of the `ends` at an end is 0."""
+    count = constant_int(ends)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        conditions, values = (items(builder, args[i], sig.args[i]) for i in (0, 1))
+        for i in range(len(values)):
+            if i < count or i >= len(values) - count:
+                values[i] = _choose(builder, [conditions[i], values[i], args[2]])
+        return pack(context, builder, sig.return_type, values)
+
+    return a(condition, a, types.int64, ends), codegen
+
+
 @intrinsic
 def opaque(typingctx: Any, value: Any) -> Any:
     """The same integer, about which LLVM knows nothing.
@@ -88,7 +151,7 @@ def opaque(typingctx: Any, value: Any) -> Any:
     """
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", args, False)
+        return unknown(builder, args[0])
 
     return types.int64(types.int64), codegen
 

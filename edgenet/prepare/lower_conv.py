@@ -111,6 +111,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     batch, out_height, out_width, _ = lowering.shape(node.output)
     blocks, units = -(-channels // lanes), batch * out_height
     simple = (kernel_width, stride_x) in DEPTHWISE_KERNELS and (dilation_y, dilation_x) == (1, 1)
+    simple = simple and max(node.attributes["padding"][2:]) <= kernel_width // 2
     work = out_width * blocks * kernel_height * kernel_width
     if units < lowering.threads and out_width >= GENERAL_COLUMNS and work >= _SHARED_PRODUCTS:
         simple = False

@@ -113,6 +113,8 @@ def depthwise(node: Node, lowering: Lowering) -> None:
     size = (height, width, a["stride"][0], a["stride"][1])
     done, activation = 0, _activation(node, lowering, channels)
     known = size in DEPTHWISE_BANDS and list(a["dilation"]) == [1, 1]
+    if known and interleaves_in_registers(target, size):  # which expects no more padding
+        known = max(a["padding"][2:]) <= width // 2
     if known and activation is not None and lowering.shape(node.output)[2] >= depthwise_wide_columns(target) - 1:
         for first, done, name, vectors, together in _wide_steps(node, lowering, channels, size):
             _blocks(node, lowering, first, done, name, vectors, together, activation)

@@ -53,6 +53,15 @@ def test_depthwise_small_images(target, size):
 
 
 @each_target
+@pytest.mark.parametrize("pads", [[0, 0, 2, 0], [0, 0, 0, 2], [2, 1, 2, 2], [1, 2, 0, 1]])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [5, 40])
+def test_depthwise_padding_wider_than_half_the_kernel(target, pads, stride, channels):
+    shape = (2, 18, 18, channels)
+    convolve(target, shape, (channels, 3, 3, 1), groups=channels, stride=[stride, stride], padding=pads)
+
+
+@each_target
 @pytest.mark.parametrize(
     ("kernel", "stride", "dilation"), [((2, 2), (1, 1), (1, 1)), ((3, 3), (1, 3), (2, 2)), ((1, 5), (2, 1), (1, 3))]
 )

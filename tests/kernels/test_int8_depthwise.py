@@ -108,6 +108,14 @@ def test_padding_wider_than_the_kernel(target, pads):
 
 
 @each_target
+@pytest.mark.parametrize("pads", [[0, 0, 2, 0], [0, 0, 0, 2], [2, 1, 2, 2], [1, 2, 0, 1]])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_wider_than_half_the_kernel(target, pads, stride):
+    shape = (1, 18, 18, 72)
+    run(target, shape, (72, 3, 3, 1), "conv2d", groups=72, padding=pads, stride=[stride, stride])
+
+
+@each_target
 @pytest.mark.parametrize("output", [(0.25, -7), None])
 @pytest.mark.parametrize(("x", "weight"), [(-128, -127), (127, 127), (127, -127), (-128, 127)])
 @pytest.mark.parametrize("kernel", [3, 5])
