@@ -35,7 +35,7 @@ _FILLED = 0.75
 _SMALL = 0.5
 """Share of a team's caches up to which a tensor is taken to stay there until it is read."""
 _SAMPLED = 3
-MOST_CACHE = 1 << 20
+MOST_CACHE = 768 << 10
 """Bytes of a cache that are counted on. A tensor that nearly fills a larger one does not stay there while it is made,
 since what it is made from takes its place; and what lies behind large caches is slow."""
 
