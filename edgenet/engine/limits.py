@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,13 +57,14 @@ class Limits:
     matrix_gops: float = 0.0
 
     def attainable_ms(
-        self, flops: int, read: int, written: int, int8: bool, results: int = 0, matrix: bool = False
+        self, flops: int, read: Sequence[int], int8: bool, results: int = 0, matrix: bool = False
     ) -> float:
-        """Least time of a step: its arithmetic at the peak or its bytes at the speed of the level that holds them.
+        """Least time of some steps in turn: their arithmetic at the peak, or the bytes that each of them reads.
 
-        `results` are the int8 values that it requantizes; `matrix`: its products are made at the rate `matrix_gops`.
+        `results` are the int8 values that they requantize; `matrix`: products are made at the rate `matrix_gops`.
         """
-        return max(self.arithmetic_ms(flops, int8, results, matrix), self.transfer_ms(read, written)) + self.step_ms
+        transfer = sum(self.transfer_ms(size, 0) for size in read)
+        return max(self.arithmetic_ms(flops, int8, results, matrix), transfer) + self.step_ms
 
     def arithmetic_ms(self, flops: int, int8: bool, results: int = 0, matrix: bool = False) -> float:
         """Time of the arithmetic at the peak."""
@@ -73,18 +74,25 @@ class Limits:
         return (flops / peak + results / self.requantized) / 1e6
 
     def transfer_ms(self, read: int, written: int) -> float:
-        """Time of the bytes read and written: as many of each as there are of both are copied, the rest goes alone."""
-        level = self.level(read + written)
-        copied = min(read, written)
-        alone = (read - copied) / self.bandwidth[level] + (written - copied) / self.write_bandwidth[level]
-        return (2 * copied / self.copy_bandwidth[level] + alone) / 1e6
+        """Least time of the bytes read and written: each level passes on as many as it holds, the nearest first.
+
+        As many of each as there are of both are copied, the rest goes alone.
+        """
+        moved, copied, left, ms = read + written, min(read, written), read + written, 0.0
+        for level in self.bandwidth:
+            passed = min(left, self._holds(level, moved))
+            alone = (read - copied) / self.bandwidth[level] + (written - copied) / self.write_bandwidth[level]
+            ms += passed / max(moved, 1) * (2 * copied / self.copy_bandwidth[level] + alone) / 1e6
+            left -= passed
+        return ms
 
     def level(self, size: int) -> str:
         """The smallest cache level that holds `size` bytes."""
-        for name, limit in cache_sizes().items():
-            if size <= limit * (self.threads if name in PRIVATE else 1):
-                return name
-        return "memory"
+        return next((level for level in cache_sizes() if size <= self._holds(level, size)), "memory")
+
+    def _holds(self, level: str, size: int) -> int:
+        """How many of `size` bytes a level holds, for all threads together."""
+        return cache_sizes().get(level, size) * (self.threads if level in PRIVATE else 1)
 
 
 def _rate(calls: list[Callable[[int], None]], work: float) -> float:

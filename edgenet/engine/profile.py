@@ -94,11 +94,11 @@ def measure(context: Context, plan: Plan, team: Team, repeats: int) -> Profile:
 
 
 def _roofline(limits: Limits | None, plan: Plan, steps: list[Step], ms: float) -> float | None:
-    flops, moved = sum(step.flops for step in steps), sum(step.bytes_moved for step in steps)
-    if limits is None or ms <= 0 or moved == 0:
+    flops, moved = sum(step.flops for step in steps), [step.bytes_moved for step in steps]
+    if limits is None or ms <= 0 or not any(moved):
         return None
     int8 = any(step.kernel.startswith("s8") for step in steps)
     made = {step.output for step in steps if "weights" in step.slots and plan.tensors[step.output].dtype == "int8"}
     results = sum(prod(plan.tensors[name].shape) for name in made)
     matrix = any(kernel(step.kernel, plan.target).module in _AT_MATRIX_RATE for step in steps)
-    return limits.attainable_ms(flops, moved, 0, int8, results, matrix) / ms
+    return limits.attainable_ms(flops, moved, int8, results, matrix) / ms

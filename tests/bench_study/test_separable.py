@@ -113,7 +113,7 @@ def test_bound_is_arithmetic_or_bandwidth() -> None:
     slow = limits.Limits("any", 1, 1e9, 1e9, 1e9, SPEEDS, SPEEDS, SPEEDS, 0.0)
     moved = 2 * 32 * 32 * 64 * 4 + 9 * 64 * 4 + 64 * 4
     bound = bounds(graph, slow)["depthwise"]
-    assert bound.ms == pytest.approx(moved / SPEEDS[slow.level(moved)] / 1e6)
+    assert bound.ms == pytest.approx(slow.transfer_ms(moved, 0))
     assert bound.limit == slow.level(moved)
     assert bound.intensity == pytest.approx(2 * 9 * 64 * 1024 / moved)
 

@@ -59,18 +59,28 @@ SAMPLE = limits.Limits("avx2", 1, 100.0, 200.0, 10.0, SPEEDS, SPEEDS, SPEEDS, 0.
 
 
 def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
-    assert SAMPLE.attainable_ms(10**9, 1000, 0, int8=False) == 10.0
-    assert SAMPLE.attainable_ms(10**9, 1000, 0, int8=True) == 5.0
-    assert SAMPLE.attainable_ms(10**9, 1000, 0, int8=True, results=10**8) == 15.0
-    assert SAMPLE.attainable_ms(1, 1 << 33, 0, int8=False) == pytest.approx((1 << 33) / 10.0 / 1e6)
-    assert replace(SAMPLE, matrix_gops=1000.0).attainable_ms(10**9, 1000, 0, int8=True, matrix=True) == 1.0
-    assert replace(SAMPLE, step_ms=1.0).attainable_ms(10**9, 1000, 0, int8=False) == 11.0
+    assert SAMPLE.attainable_ms(10**9, [1000], int8=False) == 10.0
+    assert SAMPLE.attainable_ms(10**9, [1000], int8=True) == 5.0
+    assert SAMPLE.attainable_ms(10**9, [1000], int8=True, results=10**8) == 15.0
+    assert SAMPLE.attainable_ms(1, [1 << 33], int8=False) == SAMPLE.transfer_ms(1 << 33, 0)
+    assert SAMPLE.attainable_ms(1, [1000, 0, 3000], int8=False) == pytest.approx(4000 / 100.0 / 1e6)
+    assert replace(SAMPLE, matrix_gops=1000.0).attainable_ms(10**9, [1000], int8=True, matrix=True) == 1.0
+    assert replace(SAMPLE, step_ms=1.0).attainable_ms(10**9, [1000], int8=False) == 11.0
 
 
 def test_bytes_that_are_read_and_written_are_copied():
     halved = replace(SAMPLE, copy_bandwidth=dict.fromkeys(SPEEDS, 5.0), write_bandwidth=dict.fromkeys(SPEEDS, 1.0))
     assert halved.transfer_ms(3000, 1000) == pytest.approx((2000 / 5.0 + 2000 / 100.0) / 1e6)
     assert halved.transfer_ms(1000, 3000) == pytest.approx((2000 / 5.0 + 2000 / 1.0) / 1e6)
+
+
+def test_levels_pass_on_what_they_hold_the_nearest_first(monkeypatch):
+    monkeypatch.setattr(limits, "cache_sizes", lambda: {"L1": 1000, "L2": 10_000, "L3": 100_000})
+    expected = 1000 / 100.0 + 10_000 / 50.0 + 100_000 / 20.0 + 5000 / 10.0
+    assert SAMPLE.transfer_ms(116_000, 0) == pytest.approx(expected / 1e6)
+    assert SAMPLE.transfer_ms(0, 116_000) == SAMPLE.transfer_ms(50_000, 66_000) == SAMPLE.transfer_ms(116_000, 0)
+    assert replace(SAMPLE, threads=2).transfer_ms(3000, 0) == pytest.approx((2000 / 100.0 + 1000 / 50.0) / 1e6)
+    assert SAMPLE.transfer_ms(0, 0) == 0
 
 
 def test_a_working_set_lies_in_the_smallest_level_that_holds_it(monkeypatch):
