@@ -248,17 +248,11 @@ def depthwise_strided(
         by_columns = groups_columns(size, height, step)
         lone: list[ir.Value] = []
         limits = None if through == RECTIFIED else items(builder, args[8], sig.args[8])
-        pixels: list[list[ir.Value]] = []
         totals = [[ends.bias(k)] * count for k in range(high)]
         following = [builder.add(base, builder.mul(first, along_row)) for base, along_row in rows]
-        few_registers = target().registers == 16
         last_column = (count - 1) * step + width - 1
-        in_order = few_registers and size == 4
-        ready = last_column  # all outputs are finished together, or each when its last column has passed
-        if in_order:
-            ready = size * -(-width // size) - 1 if by_columns else width - 1
         taps = [args[4]] * count
-        if few_registers:  # taps that several outputs use would be copied to the stack
+        if target().registers == 16:  # taps that several outputs use would be copied to the stack
             taps = [unknown(builder, args[4]) for _ in range(count)]
         for column in range(last_column + 1):
             places = following
@@ -291,16 +285,9 @@ def depthwise_strided(
                             place = (k * groups + groups - 1) * width + t
                             weight = load_vector(builder, taps[output], vector, place * lanes)
                             totals[k][output] = dot(builder, totals[k][output], value, weight)
-            while len(pixels) < count and column >= min(len(pixels) * step + ready, last_column):
-                values = [ends.requantized(k, [totals[k][len(pixels)]], args[9])[0] for k in range(high)]
-                pixels.append([narrow_pair(builder, values[k], values[k + 1], I16) for k in range(0, high, 2)])
-            if in_order:  # what LLVM would compute ahead takes registers
-                begun = [(k, o) for k in range(high) for o in range(len(pixels), count) if o * step <= column]
-                found = pixels[-1] if pixels else []
-                held = keep_together(builder, [*(totals[k][o] for k, o in begun), *found])
-                for (k, o), value in zip(begun, held, strict=False):
-                    totals[k][o] = value
-                pixels[-1:] = [held[len(begun) :]] if pixels else []
+        values = [ends.requantized(k, totals[k], args[9]) for k in range(high)]
+        pairs = [zip(values[k], values[k + 1], strict=True) for k in range(0, high, 2)]
+        pixels = [[narrow_pair(builder, *pair, I16) for pair in pixel] for pixel in zip(*pairs, strict=True)]
         _store_pixels(builder, pixels, args[5], args[6], limits, args[7] if halves == 2 else None)
         return context.get_dummy_value()
 
