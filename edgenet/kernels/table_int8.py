@@ -121,8 +121,8 @@ def splits_words(target: InstructionSet, vectors: int) -> bool:
 def rectifies(target: InstructionSet) -> bool:
     """Whether int8 kernels take RECTIFIED sums, which are floating-point numbers as they are.
 
-    Arm's multiply-add overwrites what it adds, so that this would not be shorter there. On AVX2 it makes depthwise
-    layers faster, and whole networks slower.
+    Arm's multiply-add overwrites what it adds, so that this would not be shorter there. On AVX2 depthwise layers become
+    faster, but execute so much in a cycle that Intel's cores lower their clock, and whole networks become slower.
     """
     return target.fma and target.architecture == "x86_64" and (target.dot != "madd16" or target.bits == 512)
 
