@@ -37,7 +37,8 @@ _SMALL = 0.5
 _SAMPLED = 3
 MOST_CACHE = 768 << 10
 """Bytes of a cache that are counted on. A tensor that nearly fills a larger one does not stay there while it is made,
-since what it is made from takes its place; and what lies behind large caches is slow."""
+since what it is made from takes its place; and what lies behind large caches is slow. In bands, depthwise layers are
+too short for cores that lower their clock where a layer executes much in a cycle."""
 
 
 class _Costs:

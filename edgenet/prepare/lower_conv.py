@@ -110,8 +110,8 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     lanes = lowering.target.lanes
     batch, out_height, out_width, _ = lowering.shape(node.output)
     blocks, units = -(-channels // lanes), batch * out_height
-    simple = (kernel_width, stride_x) in DEPTHWISE_KERNELS and (dilation_y, dilation_x) == (1, 1)
-    simple = simple and max(node.attributes["padding"][2:]) <= kernel_width // 2
+    adjacent = (dilation_y, dilation_x) == (1, 1) and max(node.attributes["padding"][2:]) <= kernel_width // 2
+    simple = (kernel_width, stride_x) in DEPTHWISE_KERNELS and adjacent
     work = out_width * blocks * kernel_height * kernel_width
     if units < lowering.threads and out_width >= GENERAL_COLUMNS and work >= _SHARED_PRODUCTS:
         simple = False

@@ -105,7 +105,8 @@ def test_stage_runs_the_chosen_steps_alone() -> None:
     assert sum(both.values()) == pytest.approx(1)
 
 
-def test_bound_is_arithmetic_or_bandwidth() -> None:
+def test_bound_is_arithmetic_or_bandwidth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "cache_sizes", lambda: {"L1": 1000, "L2": 10_000, "L3": 1 << 30})
     graph = build(Layer(32, 32, 64, 64), "separable")
     found = bounds(graph, LIMITS)
     assert found["pointwise"].ms == pytest.approx(2 * 64 * 64 * 1024 / 100.0 / 1e6)
@@ -113,8 +114,9 @@ def test_bound_is_arithmetic_or_bandwidth() -> None:
     slow = limits.Limits("any", 1, 1e9, 1e9, 1e9, SPEEDS, SPEEDS, SPEEDS, 0.0)
     moved = 2 * 32 * 32 * 64 * 4 + 9 * 64 * 4 + 64 * 4
     bound = bounds(graph, slow)["depthwise"]
-    assert bound.ms == pytest.approx(slow.transfer_ms(moved, 0))
-    assert bound.limit == slow.level(moved)
+    parts = {"L1": 1000, "L2": 10_000, "L3": moved - 11_000}
+    assert bound.ms == pytest.approx(sum(part / SPEEDS[level] for level, part in parts.items()) / 1e6)
+    assert bound.limit == "L3"
     assert bound.intensity == pytest.approx(2 * 9 * 64 * 1024 / moved)
 
 
