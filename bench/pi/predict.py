@@ -70,7 +70,7 @@ def _depths(step: Step) -> tuple[float, int, int]:
     if "taps" in slots:
         pixels, calls = step.units * _number(step, "out_width"), _number(step, "taps")
     else:
-        pixels = _number(step, "pixels")
+        pixels = _number(step, "pixels") if "pixels" in slots else 1
         calls = _number(step, "kernel_height") * _number(step, "kernel_width") if "kernel_height" in slots else 1
     channels = _up(_number(step, "group_channels" if "group_channels" in slots else "channels"), LANES)
     if "conv_groups" in slots:
@@ -193,7 +193,7 @@ def cycles(plan: Plan, step: Step, blocks: dict[str, assembly.Block], board: Boa
     """Cycles that one core needs for all units of a step."""
     row = kernel(step.kernel, plan.target)
     stored = sum(_bytes(plan, operand.tensor) for operand in step.operands() if operand.write)
-    if row.factory in ("pointwise", "convolution", "image_convolution"):
+    if row.factory in ("pointwise", "convolution", "image_convolution", "matrix_vector"):
         return _matrix(plan, step, blocks, board)
     if row.factory.startswith("depthwise"):
         if row.factory in ("depthwise_wide", "depthwise_strided_rows"):

@@ -6,7 +6,7 @@ only as many vectors wide as it needs. A pointwise layer whose last channels fil
 of half a vector for them, where that saves time (see `InstructionSet.narrow_lanes`). The epilogue adds the residual and
 applies the activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1`
 pixels; a last single pixel is a tile of its own. While a tile is summed, its share of the next panel is brought near; a
-single pixel, which may be all there is, asks for weights of its own panel shortly before it reads them.
+single pixel asks for weights of its own panel shortly before it reads them.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ _TILES = {16: (6, 4), 8: (6, 2), 4: (8, 2)}
 _WINDOW_TILES = {16: (12, 2), 8: (6, 2), 4: (8, 2)}
 """The same for the first layer of a network, which has few channels."""
 _SMALL_FILE = (6, 2)
+VECTOR_STREAMS = 4
+"""Panels of weights that the product of a matrix and a vector reads at a time."""
 DEPTHWISE_KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2))
 """Kernel widths and horizontal strides with a kernel of their own."""
 DEPTHWISE_COLUMNS = 8
@@ -42,6 +44,7 @@ def rows(target: InstructionSet) -> list[Kernel]:
     window_name = f"{window[0]}x{window[1] * target.lanes}"
     found = [
         Kernel(f"f32_pw_{tile}", "gemm_f32", "pointwise", matrix, "conv2d"),
+        Kernel(f"f32_gemv_{vectors * target.lanes}", "gemv_f32", "matrix_vector", (VECTOR_STREAMS, vectors), "conv2d"),
         Kernel(f"f32_pack_panels_{vectors * target.lanes}", "matmul_f32", "pack_panels", (vectors,), "matmul"),
         Kernel(f"f32_matmul_{tile}", "matmul_f32", "matmul", matrix, "matmul"),
         Kernel(f"f32_conv_{tile}", "convolution_f32", "convolution", matrix, "conv2d"),

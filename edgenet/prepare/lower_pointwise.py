@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_float import gemm_tile
+from edgenet.kernels.table_float import VECTOR_STREAMS, gemm_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
 from edgenet.prepare.partition import partition
@@ -57,7 +57,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     lanes = lowering.target.lanes
     height, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
-    half = lowering.target.narrow_lanes % lanes
+    half = lowering.target.narrow_lanes % lanes if pixels > 1 else 0
 
     def make() -> np.ndarray:
         matrix = lowering.float_constant(weight).reshape(channels, depth)
@@ -66,6 +66,22 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     panels, size = -(-channels // width), -(-channels // lanes) * lanes * depth * 4
     low, high, code = fused_activation(node)
     residual = node.inputs.get("residual")
+    slots = {
+        "x": lowering.read(node.inputs["x"]),
+        "y": lowering.write(node.output),
+        "residual": lowering.read(residual) if residual else 0,
+        "weights": lowering.packed(("panels", weight, node.inputs.get("bias"), width, half), make, size),
+        "depth": depth,
+        "channels": channels,
+        "low": low,
+        "high": high,
+        "activation": code,
+    }
+    if pixels == 1:
+        groups, work = -(-panels // VECTOR_STREAMS), depth * VECTOR_STREAMS * vectors
+        part = partition(1, 1, 1, groups, work, depth * 4, channels * depth * 4, lowering.threads, most_pixels=1)
+        lowering.step(f"f32_gemv_{width}", units=part.units, span=part.span, **slots)
+        return
     work = depth * height * vectors
     part = partition(
         pixels, height, height - 1, panels, work, pixels * depth * 4, channels * depth * 4, lowering.threads
@@ -73,20 +89,12 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     lowering.step(
         f"f32_pw_{height}x{width}",
         units=part.units,
-        x=lowering.read(node.inputs["x"]),
         x_stride=lowering.pixel_bytes(node.inputs["x"]),
-        y=lowering.write(node.output),
         y_stride=lowering.pixel_bytes(node.output),
-        residual=lowering.read(residual) if residual else 0,
         residual_stride=channels * 4 if residual else 0,
-        weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width, half), make, size),
         pixels=pixels,
-        depth=depth,
-        channels=channels,
         **part.slots(),
-        low=low,
-        high=high,
-        activation=code,
+        **slots,
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.kernels.harness import FLOAT_TARGETS, check
+from tests.kernels.harness import FLOAT_TARGETS, check, execute
 from tests.ops.builder import one_node
 
 
@@ -21,3 +21,30 @@ def test_linear(target, pixels, channels):
     attributes = {"activation": {"kind": "clamp", "min": -1.0, "max": 3.0}}
     graph = one_node("linear", arrays, attributes, constants=("weight", "bias"))
     check(graph, {name: arrays[name] for name in graph.inputs}, target)
+
+
+@pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("activation", [None, {"kind": "clamp", "min": -1.0, "max": 3.0}, {"kind": "hardswish"}])
+@pytest.mark.parametrize(("channels", "depth"), [(1, 1), (64, 7), (300, 75), (1000, 130)])
+def test_one_pixel(target, threads, residual, activation, channels, depth):
+    """Any number of threads gives the bits of the same pixel among others, which the oracle judges."""
+    rng = np.random.default_rng(channels)
+    arrays = {
+        "x": rng.standard_normal((1, depth), dtype=np.float32),
+        "weight": rng.standard_normal((channels, depth), dtype=np.float32),
+        "bias": rng.standard_normal(channels, dtype=np.float32),
+    }
+    if residual:
+        arrays["residual"] = rng.standard_normal((1, channels), dtype=np.float32)
+    outputs = []
+    for pixels in (1, 2):
+        both = arrays | {name: arrays[name].repeat(pixels, 0) for name in ("x", "residual") if name in arrays}
+        graph = one_node("linear", both, {"activation": activation}, constants=("weight", "bias"))
+        inputs = {name: both[name] for name in graph.inputs}
+        check(graph, inputs, target)
+        found, plan = execute(graph, inputs, target, threads)
+        assert plan.steps[-1].kernel.startswith("f32_gemv" if pixels == 1 else "f32_pw")
+        outputs.append(next(iter(found.values()))[0])
+    np.testing.assert_array_equal(*outputs)
