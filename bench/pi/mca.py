@@ -9,8 +9,8 @@ from functools import cache
 
 from edgenet.errors import InputError
 
-OLDEST = 16
-"""LLVM 16 is the first whose llvm-mca has a model of the Neoverse N1."""
+OLDEST = 19
+"""The oldest that predictions were checked with: LLVM 16's model of the Neoverse N1 multiplies at half its speed."""
 
 
 @cache

@@ -106,12 +106,17 @@ def test_names_that_lead_out_of_a_folder_are_not_written(command: Callable, tmp_
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_profile_has_a_row_for_every_layer(command: Callable, models: dict[str, Path], precision: str) -> None:
-    found = command("profile", models[precision], "--repeats", 2, "--batch", 2, "--threads", 1, "--json").json
+    found = command("profile", models[precision], "--repeats", 2, "--threads", 1, "--json").json
     steps = edgenet.load(models[precision], threads=1).plan_info()["steps"]
     assert [row["kernel"] for row in found["steps"]] == [step["kernel"] for step in steps]
     assert all(row["ms"] >= 0 for row in found["steps"])
     assert sum(row["share"] for row in found["steps"]) == pytest.approx(1)
     assert found["threads"] == 1
+
+
+def test_profile_of_a_batch(command: Callable, models: dict[str, Path]) -> None:
+    found = command("profile", models["float32"], "--repeats", 1, "--batch", 2, "--json").json
+    assert all(row["shape"][0] == 2 for row in found["steps"])
 
 
 def test_profile_as_text(command: Callable, models: dict[str, Path], picture: Path) -> None:
