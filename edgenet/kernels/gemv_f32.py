@@ -15,7 +15,7 @@ from numba import njit
 from edgenet.kernels.epilogue_f32 import finish
 from edgenet.kernels.gemm_f32 import panel_product
 from edgenet.kernels.simd import lane_count, load_row_f32, load_tile_f32, repeat
-from edgenet.kernels.simd_outer import TURN, panel_fmas
+from edgenet.kernels.simd_outer import TURN, outer_fmas
 from edgenet.kernels.simd_types import row_lanes
 from edgenet.kernels.tuples import each_add, least, sequence
 
@@ -32,10 +32,10 @@ def _abreast(streams: int, columns: int) -> Any:
         places = each_add(places, step)
         whole = depth - depth % TURN
         for k in range(0, whole, TURN):
-            sums = panel_fmas(sums, x, k, places, TURN)
+            sums = outer_fmas(sums, x, k, places, TURN)
             places = each_add(places, step * TURN)
         for k in range(whole, depth):
-            sums = panel_fmas(sums, x, k, places, 1)
+            sums = outer_fmas(sums, x, k, places, 1)
             places = each_add(places, step)
         finish(sums, sequence(y, step, streams), sequence(residual, step, streams), 0, False, 0, low, high, activation)
 

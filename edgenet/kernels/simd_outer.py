@@ -66,13 +66,20 @@ def outer_product(name: str, element: ir.Type, emit: Emit, what: str) -> Any:
             lanes, columns = tile_kind.dtype.dtype.lanes, len(tile_kind.dtype)
             vector = ir.VectorType(element, lanes)
             sums = [items(builder, row, tile_kind.dtype) for row in items(builder, args[0], tile_kind)]
-            places = items(builder, args[1], sig.args[1])
+            places, panels = (
+                items(builder, args[i], sig.args[i]) if isinstance(sig.args[i], types.BaseTuple) else [args[i]]
+                for i in (1, 3)
+            )
+            by_lanes = by_lane() and steps == TURN
             spread: dict[int, Callable[[ir.IRBuilder, int], Any]] = {}
             for step in range(steps):
                 first = step * columns * lanes
-                row = [load_vector(builder, args[3], vector, first + j * lanes) for j in range(columns)]
-                for m, place in enumerate(places):
-                    if not by_lane():
+                taps = [
+                    [load_vector(builder, panel, vector, first + j * lanes) for j in range(columns)] for panel in panels
+                ]
+                for m in range(len(sums)):
+                    place, row = places[m % len(places)], taps[m % len(taps)]
+                    if not by_lanes:
                         index = builder.add(args[2], I64(step))
                         x = splat(builder, builder.load(pointer(builder, place, element, index), align=1), lanes)
                     else:
@@ -82,49 +89,19 @@ def outer_product(name: str, element: ir.Type, emit: Emit, what: str) -> Any:
                     sums[m] = emit(builder, sums[m], x, row)
             return pack(context, builder, tile_kind, [pack(context, builder, tile_kind.dtype, row) for row in sums])
 
-        return tile(tile, rows, types.int64, types.int64, count), codegen
+        return tile(tile, rows, types.int64, weights, count), codegen
 
     outer.__name__ = name
     outer.__doc__ = (
         f"{name}(tile, rows, index, weights, count): tile[m] += `count` {what} from number `index` on of address "
-        "rows[m], times as many rows of weights at the address `weights`. On Arm, `count` is TURN."
+        "rows[m], times as many rows of weights at the address weights[m]. One address stands for as many of the same. "
+        "`count` is any; on Arm, TURN makes the products by lane."
     )
     return intrinsic(prefer_literal=True)(outer)
 
 
 def _multiply_add(builder: ir.IRBuilder, sums: list[ir.Value], x: ir.Value, row: list[ir.Value]) -> list[ir.Value]:
     return [emit_fma(builder, [x, w, total]) for total, w in zip(sums, row, strict=True)]
-
-
-@intrinsic(prefer_literal=True)
-def panel_fmas(typingctx: Any, tile: Any, x: Any, index: Any, places: Any, count: Any) -> Any:
-    """panel_fmas(tile, x, index, places, count): tile[m] += numbers of x times rows of weights at address places[m].
-
-    `count` numbers from number `index` on of address x, as many rows; on Arm, `count` is TURN or 1.
-    """
-    steps = constant_int(count)
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        tile_kind = sig.args[0]
-        lanes, columns = tile_kind.dtype.dtype.lanes, len(tile_kind.dtype)
-        vector = ir.VectorType(F32, lanes)
-        sums = [items(builder, row, tile_kind.dtype) for row in items(builder, args[0], tile_kind)]
-        places = items(builder, args[3], sig.args[3])
-        whole = by_lane() and steps == TURN
-        numbers = load_vector(builder, args[1], vector, args[2]) if whole else None
-        for step in range(steps):
-            if whole:
-                x = _lane_of(numbers, F32)(builder, step)
-            else:
-                index = builder.add(args[2], I64(step))
-                x = splat(builder, builder.load(pointer(builder, args[1], F32, index), align=4), lanes)
-            for m, place in enumerate(places):
-                first = step * columns * lanes
-                row = [load_vector(builder, place, vector, first + j * lanes) for j in range(columns)]
-                sums[m] = _multiply_add(builder, sums[m], x, row)
-        return pack(context, builder, tile_kind, [pack(context, builder, tile_kind.dtype, row) for row in sums])
-
-    return tile(tile, types.int64, types.int64, places, count), codegen
 
 
 outer_fmas = outer_product("outer_fmas", F32, _multiply_add, "float32")
