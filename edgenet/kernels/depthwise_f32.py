@@ -128,7 +128,7 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
                 places = at(line, row, pixel_stride, inside, zeros, height)
                 taps = load_row_f32(w, 0, kernel_width)
                 upper, lower = convolve_rows_f32(
-                    upper, lower, places, taps, load_row_f32(w - shift, 0, kernel_width), step
+                    (upper, lower), places, (taps, load_row_f32(w - shift, 0, kernel_width)), step
                 )
                 line += row_stride
                 row += 1

@@ -47,31 +47,45 @@ def convolve_row_f32(typingctx: Any, sums: Any, places: Any, weights: Any, step:
 
 
 @intrinsic(prefer_literal=True)
-def convolve_rows_f32(
-    typingctx: Any, upper: Any, lower: Any, places: Any, taps: Any, other_taps: Any, step: Any
-) -> Any:
-    """convolve_rows_f32(upper, lower, places, taps, other_taps, step): convolve_row_f32 of both, loading vectors once.
+def convolve_rows_f32(typingctx: Any, rows: Any, places: Any, filters: Any, step: Any) -> Any:
+    """convolve_rows_f32(rows, places, filters, step): convolve_row_f32 of several rows of sums, loading vectors once.
 
-    Returns (upper, lower).
+    A filter is a row of weights, or the address from which they are loaded one by one, which takes no registers.
+    Returns the rows.
     """
     stride = constant_int(step)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        rows = [items(builder, args[i], sig.args[i]) for i in (0, 1)]
-        addresses = items(builder, args[2], sig.args[2])
-        filters = [items(builder, args[i], sig.args[i]) for i in (3, 4)]
-        vector = f32v().llvm
-        for column, address in enumerate(addresses):
-            x = load_vector(builder, address, vector)
-            for sums, weights in zip(rows, filters, strict=True):
-                for tap, weight in enumerate(weights):
-                    output, remainder = divmod(column - tap, stride)
-                    if remainder == 0 and 0 <= output < len(sums):
-                        sums[output] = emit_fma(builder, [x, weight, sums[output]])
-        packed = [pack(context, builder, sig.args[i], rows[i]) for i in (0, 1)]
-        return context.make_tuple(builder, sig.return_type, packed)
+        kinds, weight_kinds = sig.args[0].types, sig.args[2].types
+        sums = [
+            items(builder, row, kind) for row, kind in zip(items(builder, args[0], sig.args[0]), kinds, strict=True)
+        ]
+        filters = list(zip(items(builder, args[2], sig.args[2]), weight_kinds, strict=True))
+        addresses = items(builder, args[1], sig.args[1])
+        vector, count = f32v().llvm, len(sums[0])
+        taps = len(addresses) - (count - 1) * stride
 
-    return types.Tuple((upper, lower))(upper, lower, places, taps, other_taps, step), codegen
+        def weight(row: int, tap: int) -> ir.Value:
+            value, kind = filters[row]
+            if isinstance(kind, types.BaseTuple):
+                return builder.extract_value(value, tap)
+            return load_vector(builder, value, vector, tap * vector.count)
+
+        in_order = target().registers == 16 and len(sums) * count > 1
+        for column, address in enumerate(addresses):
+            if in_order and column > 0:
+                together = keep_together(builder, [value for row in sums for value in row], in_memory=True)
+                sums = [together[i : i + count] for i in range(0, len(together), count)]
+            x = load_vector(builder, address, vector)
+            for row, values in enumerate(sums):
+                for tap in range(taps):
+                    output, remainder = divmod(column - tap, stride)
+                    if remainder == 0 and 0 <= output < count:
+                        values[output] = emit_fma(builder, [x, weight(row, tap), values[output]])
+        packed = [pack(context, builder, kind, values) for kind, values in zip(kinds, sums, strict=True)]
+        return pack(context, builder, sig.return_type, packed)
+
+    return rows(rows, places, filters, step), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -16,6 +16,8 @@ DEPTHWISE_KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2))
 """Kernel widths and horizontal strides with a kernel of their own."""
 DEPTHWISE_COLUMNS = 8
 """Outputs of a depthwise tile."""
+DEPTHWISE_3X3 = {1: (2, 7), 2: (3, 4)}
+"""By stride, columns and most rows of a tile of depthwise kernels of 3x3, for instruction sets with 16 registers."""
 
 
 def gemm_tile(target: InstructionSet) -> tuple[int, int]:
@@ -65,4 +67,9 @@ def rows(target: InstructionSet) -> list[Kernel]:
             pairs = int((width, stride) in PAIRED_ROWS and not partial and target.registers == 32)
             constants = (width, stride, DEPTHWISE_COLUMNS, partial, pairs)
             found.append(Kernel(name, "depthwise_f32", "depthwise", constants, "conv2d"))
+    if target.registers == 16:
+        for stride, (columns, most_rows) in DEPTHWISE_3X3.items():
+            constants = (stride, columns, most_rows)
+            name = f"f32_dw3x3s{stride}_{columns}"
+            found.append(Kernel(name, "depthwise_columns_f32", "depthwise_columns", constants, "conv2d"))
     return found

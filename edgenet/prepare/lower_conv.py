@@ -6,6 +6,7 @@ import numpy as np
 
 from edgenet.graph import Node
 from edgenet.kernels.table_float import (
+    DEPTHWISE_3X3,
     DEPTHWISE_COLUMNS,
     DEPTHWISE_KERNELS,
     GENERAL_COLUMNS,
@@ -131,7 +132,12 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     if not simple:
         units, work = units * blocks, work // blocks
     grain = max(1, min(1_500 // max(1, work), -(-units // (2 * lowering.threads))))
-    if simple:
+    if simple and _goes_down(node, lowering):
+        for slot in ("kernel_height", "stride_y", "residual", "residual_stride"):
+            del slots[slot]
+        columns, most_rows = DEPTHWISE_3X3[stride_x]
+        lowering.step(f"f32_dw3x3s{stride_x}_{columns}", units, max(grain, most_rows), **slots)
+    elif simple:
         row_bytes = lowering.shape(node.inputs["x"])[2] * channels * 4
         paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _PAIRED_BYTES
         slots["paired"] = int(paired)
@@ -146,6 +152,22 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
             "dilation_x": dilation_x,
         }
         lowering.step(f"f32_dw_any{partial}", units, grain, **slots)
+
+
+def _goes_down(node: Node, lowering: Lowering) -> bool:
+    """Whether a depthwise convolution without dilation suits the kernels whose tiles go down the rows of the image."""
+    channels, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
+    stride_y, stride_x = node.attributes["stride"]
+    return (
+        lowering.target.registers == 16
+        and (kernel_height, kernel_width) == (3, 3)
+        and stride_y == stride_x
+        and stride_x in DEPTHWISE_3X3
+        and max(node.attributes["padding"]) <= 1
+        and channels >= lowering.target.lanes
+        and lowering.shape(node.output)[2] > 1
+        and "residual" not in node.inputs
+    )
 
 
 def _zeros(lowering: Lowering, count: int) -> Value:

@@ -1,4 +1,4 @@
-"""Distances between pixels that spare the caches: a depthwise tile reads the same channels of many pixels at once.
+"""Distances between pixels that spare the caches: a depthwise tile reads and writes the same channels of many pixels.
 
 With a power of two of bytes from pixel to pixel these lie in few sets of the first-level cache and push each other out.
 """
@@ -36,7 +36,7 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
             and name not in graph.outputs
             and _direct(node, lowering)
             and all(role == "x" and _direct(user, lowering) for role, user in users)
-            and any(_depthwise(user, lowering) for _, user in users)
+            and (_depthwise(node, lowering) or any(_depthwise(user, lowering) for _, user in users))
         ):
             found[name] = size + _LINE
     return found

@@ -53,6 +53,21 @@ def test_depthwise_small_images(target, size):
 
 
 @each_target
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 1, 0]])
+@pytest.mark.parametrize("activation", [None, {"kind": "hardswish"}], ids=["plain", "hardswish"])
+def test_depthwise_tiles_of_any_height(target, stride, pads, activation):
+    shapes = [(3, 8, 8), (4, 5, 21), (5, 4, 40), (8, 6, 24), (9, 7, 9), (16, 9, 16), (31, 11, 17)]
+    for height, width, channels in shapes:
+        plan = convolve(
+            target, (2, height, width, channels), (channels, 3, 3, 1), groups=channels, threads=2,
+            stride=[stride, stride], padding=pads, activation=activation,
+        )  # fmt: skip
+        wide = plan.tensors["y"].shape[2] > 1 and channels >= target.lanes
+        assert plan.steps[0].kernel.startswith("f32_dw3x3") == (wide and target.registers == 16)
+
+
+@each_target
 @pytest.mark.parametrize("pads", [[0, 0, 2, 0], [0, 0, 0, 2], [2, 1, 2, 2], [1, 2, 0, 1]])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [5, 40])
