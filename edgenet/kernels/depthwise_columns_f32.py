@@ -182,7 +182,9 @@ def depthwise_columns(step: int, columns: int, most_rows: int) -> Callable[..., 
         unit = begin
         while unit < end:
             out_y = unit % out_height
-            rows = least(least(end - unit, out_height - out_y), most_rows)
+            rows = least(end - unit, out_height - out_y)
+            tiles = (rows + most_rows - 1) // most_rows
+            rows = least((rows + tiles - 1) // tiles, most_rows)  # LLVM drops loops of which that leaves one turn
             image = (x + (unit // out_height) * image_stride, row_stride, pixel_stride, zeros, height, width)
             window = (out_y * step - top, left, rows)
             target = (y + unit * y_row, y_row, y_stride, weights, channels)

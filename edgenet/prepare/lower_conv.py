@@ -91,8 +91,10 @@ def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
 _SHARED_PRODUCTS = 25_000
 """Vector products of an output row from which on threads without a row of their own share its blocks of channels: that
 takes the kernel of any size, as those of one size share out rows."""
-_PAIRED_BYTES = 48 << 10
-"""Input of an output row from which on rows are computed in pairs: the first-level cache does not keep it."""
+_KEPT_BYTES = 48 << 10
+"""Input of an output row that the first-level cache keeps for the next one. Rows of more are computed in pairs."""
+_ALIASED_ROWS = 2048
+"""Rows that lie a multiple of so many bytes apart share cache sets: a tile of many of them pushes itself out."""
 
 
 def pack_depthwise(weight: np.ndarray, bias: np.ndarray, lanes: int) -> np.ndarray:
@@ -136,10 +138,13 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         for slot in ("kernel_height", "stride_y", "residual", "residual_stride"):
             del slots[slot]
         columns, most_rows = DEPTHWISE_3X3[stride_x]
-        lowering.step(f"f32_dw3x3s{stride_x}_{columns}", units, max(grain, most_rows), **slots)
+        rows = -(-units // lowering.threads)
+        while rows > most_rows:
+            rows = -(-rows // 2)  # threads take half of what is left of theirs
+        lowering.step(f"f32_dw3x3s{stride_x}_{columns}", units, max(grain, rows), **slots)
     elif simple:
         row_bytes = lowering.shape(node.inputs["x"])[2] * channels * 4
-        paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _PAIRED_BYTES
+        paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _KEPT_BYTES
         slots["paired"] = int(paired)
         grain += grain % 2 if paired else 0
         lowering.step(f"f32_dw{kernel_width}s{stride_x}_{DEPTHWISE_COLUMNS}{partial}", units, grain, **slots)
@@ -158,6 +163,7 @@ def _goes_down(node: Node, lowering: Lowering) -> bool:
     """Whether a depthwise convolution without dilation suits the kernels whose tiles go down the rows of the image."""
     channels, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
     stride_y, stride_x = node.attributes["stride"]
+    row_bytes = lowering.shape(node.inputs["x"])[2] * lowering.pixel_bytes(node.inputs["x"])
     return (
         lowering.target.registers == 16
         and (kernel_height, kernel_width) == (3, 3)
@@ -166,6 +172,7 @@ def _goes_down(node: Node, lowering: Lowering) -> bool:
         and max(node.attributes["padding"]) <= 1
         and channels >= lowering.target.lanes
         and lowering.shape(node.output)[2] > 1
+        and (row_bytes % _ALIASED_ROWS != 0 or kernel_height * row_bytes > _KEPT_BYTES)
         and "residual" not in node.inputs
     )
 
