@@ -56,11 +56,9 @@ def convolve_rows_f32(typingctx: Any, rows: Any, places: Any, filters: Any, step
     stride = constant_int(step)
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        kinds, weight_kinds = sig.args[0].types, sig.args[2].types
-        sums = [
-            items(builder, row, kind) for row, kind in zip(items(builder, args[0], sig.args[0]), kinds, strict=True)
-        ]
-        filters = list(zip(items(builder, args[2], sig.args[2]), weight_kinds, strict=True))
+        given, kinds = items(builder, args[0], sig.args[0]), sig.args[0].types
+        sums = [items(builder, row, kind) for row, kind in zip(given, kinds, strict=True)]
+        filters = list(zip(items(builder, args[2], sig.args[2]), sig.args[2].types, strict=True))
         addresses = items(builder, args[1], sig.args[1])
         vector, count = f32v().llvm, len(sums[0])
         taps = len(addresses) - (count - 1) * stride
