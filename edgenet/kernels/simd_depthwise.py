@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
@@ -13,21 +14,36 @@ from edgenet.kernels.simd_masked import lane_mask, masked_load
 from edgenet.kernels.simd_types import F32, constant_int, f32v, items, keep_together, load_vector, pack, pointer, target
 
 _COLUMNS_TOGETHER = 2
-"""Columns whose vectors are loaded ahead, at most, where registers are few."""
+"""Columns whose vectors are loaded ahead for one row of sums, at most, where registers are few; for several rows, 1."""
 
 
-def _row(load: Any, sums: list[ir.Value], weights: list[ir.Value], columns: int, step: int, builder: Any) -> None:
+def _add_products(
+    builder: ir.IRBuilder,
+    sums: list[list[ir.Value]],
+    load: Callable[[int], ir.Value],
+    weight: Callable[[int, int], ir.Value],
+    columns: int,
+    step: int,
+    together: int,
+) -> None:
+    """sums[row][t] += load(t * step + tap) * weight(row, tap), for all taps."""
+    count = len(sums[0])
     in_order = target().registers == 16  # LLVM would load all columns first, and copy them to the stack
     for column in range(columns):
-        x = None
-        for tap, weight in enumerate(weights):
-            output, remainder = divmod(column - tap, step)
-            if remainder == 0 and 0 <= output < len(sums):
-                if x is None:
-                    if in_order and column % _COLUMNS_TOGETHER == 1:
-                        sums[:] = keep_together(builder, sums, in_memory=True)
-                    x = load(column)
-                sums[output] = emit_fma(builder, [x, weight, sums[output]])
+        if in_order and column > 0 and column % together == together - 1:
+            kept = keep_together(builder, [value for row in sums for value in row], in_memory=True)
+            for row, values in enumerate(sums):
+                values[:] = kept[row * count : (row + 1) * count]
+        x = load(column)
+        for row, values in enumerate(sums):
+            for tap in range(columns - (count - 1) * step):
+                output, remainder = divmod(column - tap, step)
+                if remainder == 0 and 0 <= output < count:
+                    values[output] = emit_fma(builder, [x, weight(row, tap), values[output]])
+
+
+def _add_row(builder: Any, sums: list[ir.Value], load: Any, taps: list[ir.Value], columns: int, step: int) -> None:
+    _add_products(builder, [sums], load, lambda _, tap: taps[tap], columns, step, _COLUMNS_TOGETHER)
 
 
 @intrinsic(prefer_literal=True)
@@ -40,7 +56,7 @@ def convolve_row_f32(typingctx: Any, sums: Any, places: Any, weights: Any, step:
         addresses = items(builder, args[1], sig.args[1])
         taps = items(builder, args[2], sig.args[2])
         vector = f32v().llvm
-        _row(lambda c: load_vector(builder, addresses[c], vector), values, taps, len(addresses), stride, builder)
+        _add_row(builder, values, lambda c: load_vector(builder, addresses[c], vector), taps, len(addresses), stride)
         return pack(context, builder, sig.return_type, values)
 
     return sums(sums, places, weights, step), codegen
@@ -60,8 +76,10 @@ def convolve_rows_f32(typingctx: Any, rows: Any, places: Any, filters: Any, step
         sums = [items(builder, row, kind) for row, kind in zip(given, kinds, strict=True)]
         filters = list(zip(items(builder, args[2], sig.args[2]), sig.args[2].types, strict=True))
         addresses = items(builder, args[1], sig.args[1])
-        vector, count = f32v().llvm, len(sums[0])
-        taps = len(addresses) - (count - 1) * stride
+        vector = f32v().llvm
+
+        def load(column: int) -> ir.Value:
+            return load_vector(builder, addresses[column], vector)
 
         def weight(row: int, tap: int) -> ir.Value:
             value, kind = filters[row]
@@ -69,17 +87,7 @@ def convolve_rows_f32(typingctx: Any, rows: Any, places: Any, filters: Any, step
                 return builder.extract_value(value, tap)
             return load_vector(builder, value, vector, tap * vector.count)
 
-        in_order = target().registers == 16 and len(sums) * count > 1
-        for column, address in enumerate(addresses):
-            if in_order and column > 0:
-                together = keep_together(builder, [value for row in sums for value in row], in_memory=True)
-                sums = [together[i : i + count] for i in range(0, len(together), count)]
-            x = load_vector(builder, address, vector)
-            for row, values in enumerate(sums):
-                for tap in range(taps):
-                    output, remainder = divmod(column - tap, stride)
-                    if remainder == 0 and 0 <= output < count:
-                        values[output] = emit_fma(builder, [x, weight(row, tap), values[output]])
+        _add_products(builder, sums, load, weight, len(addresses), stride, 1)
         packed = [pack(context, builder, kind, values) for kind, values in zip(kinds, sums, strict=True)]
         return pack(context, builder, sig.return_type, packed)
 
@@ -101,7 +109,7 @@ def convolve_row_partial_f32(typingctx: Any, sums: Any, places: Any, weights: An
         def load(column: int) -> ir.Value:
             return masked_load(builder, pointer(builder, addresses[column], F32), vector, mask)
 
-        _row(load, values, taps, len(addresses), stride, builder)
+        _add_row(builder, values, load, taps, len(addresses), stride)
         return pack(context, builder, sig.return_type, values)
 
     return sums(sums, places, weights, step, count), codegen

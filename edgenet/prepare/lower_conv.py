@@ -134,7 +134,8 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     if not simple:
         units, work = units * blocks, work // blocks
     grain = max(1, min(1_500 // max(1, work), -(-units // (2 * lowering.threads))))
-    if simple and _goes_down(node, lowering):
+    row_bytes = lowering.shape(node.inputs["x"])[2] * lowering.pixel_bytes(node.inputs["x"])
+    if simple and _goes_down(node, lowering, row_bytes):
         for slot in ("kernel_height", "stride_y", "residual", "residual_stride"):
             del slots[slot]
         columns, most_rows = DEPTHWISE_3X3[stride_x]
@@ -143,7 +144,6 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
             rows = -(-rows // 2)  # threads take half of what is left of theirs
         lowering.step(f"f32_dw3x3s{stride_x}_{columns}", units, max(grain, rows), **slots)
     elif simple:
-        row_bytes = lowering.shape(node.inputs["x"])[2] * channels * 4
         paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _KEPT_BYTES
         slots["paired"] = int(paired)
         grain += grain % 2 if paired else 0
@@ -159,11 +159,13 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         lowering.step(f"f32_dw_any{partial}", units, grain, **slots)
 
 
-def _goes_down(node: Node, lowering: Lowering) -> bool:
-    """Whether a depthwise convolution without dilation suits the kernels whose tiles go down the rows of the image."""
+def _goes_down(node: Node, lowering: Lowering, row_bytes: int) -> bool:
+    """Whether a depthwise convolution without dilation suits the kernels whose tiles go down the rows of the image.
+
+    `row_bytes`: from one row of the image to the next.
+    """
     channels, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
     stride_y, stride_x = node.attributes["stride"]
-    row_bytes = lowering.shape(node.inputs["x"])[2] * lowering.pixel_bytes(node.inputs["x"])
     return (
         lowering.target.registers == 16
         and (kernel_height, kernel_width) == (3, 3)

@@ -70,6 +70,12 @@ def test_depthwise_tiles_of_any_height(target, stride, pads, activation):
 
 
 @each_target
+def test_depthwise_tiles_are_low_where_rows_share_cache_sets(target):
+    plan = convolve(target, (1, 9, 16, 32), (32, 3, 3, 1), groups=32, padding=[1, 1, 1, 1])
+    assert plan.steps[0].kernel.startswith("f32_dw3s1")
+
+
+@each_target
 @pytest.mark.parametrize("pads", [[0, 0, 2, 0], [0, 0, 0, 2], [2, 1, 2, 2], [1, 2, 0, 1]])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [5, 40])
