@@ -8,6 +8,7 @@ names and kinds, size of the code) and code.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import sys
@@ -16,6 +17,9 @@ from collections.abc import Callable
 from edgenet.kernels.digest import sha256
 from edgenet.kernels.isa import InstructionSet, by_name
 from edgenet.kernels.table import compiled_for, fingerprint, kernel
+
+_COLLECTIONS = (200_000, 20, 20)
+"""Thresholds of Python's garbage collector: numba makes many objects, of which most stay until their kernel is done."""
 
 
 def _function(name: str, target: InstructionSet) -> Callable[..., None]:
@@ -60,6 +64,7 @@ def main() -> None:
             print(f"// kernel {name}\n{compiler.assembly(_function(name, target), target)}", flush=True)
         return
     target = by_name(sys.argv[1])
+    gc.set_threshold(*_COLLECTIONS)
     for line in sys.stdin:
         block = build(line.strip(), target)
         sys.stdout.buffer.write(len(block).to_bytes(8, "little") + block)

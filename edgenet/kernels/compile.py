@@ -18,19 +18,18 @@ if "numba" not in sys.modules:
     os.environ["NUMBA_OPT"] = "0"  # LLVM's passes run once, for the selected instruction set, in `optimised_module`
 
 import llvmlite.binding as llvm
-from numba.core import ir, types
+from numba.core import types
 
 from edgenet.errors import EngineError
+from edgenet.kernels import inlining
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.object_file import link
 from edgenet.kernels.subroutine import take_called, text_of, typed_ir
 
 ENTRY = "edgenet_entry"
 LEADING = ("begin", "end", "thread")
-# Numba's inlining copies a function block by block, and with each block the scope of all variables, which would take
-# most of a kernel's compile time. An inlined function is made anew for every call, so its copies can share the scope.
-ir.Scope.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]  # read by copy.deepcopy
 _TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
+inlining.install()
 
 
 def parameters(function: Callable[..., None]) -> dict[str, str]:

@@ -41,9 +41,10 @@ def _tile(step: int, count: int, clipped: bool) -> Any:
         low, high, activation = bounds
         store_tile_f32(activate(as_tile(sums), low, high, activation), sequence(y, y_stride, count), 0)
 
-    @njit(inline="always")
-    def next_row(upper, middle, line, source, filters, y, y_stride, bounds):
+    @subroutine
+    def next_row(arguments):
         """A row of the input that ends `upper`, is the second of `middle`, and begins the sums returned last."""
+        upper, middle, line, source, filters, y, y_stride, bounds = arguments
         bias, first, second, third = filters
         lower = repeat(load_f32(bias, 0), count)
         upper, middle, lower = convolve_rows_f32((upper, middle, lower), at(line, source), (third, second, first), step)
@@ -65,18 +66,18 @@ def _tile(step: int, count: int, clipped: bool) -> Any:
         line += row_stride
         whole = rows - 2
         while whole >= 3:
-            upper, middle = next_row(upper, middle, line, source, filters, y, y_stride, bounds)
+            upper, middle = next_row((upper, middle, line, source, filters, y, y_stride, bounds))
             y += y_row
             line += row_stride
-            upper, middle = next_row(upper, middle, line, source, filters, y, y_stride, bounds)
+            upper, middle = next_row((upper, middle, line, source, filters, y, y_stride, bounds))
             y += y_row
             line += row_stride
-            upper, middle = next_row(upper, middle, line, source, filters, y, y_stride, bounds)
+            upper, middle = next_row((upper, middle, line, source, filters, y, y_stride, bounds))
             y += y_row
             line += row_stride
             whole -= 3
         while whole > 0:
-            upper, middle = next_row(upper, middle, line, source, filters, y, y_stride, bounds)
+            upper, middle = next_row((upper, middle, line, source, filters, y, y_stride, bounds))
             y += y_row
             line += row_stride
             whole -= 1

@@ -19,7 +19,7 @@ _called: dict[str, str] = {}
 
 
 def typed_ir(function: Callable[..., Any], arguments: tuple[types.Type, ...]) -> compiler.CompileResult:
-    """The function, which returns nothing and neither allocates nor raises, as numba lowers it, not optimised."""
+    """The function, which neither allocates nor raises, as numba lowers it, not optimised."""
     flags = compiler.Flags()
     flags.no_compile = True
     flags.no_cpython_wrapper = True
@@ -27,7 +27,7 @@ def typed_ir(function: Callable[..., Any], arguments: tuple[types.Type, ...]) ->
     flags.error_model = "numpy"
     flags.nrt = False
     typing, target = cpu_target.typing_context, cpu_target.target_context
-    return compiler.compile_extra(typing, target, function, arguments, types.void, flags, {})
+    return compiler.compile_extra(typing, target, function, arguments, None, flags, {})
 
 
 def text_of(compiled: compiler.CompileResult) -> str:
@@ -42,8 +42,11 @@ def take_called() -> dict[str, str]:
     return taken
 
 
-def subroutine(function: Callable[[Any], None]) -> Any:
-    """Makes `function` callable from kernels, compiled apart; its only argument is a tuple of scalars or of tuples."""
+def subroutine(function: Callable[[Any], Any]) -> Any:
+    """Makes `function` callable from kernels, compiled apart.
+
+    Its only argument is a tuple, and so may be what it returns; these hold scalars, vectors and tuples of such.
+    """
     known: dict[tuple[types.Type, ...], tuple[Any, dict[str, str]]] = {}
 
     def made(arguments: tuple[types.Type, ...]) -> tuple[Any, dict[str, str]]:
@@ -58,12 +61,14 @@ def subroutine(function: Callable[[Any], None]) -> Any:
 
     @intrinsic
     def call(typingctx: Any, job: Any) -> Any:
-        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-            description, texts = made(sig.args)
-            _called.update(texts)
-            context.call_internal_no_propagate(builder, description, sig, args)
-            return context.get_dummy_value()
+        job = types.unliteral(job)
+        description, texts = made((job,))
 
-        return types.void(types.unliteral(job)), codegen
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            _called.update(texts)
+            _, value = context.call_internal_no_propagate(builder, description, sig, args)
+            return value
+
+        return description.restype(job), codegen
 
     return call

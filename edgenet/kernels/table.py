@@ -20,6 +20,7 @@ _FOLDER = os.path.dirname(os.path.abspath(__file__))
 _SLOW_TO_COMPILE = (
     "convolution_int8",
     "strassen_int8",
+    "depthwise_columns_f32",
     "convolution_f32",
     "gemm_f32",
     "winograd_f32",
