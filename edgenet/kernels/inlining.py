@@ -1,8 +1,8 @@
-"""Faster inlining of functions by numba, which else takes a third of the time that it takes for a kernel.
+"""Faster inlining of functions by numba, which else takes a third of a kernel's compile time.
 
-Numba translates an inlined function for every call anew, with all that it inlines in turn, and copies it twice, block by
-block, each with the scope of all variables. Here a function is translated once in a process, and copied once for a call.
-The kernels' machine code is the same.
+Numba translates an inlined function for every call anew, with all that it inlines in turn, and copies it twice, block
+by block, each with the scope of all variables. Here a function is translated once in a process, and copied once for a
+call. The kernels' machine code is the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from numba.core import inline_closurecall, ir
 
 _translate = inline_closurecall.InlineWorker.run_untyped_passes
-_translated: dict[tuple[Callable[..., Any], bool], ir.FunctionIR] = {}
+_translated: dict[tuple[Callable[..., Any], bool], Any] = {}
 _numbers = count()
 
 
@@ -73,6 +73,7 @@ def _list_variables(self: Any, value: Any) -> list[ir.Var]:
 def install() -> None:
     """Have numba do so in this process from now on."""
     inline_closurecall.InlineWorker.run_untyped_passes = _run_untyped_passes
-    inline_closurecall.copy = SimpleNamespace(deepcopy=lambda block: block)  # the inliner's: `_copy` has made one
+    # pyright: the inliner's own name for the module, which copies twice what `_copy` has made for it
+    inline_closurecall.copy = SimpleNamespace(deepcopy=lambda block: block)  # pyright: ignore[reportPrivateImportUsage]
     ir.Loc.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]  # read by copy.deepcopy
     ir.Inst._rec_list_vars = _list_variables
