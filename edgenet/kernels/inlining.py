@@ -73,7 +73,7 @@ def _list_variables(self: Any, value: Any) -> list[ir.Var]:
 def install() -> None:
     """Have numba do so in this process from now on."""
     inline_closurecall.InlineWorker.run_untyped_passes = _run_untyped_passes
-    # pyright: the inliner's own name for the module, which copies twice what `_copy` has made for it
+    # The inliner's own name for the module: it copies twice what `_copy` has made for it.
     inline_closurecall.copy = SimpleNamespace(deepcopy=lambda block: block)  # pyright: ignore[reportPrivateImportUsage]
     ir.Loc.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]  # read by copy.deepcopy
     ir.Inst._rec_list_vars = _list_variables
