@@ -86,7 +86,7 @@ def optimised_module(
     if tuple(kinds)[: len(LEADING)] != LEADING:
         raise EngineError(f"The first parameters of {function.__name__} must be {', '.join(LEADING)}.")
     scalar = {"int": types.int64, "float": types.float32}
-    compiled = typed_ir(function, tuple(scalar[kind] for kind in kinds.values()))
+    compiled = typed_ir(function, tuple(scalar[kind] for kind in kinds.values()), types.void)
     name = compiled.fndesc.llvm_func_name
     code_generator = machine(target)
     module = _parsed(text_of(compiled) + _wrapper(name, kinds), code_generator)

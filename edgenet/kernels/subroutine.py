@@ -18,8 +18,13 @@ from numba.extending import intrinsic
 _called: dict[str, str] = {}
 
 
-def typed_ir(function: Callable[..., Any], arguments: tuple[types.Type, ...]) -> compiler.CompileResult:
-    """The function, which neither allocates nor raises, as numba lowers it, not optimised."""
+def typed_ir(
+    function: Callable[..., Any], arguments: tuple[types.Type, ...], returned: types.Type | None = None
+) -> compiler.CompileResult:
+    """The function, which neither allocates nor raises, as numba lowers it, not optimised.
+
+    `returned`: what it must return; None for whatever it does.
+    """
     flags = compiler.Flags()
     flags.no_compile = True
     flags.no_cpython_wrapper = True
@@ -27,7 +32,7 @@ def typed_ir(function: Callable[..., Any], arguments: tuple[types.Type, ...]) ->
     flags.error_model = "numpy"
     flags.nrt = False
     typing, target = cpu_target.typing_context, cpu_target.target_context
-    return compiler.compile_extra(typing, target, function, arguments, None, flags, {})
+    return compiler.compile_extra(typing, target, function, arguments, returned, flags, {})
 
 
 def text_of(compiled: compiler.CompileResult) -> str:
