@@ -31,7 +31,7 @@ def _copy_scope(scope: ir.Scope) -> ir.Scope:
 
 
 def _copy(translated: ir.FunctionIR) -> ir.FunctionIR:
-    """For the inliner to change: with a scope and with a name of its own, as names of variables contain it."""
+    """A copy for the inliner to change, with its own scope and its own name, which the names of variables contain."""
     made = translated.copy()
     scopes = {id(block.scope): block.scope for block in translated.blocks.values()}
     made.blocks = copy.deepcopy(translated.blocks, {key: _copy_scope(scope) for key, scope in scopes.items()})

@@ -1,7 +1,7 @@
 """Parts of a kernel that numba compiles apart, each once, while the kernel only calls them.
 
 The time that numba takes grows faster than the code of a function does, and a kernel has a tile for every height and
-width. LLVM inlines the calls: a kernel's machine code is what it would be without them. What kernels share, such as the
+width. LLVM inlines the calls, also what they return: a kernel's machine code has none. What kernels share, such as the
 tiles of matrix products, is made by a cached function, so that numba compiles it once in a process.
 """
 
@@ -50,7 +50,7 @@ def take_called() -> dict[str, str]:
 def subroutine(function: Callable[[Any], Any]) -> Any:
     """Makes `function` callable from kernels, compiled apart.
 
-    Its only argument is a tuple, and so may be what it returns; these hold scalars, vectors and tuples of such.
+    Its only argument is a tuple, and so is what it returns, if anything; they hold scalars, vectors and tuples of such.
     """
     known: dict[tuple[types.Type, ...], tuple[Any, dict[str, str]]] = {}
 
