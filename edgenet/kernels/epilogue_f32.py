@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba import njit
 
 from edgenet.kernels.simd import add, clamp, load_tile_f32, multiply, store_tile_f32
 from edgenet.kernels.simd_masked import load_tile_partial, store_tile_partial
+from edgenet.kernels.tuples import places_along
 
 _INFINITY = float("inf")
 HARDSWISH = 1
@@ -33,3 +36,25 @@ def finish(tile, y, residual, channel, missing, count, low, high, activation):
         if residual[0] != 0:
             tile = add(tile, load_tile_f32(residual, channel, tile))
         store_tile_f32(activate(tile, low, high, activation), y, channel)
+
+
+def finisher_along(height: int) -> Any:
+    """`finish` of `height` rows, those of y and of the residual (0: none) `y_stride` and `residual_stride` apart.
+
+    `y` and `residual` are the addresses of the first row's channel.
+    """
+
+    @njit(inline="always")
+    def finish_along(tile, y, y_stride, residual, residual_stride, missing, count, low, high, activation):
+        if missing:
+            if residual != 0:
+                before = places_along(residual, residual_stride, height)
+                tile = add(tile, load_tile_partial(before, 0, count, tile))
+            rows = places_along(y, y_stride, height)
+            store_tile_partial(activate(tile, low, high, activation), rows, 0, count)
+        else:
+            if residual != 0:
+                tile = add(tile, load_tile_f32(places_along(residual, residual_stride, height), 0, tile))
+            store_tile_f32(activate(tile, low, high, activation), places_along(y, y_stride, height), 0)
+
+    return finish_along

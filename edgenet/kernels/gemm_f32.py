@@ -17,14 +17,14 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_f32 import finish
+from edgenet.kernels.epilogue_f32 import finish, finisher_along
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, prefetch_l2, repeat
 from edgenet.kernels.simd_outer import TURN, by_lane, outer_fmas
 from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.subroutine import subroutine
-from edgenet.kernels.tuples import least
+from edgenet.kernels.tuples import least, places_along, sequence
 
 LINE_BYTES = 64
 _AHEAD = 4096
@@ -65,17 +65,49 @@ def accumulator(columns: int) -> Any:
     return accumulate
 
 
-@cache
-def _tile(height: int, columns: int) -> Any:
-    """A tile of `height` pixels; products by lane ask for nothing."""
-    line = lines_of(max(columns, 1))
-    lines = line * TURN if height == 1 else line * TURN // _SHARES
-    lines = 0 if by_lane() else lines
-    accumulate = _accumulator_ahead(columns, lines)
+def _lines_ahead(height: int, columns: int) -> int:
+    """Cache lines that a tile asks for with each turn; products by lane ask for nothing."""
+    line = lines_of(max(columns, 1)) * TURN
+    return 0 if by_lane() else line if height == 1 else line // _SHARES
+
+
+def _accumulator_along(height: int, columns: int) -> Any:
+    """`_accumulator_ahead` of `height` rows that lie `stride` bytes apart, the first at `place`."""
+    lines = _lines_ahead(height, columns)
     step = row_lanes(columns)
 
+    @njit(inline="always")
+    def accumulate_along(tile, place, stride, depth, weights, ahead):
+        whole = depth - depth % TURN
+        for k in range(0, whole, TURN):
+            prefetch_l2(ahead + k // TURN * lines * LINE_BYTES, lines)
+            tile = outer_fmas(tile, places_along(place, stride, height), 0, weights + k * step * 4, TURN)
+            place += TURN * 4
+        for k in range(whole, depth):
+            row = load_row_f32(weights, k * step, columns)
+            tile = outer_fma(tile, places_along(place, stride, height), 0, row)
+            place += 4
+        return tile
+
+    if not by_lane():
+        return accumulate_along
+    accumulate = _accumulator_ahead(columns, lines)
+
+    @njit(inline="always")
+    def accumulate_rows(tile, place, stride, depth, weights, ahead):
+        return accumulate(tile, sequence(place, stride, height), depth, weights, ahead)
+
+    return accumulate_rows
+
+
+@cache
+def _part_tile(height: int, columns: int) -> Any:
+    """A tile that may reach behind the last pixel."""
+    lines, step = _lines_ahead(height, columns), row_lanes(columns)
+    accumulate = _accumulator_ahead(columns, lines)
+
     @subroutine
-    def tile(arguments):
+    def part_tile(arguments):
         operands, epilogue, w, depth, pixel, last, channel, missing, count = arguments
         x, x_stride, y, y_stride, residual, residual_stride, following = operands
         low, high, activation = epilogue
@@ -89,32 +121,64 @@ def _tile(height: int, columns: int) -> Any:
         before = row_places(residual, residual_stride, pixel, last, height)
         finish(sums, out, before, channel, missing, count, low, high, activation)
 
-    return tile
+    return part_tile
+
+
+@cache
+def _whole_tiles(height: int, columns: int) -> Any:
+    """The pixels pixel..last-1, whose number `height` divides: what differs from tile to tile are few addresses."""
+    accumulate, finish_along = _accumulator_along(height, columns), finisher_along(height)
+    lines = _lines_ahead(height, columns)
+    step = row_lanes(columns)
+
+    @subroutine
+    def whole_tiles(arguments):
+        operands, epilogue, w, depth, pixel, last, channel, missing, count = arguments
+        x, x_stride, y, y_stride, residual, residual_stride, following = operands
+        low, high, activation = epilogue
+        place, out = x + pixel * x_stride, y + pixel * y_stride + channel * 4
+        before, residual_step = 0, 0
+        if residual != 0:
+            before = residual + pixel * residual_stride + channel * 4
+            residual_step = height * residual_stride
+        share = depth // TURN * lines * LINE_BYTES
+        ahead = following
+        for _ in range(pixel, last, height):
+            sums = repeat(load_row_f32(w, 0, columns), height)
+            sums = accumulate(sums, place, x_stride, depth, w + step * 4, ahead)
+            finish_along(sums, out, y_stride, before, residual_stride, missing, count, low, high, activation)
+            place += height * x_stride
+            out += height * y_stride
+            before += residual_step
+            ahead += share
+            if ahead >= following + _SHARES * share:
+                ahead = following
+
+    return whole_tiles
 
 
 def pixel_rows(rows: int, columns: int) -> Any:
-    """The pixels first..last-1 of one panel, in tiles of `rows`, of `rows - 1` until `rows` divides the rest, or of 1.
+    """The pixels first..last-1 of one panel, in tiles of `rows - 1` until `rows` divides the rest, or of 1.
 
     operands: (x, x_stride, y, y_stride, residual, residual_stride, address of the panel that follows, or any);
     epilogue: (low, high, activation); `w`: the panel; `count` output channels from `channel` on, `missing` if they do
     not fill the panel's vectors.
     """
     less = max(rows - 1, 1)
-    tall, short, single = _tile(rows, columns), _tile(less, columns), _tile(1, columns)
+    tall, short, single = _whole_tiles(rows, columns), _part_tile(less, columns), _part_tile(1, columns)
 
     @njit(inline="always")
     def panel(operands, epilogue, w, depth, first, last, channel, missing, count):
         pixel = first
-        while pixel < last:
-            if (last - pixel) % rows == 0:
-                tall((operands, epilogue, w, depth, pixel, last, channel, missing, count))
-                pixel += rows
-            elif last - pixel == 1:
+        while pixel < last and (last - pixel) % rows != 0:
+            if last - pixel == 1:
                 single((operands, epilogue, w, depth, pixel, last, channel, missing, count))
                 pixel += 1
             else:
                 short((operands, epilogue, w, depth, pixel, last, channel, missing, count))
                 pixel += less
+        if pixel < last:
+            tall((operands, epilogue, w, depth, pixel, last, channel, missing, count))
 
     return panel
 
@@ -169,7 +233,7 @@ def _with_half(rows: int, columns: int) -> Any:
     if half == lanes:
         return product
     width = columns * lanes
-    tall, single = _tile(_HALF_ROWS, 0), _tile(1, 0)
+    tall, single = _part_tile(_HALF_ROWS, 0), _part_tile(1, 0)
 
     @njit(inline="always")
     def split(operands, epilogue, w, depth, first, last, channel, count):
