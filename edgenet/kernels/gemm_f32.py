@@ -3,10 +3,11 @@
 The tile: `rows` pixels times `columns` vectors of output channels, kept in registers over the whole depth.
 Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is
 only as many vectors wide as it needs. A pointwise layer whose last channels fill no more than half a vector has a panel
-of half a vector for them, where that saves time (see `InstructionSet.narrow_lanes`). The epilogue adds the residual and
-applies the activation. A number of pixels that `rows` does not divide is made up of tiles of `rows` and of `rows - 1`
-pixels; a last single pixel is a tile of its own. While a tile is summed, its share of the next panel is brought near; a
-single pixel asks for weights of its own panel shortly before it reads them.
+of half a vector for them, where that saves time (see `InstructionSet.narrow_lanes`); where registers are few, last
+channels that fill no more than a vector make the panel before them a vector wider (see `table_float.wide_tile`). The
+epilogue adds the residual and applies the activation. A number of pixels that `rows` does not divide begins with tiles
+of `rows - 1` pixels; a last single pixel is a tile of its own in products of activations. While a tile is summed, its
+share of the next panel is brought near; a single pixel asks for weights of its own panel shortly before it reads them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, 
 from edgenet.kernels.simd_outer import TURN, by_lane, outer_fmas
 from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.subroutine import subroutine
+from edgenet.kernels.table_float import wide_tile
 from edgenet.kernels.tuples import least, places_along, sequence
 
 LINE_BYTES = 64
@@ -157,38 +159,44 @@ def _whole_tiles(height: int, columns: int) -> Any:
     return whole_tiles
 
 
-def pixel_rows(rows: int, columns: int) -> Any:
-    """The pixels first..last-1 of one panel, in tiles of `rows - 1` until `rows` divides the rest, or of 1.
+def pixel_rows(rows: int, columns: int, single_pixels: bool = True) -> Any:
+    """The pixels first..last-1 of one panel, in tiles of `rows - 1` until `rows` divides the rest.
 
+    `single_pixels`: with a tile for one pixel alone, as the products of activations may have it.
     operands: (x, x_stride, y, y_stride, residual, residual_stride, address of the panel that follows, or any);
     epilogue: (low, high, activation); `w`: the panel; `count` output channels from `channel` on, `missing` if they do
     not fill the panel's vectors.
     """
     less = max(rows - 1, 1)
-    tall, short, single = _whole_tiles(rows, columns), _part_tile(less, columns), _part_tile(1, columns)
+    tall = _whole_tiles(rows, columns) if rows > 1 else None
+    short, single = _part_tile(less, columns), _part_tile(1 if single_pixels else less, columns)
+
+    @njit(inline="always")
+    def pixel_by_pixel(operands, epilogue, w, depth, first, last, channel, missing, count):
+        for pixel in range(first, last):
+            single((operands, epilogue, w, depth, pixel, last, channel, missing, count))
 
     @njit(inline="always")
     def panel(operands, epilogue, w, depth, first, last, channel, missing, count):
         pixel = first
         while pixel < last and (last - pixel) % rows != 0:
-            if last - pixel == 1:
+            if single_pixels and last - pixel == 1:
                 single((operands, epilogue, w, depth, pixel, last, channel, missing, count))
-                pixel += 1
             else:
                 short((operands, epilogue, w, depth, pixel, last, channel, missing, count))
-                pixel += less
+            pixel += less
         if pixel < last:
             tall((operands, epilogue, w, depth, pixel, last, channel, missing, count))
 
-    return panel
+    return panel if rows > 1 else pixel_by_pixel
 
 
-def panel_product(rows: int, columns: int) -> Any:
+def panel_product(rows: int, columns: int, single_pixels: bool = True) -> Any:
     """One panel of up to `columns` vectors: `pixel_rows` of exactly as many vectors as it has channels for."""
-    four = pixel_rows(rows, 4) if columns >= 4 else None
-    three = pixel_rows(rows, 3) if columns >= 3 else None
-    two = pixel_rows(rows, 2) if columns >= 2 else None
-    one = pixel_rows(rows, 1)
+    four = pixel_rows(rows, 4, single_pixels) if columns >= 4 else None
+    three = pixel_rows(rows, 3, single_pixels) if columns >= 3 else None
+    two = pixel_rows(rows, 2, single_pixels) if columns >= 2 else None
+    one = pixel_rows(rows, 1, single_pixels)
 
     @njit(inline="always")
     def narrow(operands, epilogue, w, depth, first, last, channel, missing, count, vectors):
@@ -229,7 +237,7 @@ def panel_product(rows: int, columns: int) -> Any:
 def _with_half(rows: int, columns: int) -> Any:
     """`panel_product` for layers whose last channels may have a panel of half a vector."""
     lanes, half = target().lanes, target().narrow_lanes
-    product = panel_product(rows, columns)
+    product = panel_product(rows, columns, single_pixels=False)
     if half == lanes:
         return product
     width = columns * lanes
@@ -257,9 +265,27 @@ def _with_half(rows: int, columns: int) -> Any:
     return split
 
 
+def _with_wide(rows: int, columns: int) -> Any:
+    """`panel_product` for layers whose last panel may be a vector wider, in tiles of `wide_tile`."""
+    lanes = target().lanes
+    width = columns * lanes
+    product = panel_product(rows, columns, single_pixels=False)
+    wide = pixel_rows(*(wide_tile(target()) or (1, 1)), single_pixels=False)
+
+    @njit(inline="always")
+    def joined(operands, epilogue, w, depth, first, last, channel, count):
+        if width < count <= width + lanes:
+            wide(operands, epilogue, w, depth, first, last, channel, count < width + lanes, count)
+        else:
+            product(operands, epilogue, w, depth, first, last, channel, count)
+
+    return joined
+
+
 def pointwise(rows: int, columns: int) -> Callable[..., None]:
     """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: see `partition`."""
-    product = _with_half(rows, columns)
+    wide = wide_tile(target()) is not None
+    product = _with_wide(rows, columns) if wide else _with_half(rows, columns)
 
     def kernel(
         begin: int,
@@ -286,6 +312,8 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
     ):
         width = columns * lane_count()
         panels = (channels + width - 1) // width
+        if wide and channels > width and 0 < channels % width <= lane_count():
+            panels -= 1
         epilogue = (low, high, activation)
         for unit in range(begin, end):
             block, part = unit_place(unit, blocks, spans, by_panel)

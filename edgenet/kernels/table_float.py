@@ -10,6 +10,7 @@ _TILES = {16: (6, 4), 8: (6, 2), 4: (8, 2)}
 _WINDOW_TILES = {16: (12, 2), 8: (6, 2), 4: (8, 2)}
 """The same for the first layer of a network, which has few channels."""
 _SMALL_FILE = (6, 2)
+_WIDE_TILE = (4, 3)
 VECTOR_STREAMS = 4
 """Panels of weights that the product of a matrix and a vector reads at a time."""
 DEPTHWISE_KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2))
@@ -23,6 +24,15 @@ DEPTHWISE_3X3 = {1: (2, 7), 2: (3, 4)}
 def gemm_tile(target: InstructionSet) -> tuple[int, int]:
     """Rows and vectors of the float32 matrix tile."""
     return _SMALL_FILE if target.registers == 16 else _TILES[target.lanes]
+
+
+def wide_tile(target: InstructionSet) -> tuple[int, int] | None:
+    """Rows and vectors of the tile of a pointwise layer's last panel, if it may be a vector wider than the others.
+
+    It then has the last channels where they fill no more than a vector: six rows of one vector are too few sums to
+    occupy the multipliers, which takes at least eight.
+    """
+    return _WIDE_TILE if target.registers == 16 and target.fma else None
 
 
 def window_tile(target: InstructionSet) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_float import VECTOR_STREAMS, gemm_tile
+from edgenet.kernels.table_float import VECTOR_STREAMS, gemm_tile, wide_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
 from edgenet.prepare.partition import partition
@@ -16,15 +16,26 @@ HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_f32)."""
 
 
-def pack_panels(weight: np.ndarray, bias: np.ndarray, width: int, lanes: int, half: int = 0) -> np.ndarray:
+def _panels(channels: int, width: int, lanes: int, wide: bool) -> int:
+    """Number of panels; `wide`: see `pack_panels`."""
+    joined = wide and channels > width and 0 < channels % width <= lanes
+    return -(-channels // width) - joined
+
+
+def pack_panels(
+    weight: np.ndarray, bias: np.ndarray, width: int, lanes: int, half: int = 0, wide: bool = False
+) -> np.ndarray:
     """Weights [O, K] and bias [O] as panels [bias row, K rows][width]; the last is as many vectors wide as it needs.
 
-    Last channels that fit in `half` lanes have a panel of that width instead of a vector.
+    Last channels that fit in `half` lanes have a panel of that width instead of a vector. `wide`: those that fit in a
+    vector belong to the panel before (see `table_float.wide_tile`).
     """
     channels, depth = weight.shape
     parts = []
     rest = channels % lanes
     borders = [*range(0, channels, width), channels]
+    if wide and len(borders) > _panels(channels, width, lanes, wide) + 1:
+        del borders[-2]
     if 0 < rest <= half and channels - rest > borders[-2]:
         borders.insert(-1, channels - rest)
     for first, last in pairwise(borders):
@@ -58,19 +69,20 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     height, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
     half = lowering.target.narrow_lanes % lanes if pixels > 1 else 0
+    wide = wide_tile(lowering.target) is not None and pixels > 1
 
     def make() -> np.ndarray:
         matrix = lowering.float_constant(weight).reshape(channels, depth)
-        return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes, half)
+        return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes, half, wide)
 
-    panels, size = -(-channels // width), -(-channels // lanes) * lanes * depth * 4
+    panels, size = _panels(channels, width, lanes, wide), -(-channels // lanes) * lanes * depth * 4
     low, high, code = fused_activation(node)
     residual = node.inputs.get("residual")
     slots = {
         "x": lowering.read(node.inputs["x"]),
         "y": lowering.write(node.output),
         "residual": lowering.read(residual) if residual else 0,
-        "weights": lowering.packed(("panels", weight, node.inputs.get("bias"), width, half), make, size),
+        "weights": lowering.packed(("panels", weight, node.inputs.get("bias"), width, half, wide), make, size),
         "depth": depth,
         "channels": channels,
         "low": low,

@@ -16,7 +16,7 @@ _LEAST_WORK_ALONE = 60_000
 _MOST_WORK = 100_000
 _UNITS_PER_THREAD = 32
 _MANY_TILES = 128
-"""Tiles of each thread from which on it costs little that all blocks begin with a whole tile and that they are large."""
+"""Tiles of each thread from which on it costs little that blocks are large and begin with a whole tile."""
 OWN_ROWS = 6
 """With several threads, weights must outweigh the input so many times before each thread reads all of the input."""
 _LEAST_TILES, _MOST_TILES, _BLOCK_BYTES = 4, 16, 24 << 10
@@ -86,8 +86,8 @@ def partition(
 
     `work` is the instructions of a tile times a panel. `second` is half of `rows` (borders of blocks then lie on whole
     tiles, or halves if there are few) or one less (any border will do, since tiles of both heights make up every number
-    of pixels, but whole ones take less time). Where a unit prepares its pixels, `most_pixels` limits a block (at least a
-    tile), and the spans are as wide as the number of threads allows.
+    of pixels, but whole ones take less time). Where a unit prepares its pixels, `most_pixels` limits a block (at least
+    a tile), and the spans are as wide as the number of threads allows.
     """
     tiles = -(-pixels // rows)
     many_tiles = threads == 1 or tiles >= _MANY_TILES * threads
@@ -108,7 +108,9 @@ def partition(
     block = min(tiles, max(1, most_pixels // rows))
     if not heavy:
         fitting = _BLOCK_BYTES * pixels // (rows * max(1, x_bytes))
-        block = min(block, min(max(fitting, _LEAST_TILES), _MOST_TILES * (2 if many_tiles else 1)), max(1, wanted // work))
+        block = min(
+            block, min(max(fitting, _LEAST_TILES), _MOST_TILES * (2 if many_tiles else 1)), max(1, wanted // work)
+        )
     blocks = -(-tiles // block)
     span = min(panels, max(1, wanted // (block * work)))
     spans = -(-panels // span) * groups

@@ -26,6 +26,22 @@ def test_float32_panels_end_with_half_a_vector_where_it_is_enough(channels, widt
     assert not rows[:, channels:].any()
 
 
+@pytest.mark.parametrize(
+    ("channels", "widths"),
+    [(8, [8]), (16, [16]), (17, [24]), (24, [24]), (25, [16, 16]), (40, [16, 24]), (48, [16] * 3)],
+)
+def test_a_last_panel_that_is_a_vector_wider_takes_the_channels_of_one(channels, widths):
+    weight = np.arange(channels * DEPTH, dtype=np.float32).reshape(channels, DEPTH)
+    bias = -np.arange(channels, dtype=np.float32)
+    packed = lower_pointwise.pack_panels(weight, bias, 16, 8, wide=True)
+    panels = np.split(packed, np.cumsum([(DEPTH + 1) * width for width in widths]))
+    assert len(panels.pop()) == 0
+    rows = np.concatenate([panel.reshape(DEPTH + 1, -1) for panel in panels], axis=1)
+    np.testing.assert_array_equal(rows[0, :channels], bias)
+    np.testing.assert_array_equal(rows[1:, :channels], weight.T)
+    assert not rows[:, channels:].any()
+
+
 @pytest.mark.parametrize(("half", "widths"), [(8, [32, 32, 8]), (0, [32, 32, 16])])
 def test_int8_panels_end_with_half_a_vector_where_it_is_enough(half, widths):
     target = INSTRUCTION_SETS["avx512"]
