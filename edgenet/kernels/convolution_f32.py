@@ -12,11 +12,12 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_f32 import finish
-from edgenet.kernels.gemm_f32 import accumulator
+from edgenet.kernels.epilogue_f32 import finish, finisher_along
+from edgenet.kernels.gemm_f32 import accumulator, accumulator_along
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places, window_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd_types import row_lanes
 from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import each_add, each_and, each_choose, each_within, least
 
@@ -166,7 +167,36 @@ def convolution(rows: int, columns: int) -> Callable[..., None]:
     return kernel
 
 
-def _line_tile(height_in_rows: int, columns: int) -> Any:
+def _line_tiles(height: int, columns: int) -> Any:
+    """The pixels pixel..last-1 of an output row, whose number `height` divides."""
+    accumulate, finish_along = accumulator_along(height, columns), finisher_along(height)
+    width = row_lanes(columns)
+
+    @subroutine
+    def tiles(arguments):
+        source, target, w, pixel, last, channel, missing, count = arguments
+        x, pixel_step, tap_stride, taps, depth = source
+        y, y_stride, residual, residual_stride, low, high, activation = target
+        place, out = x + pixel * pixel_step, y + pixel * y_stride + channel * 4
+        before, residual_step = 0, 0
+        if residual != 0:
+            before = residual + pixel * residual_stride + channel * 4
+            residual_step = height * residual_stride
+        for _ in range(pixel, last, height):
+            sums = repeat(load_row_f32(w, 0, columns), height)
+            for tap in range(taps):
+                weights = w + (1 + tap * depth) * width * 4
+                sums = accumulate(sums, place + tap * tap_stride, pixel_step, depth, weights, weights)
+            finish_along(sums, out, y_stride, before, residual_stride, missing, count, low, high, activation)
+            place += height * pixel_step
+            out += height * y_stride
+            before += residual_step
+
+    return tiles
+
+
+def _last_line_tile(height: int, columns: int) -> Any:
+    """A tile that may reach behind the last pixel of an output row."""
     accumulate = accumulator(columns)
 
     @subroutine
@@ -174,15 +204,15 @@ def _line_tile(height_in_rows: int, columns: int) -> Any:
         source, target, w, pixel, last, channel, missing, count = arguments
         x, pixel_step, tap_stride, taps, depth = source
         y, y_stride, residual, residual_stride, low, high, activation = target
-        sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
-        places = row_places(x, pixel_step, pixel, last, height_in_rows)
+        sums = repeat(load_row_f32(w, 0, columns), height)
+        places = row_places(x, pixel_step, pixel, last, height)
         place = w + columns * lane_count() * 4
         for _ in range(taps):
             sums = accumulate(sums, places, depth, place)
             places = each_add(places, tap_stride)
             place += depth * columns * lane_count() * 4
-        out = row_places(y, y_stride, pixel, last, height_in_rows)
-        before = row_places(residual, residual_stride, pixel, last, height_in_rows)
+        out = row_places(y, y_stride, pixel, last, height)
+        before = row_places(residual, residual_stride, pixel, last, height)
         finish(sums, out, before, channel, missing, count, low, high, activation)
 
     return tile
@@ -190,18 +220,16 @@ def _line_tile(height_in_rows: int, columns: int) -> Any:
 
 def _line(rows: int, columns: int) -> Any:
     less = max(rows - 1, 1)
-    tall, short = _line_tile(rows, columns), _line_tile(less, columns)
+    tall, short = _line_tiles(rows, columns), _last_line_tile(less, columns)
 
     @njit(inline="always")
     def line(source, target, w, last, channel, missing, count):
         pixel = 0
-        while pixel < last:
-            if (last - pixel) % rows == 0:
-                tall((source, target, w, pixel, last, channel, missing, count))
-                pixel += rows
-            else:
-                short((source, target, w, pixel, last, channel, missing, count))
-                pixel += less
+        while pixel < last and (last - pixel) % rows != 0:
+            short((source, target, w, pixel, last, channel, missing, count))
+            pixel += less
+        if pixel < last:
+            tall((source, target, w, pixel, last, channel, missing, count))
 
     return line
 

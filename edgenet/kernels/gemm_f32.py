@@ -73,9 +73,8 @@ def _lines_ahead(height: int, columns: int) -> int:
     return 0 if by_lane() else line if height == 1 else line // _SHARES
 
 
-def _accumulator_along(height: int, columns: int) -> Any:
+def accumulator_along(height: int, columns: int, lines: int = 0) -> Any:
     """`_accumulator_ahead` of `height` rows that lie `stride` bytes apart, the first at `place`."""
-    lines = _lines_ahead(height, columns)
     step = row_lanes(columns)
 
     @njit(inline="always")
@@ -129,9 +128,8 @@ def _part_tile(height: int, columns: int) -> Any:
 @cache
 def _whole_tiles(height: int, columns: int) -> Any:
     """The pixels pixel..last-1, whose number `height` divides: what differs from tile to tile are few addresses."""
-    accumulate, finish_along = _accumulator_along(height, columns), finisher_along(height)
-    lines = _lines_ahead(height, columns)
-    step = row_lanes(columns)
+    lines, step = _lines_ahead(height, columns), row_lanes(columns)
+    accumulate, finish_along = accumulator_along(height, columns, lines), finisher_along(height)
 
     @subroutine
     def whole_tiles(arguments):
