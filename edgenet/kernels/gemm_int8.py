@@ -24,7 +24,7 @@ from edgenet.kernels.simd_int8 import load_row_i32, load_widened, outer_dot
 from edgenet.kernels.simd_outer import by_lane, dots_of_a_turn, outer_dots
 from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.subroutine import subroutine
-from edgenet.kernels.tuples import least
+from edgenet.kernels.tuples import least, places_along, sequence
 
 _AHEAD = 1024
 """Bytes between the weights in use and those asked for, where x is widened."""
@@ -66,39 +66,65 @@ def row_widener() -> Any:
     return widen_row
 
 
-def over_pixels(tile: Any, rows: int, second: int) -> Any:
+def over_pixels(tile: Any, rows: int, second: int, whole_tiles: Any = None) -> Any:
     """Calls `tile(job, pixel, last, height)` until the pixels first..last-1 are done.
 
     Heights are `rows`, `second` (half of `rows`, or one less) and 1; rows of a tile behind the last pixel repeat it.
+    `whole_tiles(job, pixel, last, height)`: all tiles of `rows`, which follow each other and fit, if not one by one.
     """
     halves = rows == 2 * second
 
-    def of_height(height: int) -> Any:
-        def tile_of_height(arguments):
+    @njit(inline="always")
+    def one_by_one(job, pixel, last, height):
+        for place in range(pixel, last, height):
+            tile(job, place, last, height)
+
+    def of_height(body: Any, height: int) -> Any:
+        def tiles_of_height(arguments):
             job, pixel, last = arguments
-            tile(job, pixel, last, height)
+            body(job, pixel, last, height)
 
-        return subroutine(tile_of_height)
+        return subroutine(tiles_of_height)
 
-    tall, short, single = of_height(rows), of_height(second), of_height(1)
+    tall = of_height(whole_tiles or one_by_one, rows)
+    short, single = of_height(tile, second), of_height(tile, 1)
 
     @njit(inline="always")
-    def panel(job, first, last):
-        pixel = first
-        while pixel < last:
-            left = last - pixel
-            done = rows
-            if left % rows == 0 or (halves and left > rows):
-                tall((job, pixel, last))
-            elif left > 1:
+    def rest(job, pixel, last):
+        """Tiles of `second` or 1 pixels until `rows` divides what is left."""
+        while pixel < last and (last - pixel) % rows != 0:
+            if last - pixel > 1:
                 short((job, pixel, last))
-                done = least(second, left)
             else:
                 single((job, pixel, last))
-                done = 1
-            pixel += done
+            pixel += second
+        return pixel
 
-    return panel
+    @njit(inline="always")
+    def whole_first(job, first, last):
+        whole = first + (last - first) // rows * rows
+        if first < whole:
+            tall((job, first, whole))
+        rest(job, whole, last)
+
+    @njit(inline="always")
+    def whole_last(job, first, last):
+        pixel = rest(job, first, last)
+        if pixel < last:
+            tall((job, pixel, last))
+
+    return whole_first if halves else whole_last
+
+
+@njit(inline="always")
+def first_output(target, output, place, pixel):
+    """Address of a pixel's first channel in y, and `place` as `finish` takes it from there."""
+    plain, _, settings = output
+    w, channel, missing, count = place
+    stored_float = 0
+    if plain == 0:
+        stored_float = settings[8]
+    return target[0] + pixel * target[1] + (channel << (2 * stored_float)), (w, 0, missing, count)
 
 
 @cache
@@ -118,7 +144,22 @@ def row_product(rows: int, second: int, columns: int, widened: bool) -> Any:
         out = row_places(target[0], target[1], pixel, last, height)
         finish(sums, load_row_f32(w, width, columns), out, place, output)
 
-    return over_pixels(tile, rows, second)
+    @njit(inline="always")
+    def whole_tiles(job, pixel, last, height):
+        source, target, output, place = job
+        x, x_stride, base, groups = source
+        w = place[0]
+        x += (pixel - base) * x_stride
+        out, place = first_output(target, output, place, pixel)
+        for _ in range(pixel, last, height):
+            sums = repeat(load_row_i32(w, 0, columns), height)
+            sums = accumulate(sums, sequence(x, x_stride, height), groups, w + 8 * width)
+            rows_of_y = places_along(out, target[1], height)
+            finish(sums, load_row_f32(w, width, columns), rows_of_y, place, output)
+            x += height * x_stride
+            out += height * target[1]
+
+    return over_pixels(tile, rows, second, whole_tiles)
 
 
 def of_whole_vectors(wide: Any, single: Any, columns: int) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.gemm_int8 import of_whole_vectors, over_pixels
+from edgenet.kernels.gemm_int8 import first_output, of_whole_vectors, over_pixels
 from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
@@ -27,7 +27,7 @@ from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.simd_pairs import copy_byte_of_rows, outer_pair_dots, outer_quad_dots, reorder_rows
 from edgenet.kernels.simd_types import row_lanes
 from edgenet.kernels.table_int8 import UNIT_GROUPS
-from edgenet.kernels.tuples import least, sequence
+from edgenet.kernels.tuples import least, places_along, sequence
 
 
 def pair_accumulator(columns: int) -> Any:
@@ -58,27 +58,52 @@ def _row_product(rows: int, second: int, columns: int) -> Any:
     accumulate, width = pair_accumulator(columns), row_lanes(columns)
 
     @njit(inline="always")
-    def tile(job, pixel, last, height):
-        source, rows_of_y, output, place = job
-        x, x_stride, base, copies, order, depth = source
-        w = place[0]
-        rows_of_x = row_places(x - base * x_stride, x_stride, pixel, last, height)
-        copies = sequence(copies[0], copies[1], height)
+    def record(order, depth):
+        """What stands behind an order: quads, units, channels without a partner, the places of units and of these."""
+        words = order + (depth + register_bytes() - 1) // register_bytes() * register_bytes()
+        units = (depth + 3) // 4 // UNIT_GROUPS
+        places = words + 16
+        return load_word(words), units, load_word(words + 8), places, places + 8 * units
+
+    @njit(inline="always")
+    def sums_of(rows_of_x, copies, order, depth, found, w, height):
+        quads, units, alone, places, lonely = found
         for k in range(0, depth, register_bytes()):
             reorder_rows(rows_of_x, k, order + k, copies)
-        words = order + (depth + register_bytes() - 1) // register_bytes() * register_bytes()
-        quads, alone, groups = load_word(words), load_word(words + 8), (depth + 3) // 4
-        units, places = groups // UNIT_GROUPS, words + 16
-        lonely = places + 8 * units
+        groups = (depth + 3) // 4
         for i in range(alone):
             copy_byte_of_rows(rows_of_x, load_word(lonely + 8 * i), copies, groups * 4 + 2 * i)
         groups += (alone + 1) // 2
         sums = repeat(load_row_i32(w, 0, columns), height)
-        sums = accumulate(sums, copies, quads, units, places, groups, w + 8 * width)
-        out = row_places(rows_of_y[0], rows_of_y[1], pixel, last, height)
-        finish(sums, load_row_f32(w, width, columns), out, place, output)
+        return accumulate(sums, copies, quads, units, places, groups, w + 8 * width)
 
-    return over_pixels(tile, rows, second)
+    @njit(inline="always")
+    def tile(job, pixel, last, height):
+        source, target, output, place = job
+        x, x_stride, base, copies, order, depth = source
+        rows_of_x = row_places(x - base * x_stride, x_stride, pixel, last, height)
+        copies = sequence(copies[0], copies[1], height)
+        sums = sums_of(rows_of_x, copies, order, depth, record(order, depth), place[0], height)
+        out = row_places(target[0], target[1], pixel, last, height)
+        finish(sums, load_row_f32(place[0], width, columns), out, place, output)
+
+    @njit(inline="always")
+    def whole_tiles(job, pixel, last, height):
+        source, target, output, place = job
+        x, x_stride, base, copies, order, depth = source
+        x += (pixel - base) * x_stride
+        copies = sequence(copies[0], copies[1], height)
+        found = record(order, depth)
+        out, place = first_output(target, output, place, pixel)
+        for _ in range(pixel, last, height):
+            rows_of_x = sequence(x, x_stride, height)
+            sums = sums_of(rows_of_x, copies, order, depth, found, place[0], height)
+            rows_of_y = places_along(out, target[1], height)
+            finish(sums, load_row_f32(place[0], width, columns), rows_of_y, place, output)
+            x += height * x_stride
+            out += height * target[1]
+
+    return over_pixels(tile, rows, second, whole_tiles)
 
 
 def panels_product(rows: int, second: int, columns: int) -> Any:
