@@ -18,12 +18,20 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.gemm_int8 import accumulator, of_whole_vectors, over_pixels, row_product, row_widener
+from edgenet.kernels.gemm_int8 import (
+    accumulator,
+    first_output,
+    of_whole_vectors,
+    over_pixels,
+    row_product,
+    row_widener,
+)
 from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places, window_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
 from edgenet.kernels.simd_int8 import load_row_i32
+from edgenet.kernels.simd_types import row_lanes
 from edgenet.kernels.table_int8 import FROM_INPUT, FROM_PADDED, FROM_SCRATCH
 from edgenet.kernels.tuples import (
     each_add,
@@ -32,6 +40,7 @@ from edgenet.kernels.tuples import (
     each_within,
     greatest,
     least,
+    places_along,
     sequence,
 )
 
@@ -101,33 +110,53 @@ def _window_product(rows: int, second: int, columns: int, widened: bool) -> Any:
 
 def _padded_product(rows: int, second: int, columns: int, widened: bool) -> Any:
     """The pixels first..last-1 of one panel, read from an image with its padding, of which a kernel row is one tap."""
-    accumulate = accumulator(columns, _AHEAD)
+    accumulate, width = accumulator(columns, _AHEAD), row_lanes(columns)
 
     @njit(inline="always")
-    def tile(job, pixel, last, height_in_rows):
-        source, target, output, place = job
+    def sums_of(places, source, w, height):
         image, window = source
-        x, image_stride, row_stride, pixel_stride, _, _, _, groups = image
-        kernel_height, _, stride_y, stride_x, dilation_y, _, _, _, out_height, out_width = window
-        w = place[0]
-        panel_width = columns * lane_count()
-        line = pixel // out_width
-        column = pixel - line * out_width
-        if column + height_in_rows <= out_width:
-            start = x + (line // out_height) * image_stride + (line % out_height) * stride_y * row_stride
-            places = row_places(start, stride_x * pixel_stride, column, last - line * out_width, height_in_rows)
-        else:
-            _, _, places = window_places(image, window, pixel, last, height_in_rows)
-        sums = repeat(load_row_i32(w, 0, columns), height_in_rows)
-        tap = w + 8 * panel_width
+        row_stride, groups, kernel_height, dilation_y = image[2], image[7], window[0], window[4]
+        sums = repeat(load_row_i32(w, 0, columns), height)
+        tap = w + 8 * width
         for _ in range(kernel_height):
             sums = accumulate(sums, places, groups, tap)
             places = each_add(places, dilation_y * row_stride)
-            tap += groups * panel_width * 4
-        out = row_places(target[0], target[1], pixel, last, height_in_rows)
-        finish(sums, load_row_f32(w, panel_width, columns), out, place, output)
+            tap += groups * width * 4
+        return sums
 
-    return over_pixels(tile, rows, second)
+    @njit(inline="always")
+    def tile(job, pixel, last, height):
+        source, target, output, place = job
+        _, _, places = window_places(source[0], source[1], pixel, last, height)
+        sums = sums_of(places, source, place[0], height)
+        out = row_places(target[0], target[1], pixel, last, height)
+        finish(sums, load_row_f32(place[0], width, columns), out, place, output)
+
+    @njit(inline="always")
+    def whole_tiles(job, pixel, last, height):
+        source, target, output, place = job
+        image, window = source
+        x, image_stride, row_stride, pixel_stride, _, _, _, _ = image
+        _, _, stride_y, stride_x, _, _, _, _, out_height, out_width = window
+        out, place = first_output(target, output, place, pixel)
+        column, start, step = out_width, x, stride_x * pixel_stride
+        for first in range(pixel, last, height):
+            if column >= out_width:
+                line = first // out_width
+                column = first - line * out_width
+                start = x + (line // out_height) * image_stride + (line % out_height) * stride_y * row_stride
+                start += column * step
+            places = sequence(start, step, height)
+            if column + height > out_width:
+                _, _, places = window_places(image, window, first, last, height)
+            sums = sums_of(places, source, place[0], height)
+            rows_of_y = places_along(out, target[1], height)
+            finish(sums, load_row_f32(place[0], width, columns), rows_of_y, place, output)
+            column += height
+            start += height * step
+            out += height * target[1]
+
+    return over_pixels(tile, rows, second, whole_tiles)
 
 
 def gatherer(take_row: Any) -> Any:
