@@ -144,7 +144,27 @@ def _products(rows: int, second: int, columns: int) -> Any:
             sums = outer_word_dots(sums, places, k, w + k * width * 4, 1)
         store_sums(sums, products + first * width * 4)
 
-    return over_pixels(tile, rows, second)
+    @njit(inline="always")
+    def whole_tiles(job, pixel, last, height):
+        windows, stride, w, pairs, products = job
+        width = columns * lane_count()
+        windows += pixel * stride
+        products += pixel * width * 4
+        ahead = w
+        if pixel == 0:
+            ahead += pairs * width * 4
+        for _ in range(pixel, last, height):
+            sums = no_sums(height, columns)
+            places = sequence(windows, stride, height)
+            for k in range(pairs):
+                prefetch_l2(ahead + k * width * 4, lines)
+                sums = outer_word_dots(sums, places, k, w + k * width * 4, 1)
+            store_sums(sums, products)
+            ahead = w
+            windows += height * stride
+            products += height * width * 4
+
+    return over_pixels(tile, rows, second, whole_tiles)
 
 
 @njit(inline="always")

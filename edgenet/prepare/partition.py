@@ -90,7 +90,7 @@ def partition(
     a tile), and the spans are as wide as the number of threads allows.
     """
     tiles = -(-pixels // rows)
-    many_tiles = threads == 1 or tiles >= _MANY_TILES * threads
+    many_tiles = tiles >= _MANY_TILES * threads
     quantum = 1
     if rows == 2 * second:
         quantum = rows if tiles >= 4 * threads else second
