@@ -1,7 +1,9 @@
 """Lowering of a segment: for each image and each band the steps of its nodes, on views of rows.
 
 A tensor inside the segment lives in the segment's workspace for the part of a band in which it is used; between bands
-only the rows that are needed again exist, in a buffer of their own. Each part of a segment has its share of both.
+only the rows that are needed again exist, in a buffer of their own. Where that takes no more memory, the tensor has its
+place in the workspace to itself instead, and these rows move to its front. Each part of a segment has its share of
+both.
 """
 
 from __future__ import annotations
@@ -22,13 +24,15 @@ from edgenet.prepare.segment import Rows, Segment
 class Inside:
     """A tensor of which only bands exist.
 
-    Bytes of a row; most rows in a band, and where they lie in the workspace; most rows kept between bands.
+    Bytes of a row; most rows in a band, and where they lie in the workspace; most rows kept between bands, and whether
+    these stay in the workspace.
     """
 
     row: int
     rows: int
     offset: int
     kept: int
+    stays: bool
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,37 @@ class Layout:
     workspace: int
 
 
+def _can_stay(bands: list[list[Rows]], k: int) -> bool:
+    """Whether rows of node k's output are kept, and move in front of where all of them were."""
+    rows = [band[k] for band in bands]
+    apart = all(each.keep == each.base or each.last - each.keep <= each.keep - each.base for each in rows)
+    return apart and any(each.keep < each.last for each in rows)
+
+
 def layout(segment: Segment, tensors: Mapping[str, Tensor]) -> Layout:
-    """Places what lives for a part of a band, from the node that makes it to the last that reads it."""
+    """Places what lives for a part of a band, from the node that makes it to its last reader, or for all bands."""
     bands = [band for part in range(segment.parts) for band in segment.schedule(part)]
     rows = {k: max(band[k].count for band in bands) for k, each in enumerate(segment.nodes) if not each.exit}
     row = {k: row_bytes(tensors[segment.nodes[k].node.output]) for k in rows}
     sizes = {str(k): rows[k] * row[k] for k in rows}
-    offsets, end = place(sizes, {str(k): (k, segment.lasts(k)) for k in rows})
     kept = {k: max(band[k].first - band[k].base for band in bands) for k in rows}
-    return Layout({k: Inside(row[k], rows[k], offsets[str(k)], kept[k]) for k in rows}, end)
+
+    def placed(staying: set[int]) -> tuple[dict[str, int], int, int]:
+        """Offsets and end of the workspace, and its bytes with those of the rows that are kept elsewhere."""
+        everything = (0, len(segment.nodes) - 1)
+        lives = {str(k): everything if k in staying else (k, segment.lasts(k)) for k in rows}
+        offsets, end = place(sizes, lives)
+        return offsets, end, end + sum(aligned(kept[k] * row[k]) for k in rows if k not in staying)
+
+    staying: set[int] = set()
+    offsets, end, least = placed(staying)
+    for k in sorted(rows, key=lambda k: -kept[k] * row[k]):
+        if _can_stay(bands, k):
+            found = placed({*staying, k})
+            if found[2] <= least:
+                staying.add(k)
+                offsets, end, least = found
+    return Layout({k: Inside(row[k], rows[k], offsets[str(k)], kept[k], k in staying) for k in rows}, end)
 
 
 class _Bands:
@@ -59,7 +85,9 @@ class _Bands:
         self.inside, self.part, parts = found.inside, 0, segment.parts
         self.workspace_share = aligned(found.workspace)
         self.workspace = lowering.temporary(parts * self.workspace_share) if found.workspace else ""
-        self.kept_share = {k: aligned(each.kept * each.row) for k, each in self.inside.items() if each.kept}
+        self.kept_share = {
+            k: aligned(each.kept * each.row) for k, each in self.inside.items() if each.kept and not each.stays
+        }
         self.kept = {k: lowering.temporary(parts * size) for k, size in self.kept_share.items()}
 
     def emit(self, images: int) -> None:
@@ -77,35 +105,41 @@ class _Bands:
 
     def _node(self, k: int, band: list[Rows], image: int) -> None:
         rows, segment = band[k], self.segment
-        if self._used(k, band):
-            self._move(k, rows.first - rows.base, 0, restore=True)
+        if rows.first > rows.base and self._used(k, band) and not self.inside[k].stays:
+            self._copy(k, rows.first - rows.base, self._kept(k), self._row(k, 0))
         if rows.last > rows.first:
             before = len(self.lowering.steps)
             original = segment.nodes[k].node
             self.lower(self._banded(k, band, image))
             for number, step in enumerate(self.lowering.steps[before:]):
                 step.output, step.layer = original.output, (self.first + k, number)
-        for j in self.inside:
-            if segment.lasts(j) == k and self._used(j, band):
-                self._move(j, band[j].last - band[j].keep, band[j].keep - band[j].base, restore=False)
+        for j, inside in self.inside.items():
+            kept, row = band[j], band[j].keep - band[j].base
+            moves = kept.last > kept.keep and (row or not inside.stays)
+            if moves and segment.lasts(j) == k and self._used(j, band):
+                to = self._row(j, 0) if inside.stays else self._kept(j)
+                self._copy(j, kept.last - kept.keep, self._row(j, row), to)
 
     def _used(self, k: int, band: list[Rows]) -> bool:
         """Whether the band's rows of an inside tensor are in the workspace; else they stay where they are kept."""
         return k in self.inside and (band[k].last > band[k].first or self.segment.reads(k, band))
 
-    def _move(self, k: int, count: int, row: int, restore: bool) -> None:
-        """Copy `count` rows, at row `row` of the band, from (`restore`) or to where they are kept."""
-        if count == 0:
-            return
-        lowering, size, node = self.lowering, self.inside[k].row, self.segment.nodes[k].node
-        at = self.part * self.workspace_share + self.inside[k].offset + row * size
-        source, target = (self.kept[k], self.part * self.kept_share[k]), (self.workspace, at)
-        if not restore:
-            source, target = target, source
+    def _row(self, k: int, row: int) -> tuple[str, int]:
+        """Where a row of the band lies in the workspace."""
+        inside = self.inside[k]
+        return self.workspace, self.part * self.workspace_share + inside.offset + row * inside.row
+
+    def _kept(self, k: int) -> tuple[str, int]:
+        """Where rows lie between bands."""
+        return self.kept[k], self.part * self.kept_share[k]
+
+    def _copy(self, k: int, count: int, source: tuple[str, int], target: tuple[str, int]) -> None:
+        """Copy `count` rows of an inside tensor."""
+        lowering = self.lowering
         before = len(lowering.steps)
-        lowering.node = node
+        lowering.node = self.segment.nodes[k].node
         x, y = lowering.read(*source), lowering.write(*target)
-        strided_copy(lowering, x, y, (count * size,), [1], [1], 1)
+        strided_copy(lowering, x, y, (count * self.inside[k].row,), [1], [1], 1)
         for step in lowering.steps[before:]:
             step.operation, step.layer = "copy", (self.first + k, -1)
 

@@ -72,7 +72,13 @@ def test_rows_are_made_once_and_are_there_when_read(drawn: Drawn):
     assert len(bands) == segment.bands
     made = check(segment, places, bands)
     assert all(made[k] == each.height for k, each in enumerate(segment.nodes) if each.exit)
-    assert_disjoint([(each.offset, each.rows * each.row, k, segment.lasts(k)) for k, each in places.inside.items()])
+    lives = {
+        k: (0, len(segment.nodes) - 1) if each.stays else (k, segment.lasts(k)) for k, each in places.inside.items()
+    }
+    assert_disjoint([(each.offset, each.rows * each.row, *lives[k]) for k, each in places.inside.items()])
+    for k, each in places.inside.items():
+        moved = [(rows.keep - rows.base, rows.last - rows.keep) for rows in (band[k] for band in bands)]
+        assert not each.stays or all(row == 0 or count <= row for row, count in moved)
 
 
 @settings(deadline=None)
