@@ -123,7 +123,7 @@ def first_output(target, output, place, pixel):
     w, channel, missing, count = place
     stored_float = 0
     if plain == 0:
-        stored_float = settings[8]
+        _, _, _, _, _, _, _, _, stored_float = settings
     return target[0] + pixel * target[1] + (channel << (2 * stored_float)), (w, 0, missing, count)
 
 

@@ -10,20 +10,25 @@ from edgenet.prepare import lower_int8_matrix, lower_pointwise
 DEPTH = 12
 
 
-@pytest.mark.parametrize(
-    ("channels", "widths"),
-    [(8, [8]), (9, [16]), (24, [16, 8]), (33, [32, 8]), (64, [64]), (72, [64, 8]), (121, [64, 64]), (120, [64, 48, 8])],
-)
-def test_float32_panels_end_with_half_a_vector_where_it_is_enough(channels, widths):
+def assert_panels_hold_all(channels: int, widths: list[int], width: int, lanes: int, half: int, wide: bool) -> None:
+    """Whether the panels of a layer are so wide, hold its biases and weights, and zeros behind them."""
     weight = np.arange(channels * DEPTH, dtype=np.float32).reshape(channels, DEPTH)
     bias = -np.arange(channels, dtype=np.float32)
-    packed = lower_pointwise.pack_panels(weight, bias, 64, 16, half=8)
+    packed = lower_pointwise.pack_panels(weight, bias, width, lanes, half, wide)
     panels = np.split(packed, np.cumsum([(DEPTH + 1) * width for width in widths]))
     assert len(panels.pop()) == 0
     rows = np.concatenate([panel.reshape(DEPTH + 1, -1) for panel in panels], axis=1)
     np.testing.assert_array_equal(rows[0, :channels], bias)
     np.testing.assert_array_equal(rows[1:, :channels], weight.T)
     assert not rows[:, channels:].any()
+
+
+@pytest.mark.parametrize(
+    ("channels", "widths"),
+    [(8, [8]), (9, [16]), (24, [16, 8]), (33, [32, 8]), (64, [64]), (72, [64, 8]), (121, [64, 64]), (120, [64, 48, 8])],
+)
+def test_float32_panels_end_with_half_a_vector_where_it_is_enough(channels, widths):
+    assert_panels_hold_all(channels, widths, width=64, lanes=16, half=8, wide=False)
 
 
 @pytest.mark.parametrize(
@@ -31,15 +36,7 @@ def test_float32_panels_end_with_half_a_vector_where_it_is_enough(channels, widt
     [(8, [8]), (16, [16]), (17, [24]), (24, [24]), (25, [16, 16]), (40, [16, 24]), (48, [16] * 3)],
 )
 def test_a_last_panel_that_is_a_vector_wider_takes_the_channels_of_one(channels, widths):
-    weight = np.arange(channels * DEPTH, dtype=np.float32).reshape(channels, DEPTH)
-    bias = -np.arange(channels, dtype=np.float32)
-    packed = lower_pointwise.pack_panels(weight, bias, 16, 8, wide=True)
-    panels = np.split(packed, np.cumsum([(DEPTH + 1) * width for width in widths]))
-    assert len(panels.pop()) == 0
-    rows = np.concatenate([panel.reshape(DEPTH + 1, -1) for panel in panels], axis=1)
-    np.testing.assert_array_equal(rows[0, :channels], bias)
-    np.testing.assert_array_equal(rows[1:, :channels], weight.T)
-    assert not rows[:, channels:].any()
+    assert_panels_hold_all(channels, widths, width=16, lanes=8, half=0, wide=True)
 
 
 @pytest.mark.parametrize(("half", "widths"), [(8, [32, 32, 8]), (0, [32, 32, 16])])

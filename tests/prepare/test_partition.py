@@ -42,3 +42,16 @@ def test_two_threads_have_as_many_blocks(arguments, blocks):
     part = partition(*arguments)
     assert part.by_panel == 0
     assert part.blocks == blocks
+
+
+@pytest.mark.parametrize(
+    ("pixels", "threads", "quantum"),
+    [
+        pytest.param(12544, 1, 6, id="many"),
+        pytest.param(12544, 2, 6, id="many for each of two threads"),
+        pytest.param(1000, 2, 1, id="too few for each of two"),
+        pytest.param(196, 1, 1, id="few"),
+    ],
+)
+def test_blocks_of_many_tiles_begin_with_a_whole_one(pixels, threads, quantum):
+    assert partition(pixels, 6, 5, 6, 192, pixels * 64, 6144, threads).quantum == quantum
