@@ -263,12 +263,12 @@ def _with_half(rows: int, columns: int) -> Any:
     return split
 
 
-def _with_wide(rows: int, columns: int) -> Any:
-    """`panel_product` for layers whose last panel may be a vector wider, in tiles of `wide_tile`."""
+def _with_wide(rows: int, columns: int, wide_rows: int, wide_columns: int) -> Any:
+    """`panel_product` for layers whose last panel may be a vector wider, in tiles of its own."""
     lanes = target().lanes
     width = columns * lanes
     product = panel_product(rows, columns, single_pixels=False)
-    wide = pixel_rows(*(wide_tile(target()) or (1, 1)), single_pixels=False)
+    wide = pixel_rows(wide_rows, wide_columns, single_pixels=False)
 
     @njit(inline="always")
     def joined(operands, epilogue, w, depth, first, last, channel, count):
@@ -282,8 +282,9 @@ def _with_wide(rows: int, columns: int) -> Any:
 
 def pointwise(rows: int, columns: int) -> Callable[..., None]:
     """y[p, n] = activation(sum_k x[p, k] w[n, k] + bias[n] + residual[p, n]). Unit: see `partition`."""
-    wide = wide_tile(target()) is not None
-    product = _with_wide(rows, columns) if wide else _with_half(rows, columns)
+    wide = wide_tile(target())
+    product = _with_wide(rows, columns, *wide) if wide else _with_half(rows, columns)
+    joins = wide is not None
 
     def kernel(
         begin: int,
@@ -310,7 +311,7 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
     ):
         width = columns * lane_count()
         panels = (channels + width - 1) // width
-        if wide and channels > width and 0 < channels % width <= lane_count():
+        if joins and channels > width and 0 < channels % width <= lane_count():
             panels -= 1
         epilogue = (low, high, activation)
         for unit in range(begin, end):

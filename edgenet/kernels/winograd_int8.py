@@ -131,38 +131,40 @@ def _products(rows: int, second: int, columns: int) -> Any:
     lines = lines_of(columns)
 
     @njit(inline="always")
-    def tile(job, first, last, height):
-        windows, stride, w, pairs, products = job
+    def multiply_tile(places, w, ahead, pairs, products, height):
         width = columns * lane_count()
         sums = no_sums(height, columns)
-        places = row_places(windows, stride, first, last, height)
-        ahead = w
-        if first == 0:
-            ahead += pairs * width * 4
         for k in range(pairs):
             prefetch_l2(ahead + k * width * 4, lines)
             sums = outer_word_dots(sums, places, k, w + k * width * 4, 1)
-        store_sums(sums, products + first * width * 4)
+        store_sums(sums, products)
+
+    @njit(inline="always")
+    def first_ahead(first, w, pairs):
+        ahead = w
+        if first == 0:
+            ahead += pairs * columns * lane_count() * 4
+        return ahead
+
+    @njit(inline="always")
+    def tile(job, first, last, height):
+        windows, stride, w, pairs, products = job
+        places = row_places(windows, stride, first, last, height)
+        target = products + first * columns * lane_count() * 4
+        multiply_tile(places, w, first_ahead(first, w, pairs), pairs, target, height)
 
     @njit(inline="always")
     def whole_tiles(job, pixel, last, height):
         windows, stride, w, pairs, products = job
-        width = columns * lane_count()
+        line = columns * lane_count() * 4
         windows += pixel * stride
-        products += pixel * width * 4
-        ahead = w
-        if pixel == 0:
-            ahead += pairs * width * 4
+        products += pixel * line
+        ahead = first_ahead(pixel, w, pairs)
         for _ in range(pixel, last, height):
-            sums = no_sums(height, columns)
-            places = sequence(windows, stride, height)
-            for k in range(pairs):
-                prefetch_l2(ahead + k * width * 4, lines)
-                sums = outer_word_dots(sums, places, k, w + k * width * 4, 1)
-            store_sums(sums, products)
+            multiply_tile(sequence(windows, stride, height), w, ahead, pairs, products, height)
             ahead = w
             windows += height * stride
-            products += height * width * 4
+            products += height * line
 
     return over_pixels(tile, rows, second, whole_tiles)
 
