@@ -1,9 +1,11 @@
-"""float32 depthwise convolution of 3x3, vectorised over channels, in tiles of a few columns that go down some rows.
+"""float32 depthwise convolution of 3x3, vectorised over channels, in tiles of two columns that go down some rows.
 
 For each tile all channel blocks. A row of the input is loaded once and added to the sums of all outputs that it
-reaches; these stay in registers, as do most of the weights. Columns in the padding read a vector of zeros; rows outside
-the input are left out. The last channel block is moved back to end with the last channel. Weights are packed
-[block][bias, 3 x 3][lanes], as for `depthwise_f32`, and sums are made in the same order.
+reaches; these stay in registers, as do most of the weights. The rows of a tile follow each other in the code, not in a
+loop: a load then reads the same row and column of every channel block, which prefetchers follow, and no instruction is
+spent on turns. Columns in the padding read a vector of zeros; rows outside the input are left out. The last channel
+block is moved back to end with the last channel. Weights are packed [block][bias, 3 x 3][lanes], as for
+`depthwise_f32`, and sums are made in the same order.
 """
 
 from __future__ import annotations
@@ -13,109 +15,75 @@ from typing import Any
 
 from numba import njit
 
-from edgenet.kernels.epilogue_f32 import activate
-from edgenet.kernels.simd import lane_count, load_f32, load_row_f32, repeat, store_tile_f32
+from edgenet.kernels.epilogue_f32 import HARDSWISH, activate
+from edgenet.kernels.simd import clamp, lane_count, load_f32, load_row_f32, repeat, store_tile_f32
 from edgenet.kernels.simd_depthwise import convolve_rows_f32
 from edgenet.kernels.simd_tuples import as_tile
-from edgenet.kernels.subroutine import subroutine
-from edgenet.kernels.tuples import choose_at_ends, each_within, least, places_along, sequence
+from edgenet.kernels.subroutine import straight_line, subroutine
+from edgenet.kernels.tuples import each_within, least, opaque, sequence
 
 _VECTORS = 10
 """Vectors of a block of weights: the bias, and three rows of three."""
+_COLUMNS = 2
+_INFINITY = float("inf")
 
 
-def _tile(step: int, count: int, clipped: bool) -> Any:
-    """`count` outputs of each of `rows` rows, all channel blocks. `clipped`: some columns lie in the padding."""
+def _tile(step: int, count: int, longest: int, edges: bool, hardswish: bool) -> Any:
+    """`count` outputs of each of at most `longest` rows, all channel blocks. `edges`: some lie in the padding.
+
+    A row is an address `line` of its first column, and with edges those of its first and last columns, which stay where
+    they are in the padding.
+    """
     span = (count - 1) * step + 3
 
     @njit(inline="always")
-    def at(line, source):
-        _, pixel_stride, zeros, inside = source
-        places = places_along(line, pixel_stride, span)
-        if clipped:
-            places = choose_at_ends(inside, places, zeros, 1)
-        return places
+    def below(row, strides):
+        """The next row."""
+        line, left, right = row
+        line = opaque(line + strides[0])
+        if edges:
+            return line, opaque(left + strides[1]), opaque(right + strides[2])
+        return line, left, right
+
+    @njit(inline="always")
+    def convolve(sums, row, strides, filters):
+        line, left, right = row
+        places = sequence(line, strides[3], span)
+        if edges:
+            places = (left,) + places[1:-1] + (right,)  # noqa: RUF005  # numba has no starred tuples
+        return convolve_rows_f32(sums, places, filters, step)
 
     @njit(inline="always")
     def finish(sums, y, y_stride, bounds):
-        low, high, activation = bounds
-        store_tile_f32(activate(as_tile(sums), low, high, activation), sequence(y, y_stride, count), 0)
+        low, high = bounds
+        tile = as_tile(sums)
+        tile = activate(tile, -_INFINITY, _INFINITY, HARDSWISH) if hardswish else clamp(tile, low, high)
+        store_tile_f32(tile, sequence(y, y_stride, count), 0)
 
     @subroutine
-    def next_row(arguments):
-        """A row of the input that ends `upper`, is the second of `middle`, and begins the sums returned last."""
-        upper, middle, line, source, filters, y, y_stride, bounds = arguments
+    def last(state):
+        """The last row of outputs, whose sums lack the third row of the kernel."""
+        sums, _, row, strides, filters, y, _, y_stride, bounds, bottom = state
+        if not bottom:
+            (sums,) = convolve((sums,), row, strides, (filters[3],))
+        finish(sums, y, y_stride, bounds)
+
+    @subroutine
+    def another(state):
+        """A row of outputs, and the sums of those below: of the next one, and of the one that the kernel begins."""
+        upper, middle, row, strides, filters, y, y_row, y_stride, bounds, bottom = state
         bias, first, second, third = filters
         lower = repeat(load_f32(bias, 0), count)
-        upper, middle, lower = convolve_rows_f32((upper, middle, lower), at(line, source), (third, second, first), step)
+        if step == 1:
+            upper, middle, lower = convolve((upper, middle, lower), row, strides, (third, second, first))
+        else:
+            upper, lower = convolve((upper, lower), row, strides, (third, first))
+            row = below(row, strides)
+            (middle,) = convolve((lower,), row, strides, (second,))
         finish(upper, y, y_stride, bounds)
-        return middle, lower
+        return middle, lower, below(row, strides), strides, filters, y + y_row, y_row, y_stride, bounds, bottom
 
-    @njit(inline="always")
-    def adjacent(line, source, in_y, height, rows, filters, y, y_row, y_stride, bounds):
-        """Stride 1: an input row is part of three output rows. Unrolled by three, sums stay where they are."""
-        bias, first, second, third = filters
-        row_stride = source[0]
-        upper = repeat(load_f32(bias, 0), count)
-        middle = upper
-        if in_y >= 0:
-            (upper,) = convolve_rows_f32((upper,), at(line, source), (first,), step)
-        line += row_stride
-        if in_y + 1 < height:
-            upper, middle = convolve_rows_f32((upper, middle), at(line, source), (second, first), step)
-        line += row_stride
-        whole = rows - 2
-        while whole >= 3:
-            upper, middle = next_row((upper, middle, line, source, filters, y, y_stride, bounds))
-            y += y_row
-            line += row_stride
-            upper, middle = next_row((upper, middle, line, source, filters, y, y_stride, bounds))
-            y += y_row
-            line += row_stride
-            upper, middle = next_row((upper, middle, line, source, filters, y, y_stride, bounds))
-            y += y_row
-            line += row_stride
-            whole -= 3
-        while whole > 0:
-            upper, middle = next_row((upper, middle, line, source, filters, y, y_stride, bounds))
-            y += y_row
-            line += row_stride
-            whole -= 1
-        if whole == 0:
-            upper, middle = convolve_rows_f32((upper, middle), at(line, source), (third, second), step)
-            finish(upper, y, y_stride, bounds)
-            y += y_row
-            line += row_stride
-            upper = middle
-        if in_y + rows + 1 < height:
-            (upper,) = convolve_rows_f32((upper,), at(line, source), (third,), step)
-        finish(upper, y, y_stride, bounds)
-
-    @njit(inline="always")
-    def every_other(line, source, in_y, height, rows, filters, y, y_row, y_stride, bounds):
-        """Stride 2: an output row shares its last input row with the next one."""
-        bias, first, second, third = filters
-        row_stride = source[0]
-        upper = repeat(load_f32(bias, 0), count)
-        if in_y >= 0:
-            (upper,) = convolve_rows_f32((upper,), at(line, source), (first,), step)
-        line += row_stride
-        if in_y + 1 < height:
-            (upper,) = convolve_rows_f32((upper,), at(line, source), (second,), step)
-        line += row_stride
-        for _ in range(rows - 1):
-            lower = repeat(load_f32(bias, 0), count)
-            upper, lower = convolve_rows_f32((upper, lower), at(line, source), (third, first), step)
-            finish(upper, y, y_stride, bounds)
-            y += y_row
-            line += row_stride
-            (upper,) = convolve_rows_f32((lower,), at(line, source), (second,), step)
-            line += row_stride
-        if in_y + 2 * rows < height:
-            (upper,) = convolve_rows_f32((upper,), at(line, source), (third,), step)
-        finish(upper, y, y_stride, bounds)
-
-    down = adjacent if step == 1 else every_other
+    down = straight_line(another, last, longest)
 
     @subroutine
     def tile(arguments):
@@ -125,32 +93,53 @@ def _tile(step: int, count: int, clipped: bool) -> Any:
         y, y_row, y_stride, weights, channels = target
         lanes = lane_count()
         column = first * step - left
-        source = (row_stride, pixel_stride, zeros, each_within(sequence(column, 1, span), width))
-        from_column = x + in_y * row_stride + column * pixel_stride
+        inside = each_within(sequence(column, 1, span), width)
+        start = x + in_y * row_stride + column * pixel_stride
+        left_stride, right_stride = row_stride, row_stride
+        left_start, right_start = start, start + (span - 1) * pixel_stride
+        if inside[0] == 0:
+            left_stride, left_start = 0, zeros
+        if inside[span - 1] == 0:
+            right_stride, right_start = 0, zeros
+        strides = (row_stride, left_stride, right_stride, pixel_stride)
         to_column = y + first * y_stride
+        top = in_y < 0
+        bottom = in_y + (rows - 1) * step + 2 >= height
         for block in range((channels + lanes - 1) // lanes):
             channel = least(block * lanes, channels - lanes) * 4
             w = weights + block * _VECTORS * lanes * 4
-            top, center, bottom = load_row_f32(w, lanes, 3), w + 4 * lanes * 4, w + 7 * lanes * 4
+            begin = load_row_f32(w, lanes, 3)
+            center, end = w + 4 * lanes * 4, w + 7 * lanes * 4
             if step == 1:
-                filters = (w, top, load_row_f32(center, 0, 3), bottom)
+                filters = (w, begin, load_row_f32(center, 0, 3), end)
             else:
-                filters = (w, top, center, load_row_f32(bottom, 0, 3))
-            line, place = from_column + channel, to_column + channel
-            down(line, source, in_y, height, rows, filters, place, y_row, y_stride, bounds)
+                filters = (w, begin, center, load_row_f32(end, 0, 3))
+            row = (start + channel, left_start + channel, right_start + channel)
+            upper = repeat(load_f32(w, 0), count)
+            middle = upper
+            if not top:
+                (upper,) = convolve((upper,), row, strides, (begin,))
+            row = below(row, strides)
+            if step == 1:
+                upper, middle = convolve((upper, middle), row, strides, (filters[2], begin))
+            else:
+                (upper,) = convolve((upper,), row, strides, (filters[2],))
+            row = below(row, strides)
+            place = to_column + channel
+            down((upper, middle, row, strides, filters, place, y_row, y_stride, bounds, bottom), rows)
 
     return tile
 
 
-def depthwise_columns(step: int, columns: int, most_rows: int) -> Callable[..., None]:
+def depthwise_columns(step: int, longest: int, hardswish: int) -> Callable[..., None]:
     """Depthwise convolution of 3x3, stride `step` both ways, padding of 1 at most. Unit: one output row.
 
-    Tiles are 2 or 3 outputs wide, `columns` where that is possible, and go down `most_rows` rows at most. The result is
-    at least 2 wide.
+    Tiles go down `most_rows` rows at most, which is no more than `longest`. `hardswish`: the activation; else it is a
+    clamp to low..high.
     """
-    other = 5 - columns
-    wide, wide_clipped = _tile(step, columns, False), _tile(step, columns, True)
-    rest, rest_clipped = _tile(step, other, False), _tile(step, other, True)
+    wide = _tile(step, _COLUMNS, longest, False, bool(hardswish))
+    wide_at_edge = _tile(step, _COLUMNS, longest, True, bool(hardswish))
+    single = _tile(step, 1, longest, True, bool(hardswish))
 
     def kernel(
         begin: int,
@@ -171,43 +160,30 @@ def depthwise_columns(step: int, columns: int, most_rows: int) -> Callable[..., 
         y_stride: int,
         weights: int,
         channels: int,
+        most_rows: int,
         low: float,
         high: float,
-        activation: int,
     ):
         y_row = out_width * y_stride
-        bounds = (low, high, activation)
-        others = out_width % 2
-        if columns == 3:
-            others = -out_width % 3
         unit = begin
         while unit < end:
             out_y = unit % out_height
             rows = least(end - unit, out_height - out_y)
             tiles = (rows + most_rows - 1) // most_rows
-            rows = least((rows + tiles - 1) // tiles, most_rows)  # LLVM drops loops of which that leaves one turn
+            rows = (rows + tiles - 1) // tiles
             image = (x + (unit // out_height) * image_stride, row_stride, pixel_stride, zeros, height, width)
             window = (out_y * step - top, left, rows)
             target = (y + unit * y_row, y_row, y_stride, weights, channels)
             first = 0
-            missing = others
             while first < out_width:
-                count = columns
-                if missing > 0:
-                    count = other
-                    missing -= 1
                 from_x = first * step - left
-                inside = from_x >= 0 and from_x + (count - 1) * step + 3 <= width
-                if count == columns:
-                    if inside:
-                        wide((image, window, target, bounds, first))
-                    else:
-                        wide_clipped((image, window, target, bounds, first))
-                elif inside:
-                    rest((image, window, target, bounds, first))
+                if out_width - first < _COLUMNS:
+                    single((image, window, target, (low, high), first))
+                elif from_x >= 0 and from_x + (_COLUMNS - 1) * step + 3 <= width:
+                    wide((image, window, target, (low, high), first))
                 else:
-                    rest_clipped((image, window, target, bounds, first))
-                first += count
+                    wide_at_edge((image, window, target, (low, high), first))
+                first += _COLUMNS
             unit += rows
 
     return kernel

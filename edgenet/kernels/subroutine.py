@@ -12,6 +12,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 from numba.core import compiler, types
+from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
@@ -75,5 +76,43 @@ def subroutine(function: Callable[[Any], Any]) -> Any:
             return value
 
         return description.restype(job), codegen
+
+    call.made = made
+    return call
+
+
+def straight_line(turn: Any, last: Any, most: int) -> Any:
+    """Makes a loop of at most `most` turns whose turns follow each other in the code: straight_line(state, turns).
+
+    `turn` and `last` are subroutines of one state, a tuple: turns - 1 times the state becomes turn(state), then
+    last(state) ends the loop. `turns` is at least 1.
+    """
+
+    @intrinsic
+    def call(typingctx: Any, state: Any, turns: Any) -> Any:
+        state = types.unliteral(state)
+        (next_description, texts), (last_description, last_texts) = turn.made((state,)), last.made((state,))
+        if next_description.restype != state:
+            raise TypingError(f"A turn makes {next_description.restype} of {state}.")
+
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+            _called.update(texts | last_texts)
+            value, count = args
+            one, other = state(state), types.none(state)
+            end = builder.append_basic_block("end")
+            for number in range(1, most + 1):
+                if number < most:
+                    over, go_on = builder.append_basic_block("over"), builder.append_basic_block("go_on")
+                    builder.cbranch(builder.icmp_signed("==", count, count.type(number)), over, go_on)
+                    builder.position_at_end(over)
+                context.call_internal_no_propagate(builder, last_description, other, [value])
+                builder.branch(end)
+                if number < most:
+                    builder.position_at_end(go_on)
+                    _, value = context.call_internal_no_propagate(builder, next_description, one, [value])
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        return types.none(state, types.int64), codegen
 
     return call

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from edgenet.kernels.isa import InstructionSet
 from edgenet.kernels.table import Kernel
 
@@ -17,8 +19,10 @@ DEPTHWISE_KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2))
 """Kernel widths and horizontal strides with a kernel of their own."""
 DEPTHWISE_COLUMNS = 8
 """Outputs of a depthwise tile."""
-DEPTHWISE_3X3 = {1: (2, 7), 2: (3, 4)}
-"""By stride, columns and most rows of a tile of depthwise kernels of 3x3, for instruction sets with 16 registers."""
+DEPTHWISE_3X3 = (1, 2)
+"""Strides of the depthwise kernels of 3x3 whose tiles go down rows, for instruction sets with 16 registers."""
+DEPTHWISE_ROWS = 7
+"""Most rows of their tiles."""
 
 
 def gemm_tile(target: InstructionSet) -> tuple[int, int]:
@@ -78,8 +82,8 @@ def rows(target: InstructionSet) -> list[Kernel]:
             constants = (width, stride, DEPTHWISE_COLUMNS, partial, pairs)
             found.append(Kernel(name, "depthwise_f32", "depthwise", constants, "conv2d"))
     if target.registers == 16:
-        for stride, (columns, most_rows) in DEPTHWISE_3X3.items():
-            constants = (stride, columns, most_rows)
-            name = f"f32_dw3x3s{stride}_{columns}"
+        for stride, hardswish in product(DEPTHWISE_3X3, (0, 1)):
+            name = f"f32_dw3x3s{stride}{'_hardswish' if hardswish else ''}"
+            constants = (stride, DEPTHWISE_ROWS, hardswish)
             found.append(Kernel(name, "depthwise_columns_f32", "depthwise_columns", constants, "conv2d"))
     return found

@@ -9,13 +9,14 @@ from edgenet.kernels.table_float import (
     DEPTHWISE_3X3,
     DEPTHWISE_COLUMNS,
     DEPTHWISE_KERNELS,
+    DEPTHWISE_ROWS,
     GENERAL_COLUMNS,
     gemm_tile,
     window_tile,
 )
 from edgenet.prepare import lower_int8
 from edgenet.prepare.groups import merge_filters, merged_groups
-from edgenet.prepare.lower_pointwise import bias_of, fused_activation, matrix_product, pack_panels
+from edgenet.prepare.lower_pointwise import HARDSWISH, bias_of, fused_activation, matrix_product, pack_panels
 from edgenet.prepare.lower_winograd import suits_winograd, winograd
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering, lowers
 from edgenet.prepare.partition import partition
@@ -95,6 +96,10 @@ _KEPT_BYTES = 48 << 10
 """Input of an output row that the first-level cache keeps for the next one. Rows of more are computed in pairs."""
 _ALIASED_ROWS = 2048
 """Rows that lie a multiple of so many bytes apart share cache sets: a tile of many of them pushes itself out."""
+_LARGE_IMAGE = 1 << 20
+"""Bytes of an image that comes from slow caches, whose prefetchers follow few rows at a time."""
+_FEW_ROWS = 7
+"""Rows of the input that a tile reads where that is better: see the two above."""
 
 
 def pack_depthwise(weight: np.ndarray, bias: np.ndarray, lanes: int) -> np.ndarray:
@@ -136,13 +141,16 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     grain = max(1, min(1_500 // max(1, work), -(-units // (2 * lowering.threads))))
     row_bytes = lowering.shape(node.inputs["x"])[2] * lowering.pixel_bytes(node.inputs["x"])
     if simple and _goes_down(node, lowering, row_bytes):
-        for slot in ("kernel_height", "stride_y", "residual", "residual_stride"):
+        hardswish = "_hardswish" if slots["activation"] == HARDSWISH else ""
+        for slot in ("kernel_height", "stride_y", "residual", "residual_stride", "activation"):
             del slots[slot]
-        columns, most_rows = DEPTHWISE_3X3[stride_x]
+        large = stride_y == 2 and lowering.shape(node.inputs["x"])[1] * row_bytes > _LARGE_IMAGE
+        few = large or row_bytes % (2 * _ALIASED_ROWS) == 0
+        slots["most_rows"] = (_FEW_ROWS - kernel_height) // stride_y + 1 if few else DEPTHWISE_ROWS
         rows = -(-units // lowering.threads)
-        while rows > most_rows:
+        while rows > slots["most_rows"]:
             rows = -(-rows // 2)  # threads take half of what is left of theirs
-        lowering.step(f"f32_dw3x3s{stride_x}_{columns}", units, max(grain, rows), **slots)
+        lowering.step(f"f32_dw3x3s{stride_x}{hardswish}", units, max(grain, rows), **slots)
     elif simple:
         paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _KEPT_BYTES
         slots["paired"] = int(paired)
