@@ -46,7 +46,7 @@ def _tile(step: int, count: int, longest: int, edges: bool, hardswish: bool) -> 
         return line, left, right
 
     @njit(inline="always")
-    def convolve(sums, row, strides, filters):
+    def convolve(sums, row, strides, filters) -> Any:
         line, left, right = row
         places = sequence(line, strides[3], span)
         if edges:

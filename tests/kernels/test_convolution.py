@@ -5,6 +5,7 @@ import pytest
 
 from edgenet.dtypes import BATCH
 from edgenet.graph import Graph, Node, Tensor
+from edgenet.kernels.table_float import DEPTHWISE_ROWS
 from edgenet.ops import infer_shapes
 from tests.kernels.harness import FLOAT_TARGETS, UNUSUAL_DEPTHWISE, check
 from tests.ops.builder import one_node
@@ -66,7 +67,23 @@ def test_depthwise_tiles_of_any_height(target, stride, pads, activation):
             stride=[stride, stride], padding=pads, activation=activation,
         )  # fmt: skip
         wide = plan.tensors["y"].shape[2] > 1 and channels >= target.lanes
-        assert plan.steps[0].kernel.startswith("f32_dw3x3") == (wide and target.registers == 16)
+        kernel = plan.steps[0].kernel
+        assert kernel.startswith("f32_dw3x3") == (wide and target.registers == 16)
+        if kernel.startswith("f32_dw3x3"):
+            assert kernel.endswith("_hardswish") == (activation is not None)
+            assert plan.steps[0].slots["most_rows"] == DEPTHWISE_ROWS
+
+
+@each_target
+@pytest.mark.parametrize(
+    ("stride", "shape", "rows"), [(1, (1, 12, 160, 32), 5), (2, (1, 12, 160, 32), 3), (2, (1, 49, 78, 72), 3)]
+)
+def test_depthwise_tiles_of_few_rows_where_these_share_cache_sets_or_come_from_afar(target, stride, shape, rows):
+    channels = shape[-1]
+    plan = convolve(
+        target, shape, (channels, 3, 3, 1), groups=channels, stride=[stride, stride], padding=[1, 1, 1, 1]
+    )  # fmt: skip
+    assert target.registers != 16 or plan.steps[0].slots["most_rows"] == rows
 
 
 @each_target
