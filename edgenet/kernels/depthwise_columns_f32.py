@@ -108,20 +108,19 @@ def _tile(step: int, count: int, longest: int, edges: bool, hardswish: bool) -> 
         for block in range((channels + lanes - 1) // lanes):
             channel = least(block * lanes, channels - lanes) * 4
             w = weights + block * _VECTORS * lanes * 4
-            begin = load_row_f32(w, lanes, 3)
-            center, end = w + 4 * lanes * 4, w + 7 * lanes * 4
+            top_taps = load_row_f32(w, lanes, 3)
             if step == 1:
-                filters = (w, begin, load_row_f32(center, 0, 3), end)
+                filters = (w, top_taps, load_row_f32(w, 4 * lanes, 3), w + 7 * lanes * 4)
             else:
-                filters = (w, begin, center, load_row_f32(end, 0, 3))
+                filters = (w, top_taps, w + 4 * lanes * 4, load_row_f32(w, 7 * lanes, 3))
             row = (start + channel, left_start + channel, right_start + channel)
             upper = repeat(load_f32(w, 0), count)
             middle = upper
             if not top:
-                (upper,) = convolve((upper,), row, strides, (begin,))
+                (upper,) = convolve((upper,), row, strides, (top_taps,))
             row = below(row, strides)
             if step == 1:
-                upper, middle = convolve((upper, middle), row, strides, (filters[2], begin))
+                upper, middle = convolve((upper, middle), row, strides, (filters[2], top_taps))
             else:
                 (upper,) = convolve((upper,), row, strides, (filters[2],))
             row = below(row, strides)
