@@ -94,7 +94,7 @@ _SHARED_PRODUCTS = 25_000
 takes the kernel of any size, as those of one size share out rows."""
 _KEPT_BYTES = 48 << 10
 """Input of an output row that the first-level cache keeps for the next one. Rows of more are computed in pairs."""
-_ALIASED_ROWS = 2048
+_ALIASED_ROWS = 4096
 """Rows that lie a multiple of so many bytes apart share cache sets: a tile of many of them pushes itself out."""
 _LARGE_IMAGE = 1 << 20
 """Bytes of an image that comes from slow caches, whose prefetchers follow few rows at a time."""
@@ -145,7 +145,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         for slot in ("kernel_height", "stride_y", "residual", "residual_stride", "activation"):
             del slots[slot]
         large = stride_y == 2 and lowering.shape(node.inputs["x"])[1] * row_bytes > _LARGE_IMAGE
-        few = large or row_bytes % (2 * _ALIASED_ROWS) == 0
+        few = large or row_bytes % _ALIASED_ROWS == 0
         slots["most_rows"] = (_FEW_ROWS - kernel_height) // stride_y + 1 if few else DEPTHWISE_ROWS
         rows = -(-units // lowering.threads)
         while rows > slots["most_rows"]:

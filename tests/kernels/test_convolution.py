@@ -88,7 +88,7 @@ def test_depthwise_tiles_of_few_rows_where_these_share_cache_sets_or_come_from_a
 
 @each_target
 def test_depthwise_tiles_are_low_where_rows_share_cache_sets(target):
-    plan = convolve(target, (1, 9, 16, 32), (32, 3, 3, 1), groups=32, padding=[1, 1, 1, 1])
+    plan = convolve(target, (1, 9, 32, 32), (32, 3, 3, 1), groups=32, padding=[1, 1, 1, 1])
     assert plan.steps[0].kernel.startswith("f32_dw3s1")
 
 
