@@ -98,18 +98,18 @@ def straight_line(turn: Any, last: Any, most: int) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
             _called.update(texts | last_texts)
             value, count = args
-            one, other = state(state), types.none(state)
+            turn_signature, last_signature = state(state), types.none(state)
             end = builder.append_basic_block("end")
-            for number in range(1, most + 1):
-                if number < most:
-                    over, go_on = builder.append_basic_block("over"), builder.append_basic_block("go_on")
-                    builder.cbranch(builder.icmp_signed("==", count, count.type(number)), over, go_on)
-                    builder.position_at_end(over)
-                context.call_internal_no_propagate(builder, last_description, other, [value])
+            for number in range(1, most):
+                over, go_on = builder.append_basic_block("over"), builder.append_basic_block("go_on")
+                builder.cbranch(builder.icmp_signed("==", count, count.type(number)), over, go_on)
+                builder.position_at_end(over)
+                context.call_internal_no_propagate(builder, last_description, last_signature, [value])
                 builder.branch(end)
-                if number < most:
-                    builder.position_at_end(go_on)
-                    _, value = context.call_internal_no_propagate(builder, next_description, one, [value])
+                builder.position_at_end(go_on)
+                _, value = context.call_internal_no_propagate(builder, next_description, turn_signature, [value])
+            context.call_internal_no_propagate(builder, last_description, last_signature, [value])
+            builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
 
