@@ -27,6 +27,7 @@ from edgenet.kernels.simd_types import (
     I32,
     I64,
     constant_int,
+    interleave_halves,
     items,
     join,
     keep_together,
@@ -40,32 +41,22 @@ from edgenet.kernels.simd_types import (
 from edgenet.kernels.table_int8 import HARDSWISH, RECTIFIED, block_order, groups_columns, splits_words
 
 
-def _unpack(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
-    """The elements of a and b in turn, from the lower and from the upper halves of the 128-bit lanes."""
-    count = a.type.count
-    per_lane = 128 // a.type.element.width
-    halves = []
-    for start in (0, per_lane // 2):
-        places = [q + start + i for q in range(0, count, per_lane) for i in range(per_lane // 2)]
-        halves.append(builder.shuffle_vector(a, b, shuffle_mask([p + count * side for p in places for side in (0, 1)])))
-    return halves
-
-
 def _block(builder: ir.IRBuilder, rows: list[ir.Value], vectors: int) -> list[ir.Value]:
     """So many vectors of groups from the bytes of two or four rows."""
     if splits_words(target(), vectors):
         words = ir.VectorType(I16, rows[0].type.count // 2)
         low, eight = (ir.Constant(words, [number] * words.count) for number in (255, 8))
-        pairs = _unpack(builder, *(builder.bitcast(row, words) for row in rows))
+        pairs = interleave_halves(builder, *(builder.bitcast(row, words) for row in rows))
         return [half for pair in pairs for half in (builder.and_(pair, low), builder.lshr(pair, eight))]
     if len(rows) == 2:
         wide = ir.VectorType(I16, rows[0].type.count)
         extend = builder.zext if target().stored_unsigned else builder.sext
-        return _unpack(builder, *(extend(row, wide) for row in rows))
+        return interleave_halves(builder, *(extend(row, wide) for row in rows))
     element = I64 if target().dot == "smull" else I16
     words = ir.VectorType(element, rows[0].type.count * 8 // element.width)
-    pairs = [[builder.bitcast(half, words) for half in _unpack(builder, rows[i], rows[i + 1])] for i in (0, 2)]
-    return [vector for low, high in zip(*pairs, strict=True) for vector in _unpack(builder, low, high)]
+    pairs = [interleave_halves(builder, rows[i], rows[i + 1]) for i in (0, 2)]
+    quads = ([builder.bitcast(half, words) for half in halves] for halves in zip(*pairs, strict=True))
+    return [vector for low, high in quads for vector in interleave_halves(builder, low, high)]
 
 
 def _load_rows(builder: ir.IRBuilder, places: list[ir.Value], vectors: int, together: int) -> list[ir.Value]:

@@ -145,6 +145,17 @@ def join(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.shuffle_vector(a, b, shuffle_mask(list(range(2 * a.type.count))))
 
 
+def interleave_halves(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
+    """The elements of a and b in turn, from the lower and from the upper halves of the 128-bit lanes."""
+    count = a.type.count
+    per_lane = 128 // a.type.element.width
+    halves = []
+    for start in (0, per_lane // 2):
+        places = [q + start + i for q in range(0, count, per_lane) for i in range(per_lane // 2)]
+        halves.append(builder.shuffle_vector(a, b, shuffle_mask([p + count * side for p in places for side in (0, 1)])))
+    return halves
+
+
 def call_intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
     """Call the LLVM intrinsic `name`."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])

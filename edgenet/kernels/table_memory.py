@@ -15,6 +15,10 @@ BINARY = ("add", "sub", "mul", "div", "prelu", "mask")
 """Operations of two operands; the number of one is the constant of its kernel. The first three also exist for int8."""
 GATE_ROWS = 4
 """Pixels that the kernel of images times factors takes at a time: their results fill a register."""
+GATE_VECTORS = 4
+"""Vectors of channels that its wide kernel takes at a time: those of a register of bytes."""
+GATE_PIXELS = 16
+"""Pixels, at most, for which the wide kernel prepares the factors of a channel once."""
 INTERLEAVED = (2, 3, 4)
 """Numbers of planes that have a kernel of their own; others are transposed."""
 
@@ -37,6 +41,7 @@ def _elementwise() -> list[Kernel]:
         *(Kernel(f"f32_{name}", "binary", "binary_f32", (i,), name) for i, name in enumerate(BINARY)),
         *(Kernel(f"s8_{name}", "binary", "binary_int8", (i,), name, "int8") for i, name in enumerate(BINARY[:3])),
         Kernel("s8_gate", "gate_int8", "gate", (GATE_ROWS,), "mul", "int8"),
+        Kernel("s8_gate_wide", "gate_int8", "gate_wide", operation="mul", dtype="int8"),
         Kernel("s8_quantize", "int8_arithmetic", "quantize", operation="quantize", dtype="int8"),
         Kernel("s8_quantize_interleave3", "int8_arithmetic", "quantize_interleaved", (3,), "permute_quantize", "int8"),
         Kernel("s8_table", "int8_arithmetic", "table", operation="table", dtype="int8"),

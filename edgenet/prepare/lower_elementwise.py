@@ -10,7 +10,7 @@ import numpy as np
 
 from edgenet.errors import EngineError
 from edgenet.graph import Node
-from edgenet.kernels.table_memory import GATE_ROWS
+from edgenet.kernels.table_memory import GATE_PIXELS, GATE_ROWS, GATE_VECTORS
 from edgenet.prepare.lower_movement import Address, dense_strides, element_bytes, permute_array, strided_copy
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
 
@@ -140,18 +140,25 @@ def _gate(node: Node, lowering: Lowering) -> bool:
     multiplier = node.attributes["multiplier"]
     if lowering.shape(factor) != (shape[0], *[1] * (len(shape) - 2), channels) or abs(multiplier) >= _MOST_GATED:
         return False
-    if pixels < GATE_ROWS or channels < lowering.target.lanes:
+    lanes, slots = lowering.target.lanes, {}
+    if channels >= GATE_VECTORS * lanes:
+        kernel, block = "s8_gate_wide", -(-pixels // -(-pixels // GATE_PIXELS))
+        slots["block"] = block
+    elif channels >= lanes and pixels >= GATE_ROWS:
+        kernel, block = "s8_gate", GATE_ROWS
+    else:
         return False
     zero, low, high = int8_output(lowering, node.output, node.attributes)
     lowering.step(
-        "s8_gate",
-        shape[0] * -(-pixels // GATE_ROWS),
-        max(1, BLOCK // (GATE_ROWS * channels)),
+        kernel,
+        shape[0] * -(-pixels // block),
+        max(1, BLOCK // (block * channels)),
         x=lowering.read(x),
         factors=lowering.read(factor),
         y=lowering.write(node.output),
         pixels=pixels,
         channels=channels,
+        **slots,
         zero_x=lowering.zero_point(x),
         zero_factor=lowering.zero_point(factor),
         zero=zero,

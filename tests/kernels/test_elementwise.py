@@ -134,7 +134,8 @@ def test_binary_int8(target, operation, a, b):
 @target_grid
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize(
-    "shape", [(1, 2, 2, 16), (2, 3, 3, 40), (1, 7, 5, 21), (3, 4, 19), (1, 1, 3, 16), (1, 4, 4, 3)]
+    "shape",
+    [(1, 2, 2, 16), (2, 3, 3, 40), (1, 7, 5, 21), (3, 4, 19), (1, 1, 3, 16), (1, 4, 4, 3), (2, 7, 5, 64), (1, 5, 77)],
 )
 def test_image_times_factors(target, shape, swapped):
     """Each sample has factors of its own; small images and few channels go another way."""
@@ -146,8 +147,8 @@ def test_image_times_factors(target, shape, swapped):
         graph = one_node("mul", arrays, {"multiplier": multiplier, "q_min": -100, "q_max": 90}, **options)
         plan = check(graph, arrays, target)
         pixels = int(np.prod(shape[1:-1]))
-        gated = pixels >= 4 and shape[-1] >= target.lanes
-        assert plan.steps[-1].kernel == ("s8_gate" if gated else "s8_mul")
+        gated = "s8_gate" if pixels >= 4 and shape[-1] >= target.lanes else "s8_mul"
+        assert plan.steps[-1].kernel == ("s8_gate_wide" if shape[-1] >= 4 * target.lanes else gated)
     graph = one_node("mul", arrays, {"multiplier": 4e4}, **options)
     assert check(graph, arrays, target).steps[-1].kernel == "s8_mul"
 
