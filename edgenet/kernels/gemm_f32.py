@@ -142,7 +142,7 @@ def _whole_tiles(height: int, columns: int) -> Any:
             before = residual + pixel * residual_stride + channel * 4
             residual_step = height * residual_stride
         share = depth // TURN * lines * LINE_BYTES
-        ahead = following + pixel // height % _SHARES * share
+        ahead = following + (pixel + height - 1) // height % _SHARES * share
         for _ in range(pixel, last, height):
             sums = repeat(load_row_f32(w, 0, columns), height)
             sums = accumulate(sums, place, x_stride, depth, w + step * 4, ahead)

@@ -44,6 +44,21 @@ def window_tile(target: InstructionSet) -> tuple[int, int]:
     return _SMALL_FILE if target.registers == 16 else _WINDOW_TILES[target.lanes]
 
 
+WINOGRAD_TILES = ((4, 1), (2, 1), (2, 2))
+"""Outputs of a tile of Winograd's algorithms for 3x3 kernels, in each dimension, and their stride."""
+
+
+def winograd_kernel(part: str, outputs: int, stride: int) -> str:
+    """Name of the kernel of a transform, of the "input" or the "output"."""
+    return f"f32_winograd{outputs}s{stride}_{part}"
+
+
+def winograd_rows(target: InstructionSet) -> tuple[int, ...]:
+    """Rows of the tiles of Winograd's products, the usual ones first; others serve few rows that they divide."""
+    height, _ = gemm_tile(target)
+    return (height, 4) if height % 4 else (height,)
+
+
 GENERAL_COLUMNS = 8
 """Output columns of a tile of the depthwise kernels of any size."""
 
@@ -65,14 +80,17 @@ def rows(target: InstructionSet) -> list[Kernel]:
         Kernel(f"f32_matmul_{tile}", "matmul_f32", "matmul", matrix, "matmul"),
         Kernel(f"f32_conv_{tile}", "convolution_f32", "convolution", matrix, "conv2d"),
         Kernel(f"f32_image_{window_name}", "convolution_f32", "image_convolution", window, "conv2d"),
-        Kernel("f32_winograd_input", "winograd_f32", "transform_input", (), "conv2d"),
-        Kernel(f"f32_winograd_{tile}", "winograd_f32", "products", matrix, "conv2d"),
-        Kernel("f32_winograd_output", "winograd_f32", "transform_output", (), "conv2d"),
         Kernel("f32_pad_image", "pad_image", "pad_image", (0,), "conv2d"),
         Kernel("f32_zero_stuff", "zero_stuff", "zero_stuff", (), "conv_transpose2d"),
         Kernel("f32_dw_any", "depthwise_general_f32", "depthwise_general", (GENERAL_COLUMNS, 0), "conv2d"),
         Kernel("f32_dw_any_partial", "depthwise_general_f32", "depthwise_general", (GENERAL_COLUMNS, 1), "conv2d"),
     ]
+    for rows_of_tile in winograd_rows(target):
+        name = f"f32_winograd_{rows_of_tile}x{vectors * target.lanes}"
+        found.append(Kernel(name, "winograd_f32", "products", (rows_of_tile, vectors), "conv2d"))
+    for size in WINOGRAD_TILES:
+        for part in ("input", "output"):
+            found.append(Kernel(winograd_kernel(part, *size), "winograd_f32", f"transform_{part}", size, "conv2d"))
     for planes in (1, 2, 3, 4):
         found.append(Kernel(f"f32_pad_planes{planes}", "pad_image", "pad_image", (planes,), "conv2d"))
     for width, stride in DEPTHWISE_KERNELS:

@@ -1,9 +1,8 @@
-"""float32 Winograd convolution F(4x4, 3x3): 36 products of small matrices instead of 144 taps for each 4x4 outputs.
+"""float32 Winograd convolution, 3x3: for F(4x4, 3x3), 36 products of small matrices instead of 144 taps for 16 outputs.
 
-Lavin and Gray, 2015, "Fast Algorithms for Convolutional Neural Networks", with the interpolation points
-0, +-sqrt(1/2), +-sqrt(2) and infinity, which keep the rounding error low. Three steps: `transform_input` writes
-[36][tiles][channels], `products` multiplies each by its [channels][filters], `transform_output` writes the image.
-The weights are transformed by `edgenet.prepare.lower_winograd`.
+Lavin and Gray, 2015, "Fast Algorithms for Convolutional Neural Networks". Three steps: `transform_input` writes
+[positions][tiles][channels], `products` multiplies each by its [channels][filters], `transform_output` writes the
+image. `winograd_lines_f32` has the algorithms; the weights are transformed by `edgenet.prepare.lower_winograd`.
 """
 
 from __future__ import annotations
@@ -16,64 +15,36 @@ from numba import njit
 from edgenet.kernels.epilogue_f32 import activate
 from edgenet.kernels.gemm_f32 import panel_product
 from edgenet.kernels.partition import block_start
-from edgenet.kernels.simd import add, fma, lane_count, load_f32, load_tile_f32, multiply, store_tile_f32, subtract
+from edgenet.kernels.simd import add, lane_count, load_f32, load_tile_f32, store_tile_f32
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.simd_winograd import load_spread_f32, load_window_f32, store_spread_f32, transpose
-from edgenet.kernels.tuples import each_add, each_multiply, each_within, least, sequence
-
-P, Q = 0.5**0.5, 2.0**0.5
-_P3, _Q3 = P**3, Q**3
+from edgenet.kernels.tuples import each_add, each_minimum, each_multiply, each_within, least, sequence
+from edgenet.kernels.winograd_lines_f32 import BACKWARDS, INPUT_LINES, LINE_OF, OUTPUT_LINES
 
 
-@njit(inline="always")
-def _input_lines(d):
-    """B^T d over the first index."""
-    even_p, odd_p = fma(d[2], -2.0, d[4]), fma(d[1], -2.0, d[3])
-    even_q, odd_q = fma(d[2], -0.5, d[4]), fma(d[1], -0.5, d[3])
-    return (
-        fma(d[2], -2.5, add(d[0], d[4])),
-        fma(odd_p, P, even_p),
-        fma(odd_p, -P, even_p),
-        fma(odd_q, Q, even_q),
-        fma(odd_q, -Q, even_q),
-        fma(d[3], -2.5, add(d[1], d[5])),
-    )
-
-
-@njit(inline="always")
-def _output_lines(m):
-    """A^T m over the first index."""
-    sum_p, difference_p = add(m[1], m[2]), subtract(m[1], m[2])
-    sum_q, difference_q = add(m[3], m[4]), subtract(m[3], m[4])
-    return (
-        add(add(m[0], sum_p), sum_q),
-        fma(difference_q, Q, multiply(difference_p, P)),
-        fma(sum_q, 2.0, multiply(sum_p, 0.5)),
-        add(fma(difference_q, _Q3, multiply(difference_p, _P3)), m[5]),
-    )
-
-
-def _input_tile(clipped: int) -> Any:
+def _input_tile(lines: Any, window: int, clipped: int) -> Any:
     @njit(inline="always")
     def tile(line, first_y, first_x, image, out, spread, channels):
         row_stride, pixel_stride, zeros, height, width = image
         lanes = lane_count()
-        rows, columns = sequence(first_y, 1, 6), sequence(first_x, 1, 6)
+        rows, columns = sequence(first_y, 1, window), sequence(first_x, 1, window)
         inside = (each_within(rows, height), each_within(columns, width))
         places = each_add(each_multiply(rows, row_stride), line)
         offsets = each_multiply(columns, pixel_stride)
         for block in range((channels + lanes - 1) // lanes):
             channel = least(block * lanes, channels - lanes) * 4
             d = load_window_f32(each_add(places, channel), offsets, inside, zeros, clipped)
-            v = _input_lines(transpose(_input_lines(d)))
+            v = lines(transpose(lines(d)))
             store_spread_f32(transpose(v), out + channel, spread)
 
     return tile
 
 
-def transform_input() -> Callable[..., None]:
-    """V = B^T d B of every 6x6 window. Unit: one row of tiles of one image. At least as many channels as lanes."""
-    interior, clipped = _input_tile(0), _input_tile(1)
+def transform_input(outputs: int, stride: int) -> Callable[..., None]:
+    """V = B^T d B of every window. Unit: one row of tiles of one image. At least as many channels as lanes."""
+    lines, step = INPUT_LINES[outputs, stride], outputs * stride
+    window = (outputs - 1) * stride + 3
+    interior, clipped = _input_tile(lines, window, 0), _input_tile(lines, window, 1)
 
     def kernel(
         begin: int,
@@ -96,12 +67,12 @@ def transform_input() -> Callable[..., None]:
     ):
         image = (row_stride, pixel_stride, zeros, height, width)
         for unit in range(begin, end):
-            first_y = (unit % tiles_y) * 4 - top
+            first_y = (unit % tiles_y) * step - top
             line = x + (unit // tiles_y) * image_stride
             for tile in range(tiles_x):
-                first_x = tile * 4 - left
+                first_x = tile * step - left
                 out = y + (unit * tiles_x + tile) * channels * 4
-                if first_y >= 0 and first_y + 6 <= height and first_x >= 0 and first_x + 6 <= width:
+                if first_y >= 0 and first_y + window <= height and first_x >= 0 and first_x + window <= width:
                     interior(line, first_y, first_x, image, out, spread, channels)
                 else:
                     clipped(line, first_y, first_x, image, out, spread, channels)
@@ -110,7 +81,7 @@ def transform_input() -> Callable[..., None]:
 
 
 def products(rows: int, columns: int) -> Callable[..., None]:
-    """M[i] = V[i] @ U[i] for the 36 positions. Unit: a block of tiles of one panel of one position."""
+    """M[i] = V[i] @ U[i] for all positions. Unit: a block of tiles of one panel of one position."""
     product = panel_product(rows, columns)
 
     def kernel(
@@ -146,8 +117,10 @@ def products(rows: int, columns: int) -> Callable[..., None]:
     return kernel
 
 
-def transform_output() -> Callable[..., None]:
+def transform_output(outputs: int, stride: int) -> Callable[..., None]:
     """y = activation(A^T M A + bias + residual), at least as many filters as lanes. Unit: a row of tiles."""
+    lines, line_of, window = OUTPUT_LINES[outputs, stride], LINE_OF[outputs], (outputs - 1) * stride + 3
+    finish_line = _line_finisher(outputs)
 
     def kernel(
         begin: int,
@@ -169,40 +142,38 @@ def transform_output() -> Callable[..., None]:
     ):
         lanes = lane_count()
         for unit in range(begin, end):
-            first_y = (unit % tiles_y) * 4
-            rows = least(4, out_height - first_y)
+            first_y = (unit % tiles_y) * outputs
+            rows = least(outputs, out_height - first_y)
             for tile in range(tiles_x):
-                columns = least(4, out_width - tile * 4)
-                pixel = ((unit // tiles_y) * out_height + first_y) * out_width + tile * 4
+                columns = least(outputs, out_width - tile * outputs)
+                pixel = ((unit // tiles_y) * out_height + first_y) * out_width + tile * outputs
                 source = x + (unit * tiles_x + tile) * filters * 4
                 for block in range((filters + lanes - 1) // lanes):
                     channel = least(block * lanes, filters - lanes)
-                    m = load_spread_f32(source + channel * 4, spread, 6)
-                    image = transpose(_output_lines(transpose(_output_lines(m))))
+                    m = load_spread_f32(source + channel * 4, spread, window)
+                    image = transpose(lines(transpose(lines(m))))
                     image = add(image, load_f32(bias, channel))
                     for row in range(rows):
-                        line = image[0]
-                        if row == 1:
-                            line = image[1]
-                        if row == 2:
-                            line = image[2]
-                        if row == 3:
-                            line = image[3]
-                        _finish_line(
-                            as_tile(line), y, residual, pixel + row * out_width, columns, filters, channel, low, high,
-                            activation,
+                        finish_line(
+                            line_of(image, row), y, residual, pixel + row * out_width, columns, filters, channel, low,
+                            high, activation,
                         )  # fmt: skip
 
     return kernel
 
 
-@njit(inline="always")
-def _finish_line(line, y, residual, pixel, columns, filters, channel, low, high, activation):
-    """Store up to 4 outputs of a row; those beyond `columns` repeat the last one's place and are written first."""
-    pixels = (pixel + least(3, columns - 1), pixel + least(2, columns - 1), pixel + least(1, columns - 1), pixel)
-    places = each_add(each_multiply(pixels, filters * 4), y)
-    tile = (line[3], line[2], line[1], line[0])
-    if residual != 0:
-        before = each_add(each_multiply(pixels, filters * 4), residual)
-        tile = add(tile, load_tile_f32(before, channel, tile))
-    store_tile_f32(activate(tile, low, high, activation), places, channel)
+def _line_finisher(outputs: int) -> Any:
+    """Stores a row of outputs; those beyond `columns` repeat the last one's place and are written first."""
+    backwards = BACKWARDS[outputs]
+
+    @njit(inline="always")
+    def finish_line(line, y, residual, pixel, columns, filters, channel, low, high, activation):
+        pixels = each_add(each_minimum(sequence(outputs - 1, -1, outputs), columns - 1), pixel)
+        places = each_add(each_multiply(pixels, filters * 4), y)
+        tile = as_tile(backwards(line))
+        if residual != 0:
+            before = each_add(each_multiply(pixels, filters * 4), residual)
+            tile = add(tile, load_tile_f32(before, channel, tile))
+        store_tile_f32(activate(tile, low, high, activation), places, channel)
+
+    return finish_line

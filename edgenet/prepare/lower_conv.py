@@ -17,7 +17,7 @@ from edgenet.kernels.table_float import (
 from edgenet.prepare import lower_int8
 from edgenet.prepare.groups import merge_filters, merged_groups
 from edgenet.prepare.lower_pointwise import HARDSWISH, bias_of, fused_activation, matrix_product, pack_panels
-from edgenet.prepare.lower_winograd import suits_winograd, winograd
+from edgenet.prepare.lower_winograd import winograd, winograd_tile
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering, lowers
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
@@ -42,7 +42,7 @@ def conv2d(node: Node, lowering: Lowering) -> None:
         matrix_product(node, lowering, x[0] * x[1] * x[2])
     elif depth <= IMAGE_CHANNELS and a["groups"] == 1 and list(a["dilation"]) == [1, 1]:
         image_convolution(node, lowering, planar=False)
-    elif suits_winograd(node, lowering):
+    elif winograd_tile(node, lowering) is not None:
         winograd(node, lowering)
     else:
         _convolution(node, lowering)

@@ -30,7 +30,8 @@ def suits_winograd(node: Node, lowering: Lowering) -> bool:
     batch, out_height, out_width, _ = lowering.shape(node.output)
     bytes_are_faster = group_depth(lowering.target) == 4
     return (
-        lowering.int8_algorithms
+        lowering.winograd
+        and lowering.roomy
         and has_winograd(lowering.target)
         and (height, width) == (3, 3)
         and list(a["stride"]) == [1, 1]

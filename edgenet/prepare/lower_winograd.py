@@ -1,66 +1,89 @@
-"""Lowering of 3x3 convolutions of stride 1 by Winograd's algorithm F(4x4, 3x3) in float32."""
+"""Lowering of 3x3 convolutions by Winograd's algorithms in float32 (see `kernels.winograd_lines_f32`)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_float import gemm_tile
+from edgenet.kernels.isa import InstructionSet
+from edgenet.kernels.table_float import gemm_tile, winograd_kernel, winograd_rows
 from edgenet.prepare.lower_pointwise import bias_of, fused_activation, pack_panels
 from edgenet.prepare.lowering import Lowering, odd_lines
 
 _P, _Q = 0.5**0.5, 2.0**0.5
-_POINTS = (0.0, _P, -_P, _Q, -_Q)
-_LEAST_CHANNELS, _LEAST_SIDE = 32, 12
-"""Below, the transforms, or tiles that lie half outside of the image, cost more than the products save."""
+_POINTS = {4: (0.0, _P, -_P, _Q, -_Q), 2: (0.0, 1.0, -1.0)}
+"""Where the algorithms of stride 1 interpolate, besides infinity, by outputs of a tile."""
+_STRIDED = [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
+"""Transform of the weights for two outputs of stride 2."""
+_LEAST_CHANNELS, _LEAST_STRIDED_CHANNELS = 32, 64
+_LEAST_SIDE, _LEAST_STRIDED_SIDE, _LEAST_SIDE_OF_FOUR = 4, 9, 11
+"""Below, transforms, tiles that lie half outside of the image, and reading more weights cost more than products save: a
+filter has 9 weights, 16 for F(2x2), 36 for F(4x4), 25 for stride 2."""
+_BLOCK_TILES = 6
+"""Tiles of rows of a block of the products."""
 
 
-def weight_transform() -> np.ndarray:
-    """G [6, 3] of the interpolation points, in float64: row j is (1, a, a^2) / prod(a - b) over the other points b."""
-    rows = [[a**k / np.prod([a - b for b in _POINTS if b != a]) for k in range(3)] for a in _POINTS]
+def weight_transform(outputs: int, stride: int) -> np.ndarray:
+    """G [positions, 3] in float64; with stride 1 a row is (1, a, a^2) / prod(a - b) over the other points b."""
+    if stride == 2:
+        return np.array(_STRIDED)
+    points = _POINTS[outputs]
+    rows = [[a**k / np.prod([a - b for b in points if b != a]) for k in range(3)] for a in points]
     return np.array([*rows, [0.0, 0.0, 1.0]])
 
 
-def suits_winograd(node: Node, lowering: Lowering) -> bool:
-    """Whether the transforms pay: a 3x3 kernel of stride 1 over a large enough image with enough channels."""
+def winograd_tile(node: Node, lowering: Lowering) -> tuple[int, int] | None:
+    """Outputs of a tile, in each dimension, and stride of the algorithm that is faster than direct products, if any."""
     a = node.attributes
     filters, height, width, depth = lowering.shape(node.inputs["weight"])
     _, out_height, out_width, _ = lowering.shape(node.output)
-    return (
-        lowering.winograd
-        and (height, width, a["groups"]) == (3, 3, 1)
-        and list(a["stride"]) == [1, 1]
-        and list(a["dilation"]) == [1, 1]
-        and min(filters, depth) >= _LEAST_CHANNELS
-        and min(out_height, out_width) >= _LEAST_SIDE
-    )
+    if not lowering.winograd or (height, width, a["groups"]) != (3, 3, 1) or list(a["dilation"]) != [1, 1]:
+        return None
+    channels, side = min(filters, depth), min(out_height, out_width)
+    if list(a["stride"]) == [1, 1] and channels >= _LEAST_CHANNELS and side >= _LEAST_SIDE:
+        return (4, 1) if side >= _LEAST_SIDE_OF_FOUR else (2, 1)
+    if list(a["stride"]) == [2, 2] and channels >= _LEAST_STRIDED_CHANNELS and side >= _LEAST_STRIDED_SIDE:
+        return (2, 2) if lowering.roomy else None
+    return None
+
+
+def _rows(tiles: int, target: InstructionSet) -> int:
+    """Rows of the tile of the products: each asks for a part of the next weights, so that few rows take small ones."""
+    usual, *others = winograd_rows(target)
+    if tiles % usual == 0 or tiles > _BLOCK_TILES * usual:
+        return usual
+    return next((rows for rows in others if tiles % rows == 0), usual)
 
 
 def winograd(node: Node, lowering: Lowering) -> None:
     """The three steps: transform the input, multiply, transform the output."""
+    tile = winograd_tile(node, lowering)
+    assert tile is not None, "the caller asked"
+    outputs, stride = tile
     weight = node.inputs["weight"]
     filters, _, _, depth = lowering.shape(weight)
+    positions = ((outputs - 1) * stride + 3) ** 2
     batch, in_height, in_width, _ = lowering.shape(node.inputs["x"])
     _, out_height, out_width, _ = lowering.shape(node.output)
     top, _, left, _ = node.attributes["padding"]
-    tiles_y, tiles_x = -(-out_height // 4), -(-out_width // 4)
+    tiles_y, tiles_x = -(-out_height // outputs), -(-out_width // outputs)
     tiles = batch * tiles_y * tiles_x
-    height, vectors = gemm_tile(lowering.target)
     lanes = lowering.target.lanes
+    height, vectors = _rows(tiles, lowering.target), gemm_tile(lowering.target)[1]
     width = vectors * lanes
 
     def make() -> np.ndarray:
-        g = weight_transform()
+        g = weight_transform(outputs, stride)
         kernel = lowering.float_constant(weight).astype(np.float64)
-        matrices = np.einsum("ai,bj,oijc->aboc", g, g, kernel).astype(np.float32).reshape(36, filters, depth)
+        matrices = np.einsum("ai,bj,oijc->aboc", g, g, kernel).astype(np.float32).reshape(-1, filters, depth)
         return np.stack([pack_panels(matrix, np.zeros(filters, np.float32), width, lanes) for matrix in matrices])
 
-    packed = lowering.packed(("winograd", weight, width), make)
+    packed = lowering.packed(("winograd", weight, width, outputs, stride), make)
     bias = node.inputs.get("bias")
     x_spread, y_spread = odd_lines(tiles * depth * 4), odd_lines(tiles * filters * 4)
-    source, product = lowering.temporary(36 * x_spread), lowering.temporary(36 * y_spread)
+    source, product = lowering.temporary(positions * x_spread), lowering.temporary(positions * y_spread)
     lowering.step(
-        "f32_winograd_input",
+        winograd_kernel("input", outputs, stride),
         units=batch * tiles_y,
         x=lowering.read(node.inputs["x"]),
         image_stride=in_height * in_width * depth * 4,
@@ -77,16 +100,16 @@ def winograd(node: Node, lowering: Lowering) -> None:
         tiles_x=tiles_x,
         channels=depth,
     )
-    blocks = -(-tiles // (6 * height))
+    blocks = -(-tiles // (_BLOCK_TILES * height))
     lowering.step(
         f"f32_winograd_{height}x{width}",
-        units=36 * -(-filters // width) * blocks,
+        units=positions * -(-filters // width) * blocks,
         x=lowering.read(source),
         x_spread=x_spread,
         y=lowering.write(product),
         y_spread=y_spread,
         weights=packed,
-        weights_spread=packed.array.nbytes // 36,
+        weights_spread=packed.array.nbytes // positions,
         tiles=tiles,
         depth=depth,
         filters=filters,
@@ -97,7 +120,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
     low, high, code = fused_activation(node)
     residual = node.inputs.get("residual")
     lowering.step(
-        "f32_winograd_output",
+        winograd_kernel("output", outputs, stride),
         units=batch * tiles_y,
         x=lowering.read(product),
         spread=y_spread,

@@ -53,9 +53,9 @@ class View:
 
 
 class Lowering:
-    """Collects the steps of a plan. `tensors` have concrete shapes; `winograd` allows this algorithm in float32,
-    `int8_algorithms` it and Strassen's in int8, where they take memory.
+    """Collects the steps of a plan. `tensors` have concrete shapes.
 
+    `winograd` allows algorithms with fewer products, `roomy` also those of them that take much memory.
     `most_packed`: bytes that packed data may have (see `prepare.memory_limits`).
     `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
     """
@@ -69,10 +69,10 @@ class Lowering:
         packed: Constants,
         most_packed: int,
         winograd: bool = True,
-        int8_algorithms: bool = True,
+        roomy: bool = True,
     ):
         self.graph, self.tensors, self.target, self.threads = graph, tensors, target, threads
-        self.winograd, self.int8_algorithms = winograd, int8_algorithms
+        self.winograd, self.roomy = winograd, roomy
         self.steps: list[Step] = []
         self.root: dict[str, str] = {}
         self._packed, self._most_packed = packed, most_packed

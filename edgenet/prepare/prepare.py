@@ -46,8 +46,8 @@ def prepare(
 ) -> Plan:
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
-    `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithm for 3x3
-    convolutions of stride 1 (in int8 with `memory` "fast") and, with `memory` "fast", Strassen's for int8 pointwise
+    `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithms for 3x3
+    convolutions (in int8 and of stride 2 with `memory` "fast") and, with `memory` "fast", Strassen's for int8 pointwise
     ones; without it all products are made directly. `memory` "low" computes what helps to make the arena small by bands
     of rows, with the same results. With `cache`, the bytes of the caches that each thread has of its own, "fast"
     computes by bands what would not stay in them; of such chains several threads take a part each.
@@ -64,9 +64,9 @@ def prepare(
     graph = fuse(graph, tensors)
 
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
-        int8_algorithms = winograd and memory == "fast"
-        lowering = Lowering(graph, dict(tensors), target, threads, packed, packed_limit, winograd, int8_algorithms)
-        return _lower(graph, lowering, segments, steady=memory == "fast" and threads > 1)
+        roomy = memory == "fast"
+        lowering = Lowering(graph, dict(tensors), target, threads, packed, packed_limit, winograd, roomy)
+        return _lower(graph, lowering, segments, steady=roomy and threads > 1)
 
     plan = lowered([])
     segments: list[tuple[Choice, Segment]] = []

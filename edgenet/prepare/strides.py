@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from edgenet.graph import Node
 from edgenet.ops import OPERATIONS, with_defaults
-from edgenet.prepare.lower_winograd import suits_winograd
+from edgenet.prepare.lower_winograd import winograd_tile
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
 
 _ALIASING = 1024
@@ -48,7 +48,7 @@ def _direct(node: Node, lowering: Lowering) -> bool:
     return (
         node.operation == "conv2d"
         and lowering.dtype(node.inputs["x"]) == "float32"
-        and (_depthwise(node, lowering) or not suits_winograd(node, lowering))
+        and (_depthwise(node, lowering) or winograd_tile(node, lowering) is None)
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edgenet import reference
+from edgenet.kernels.table_float import winograd_kernel
 from tests.kernels.harness import FLOAT_TARGETS, execute
 from tests.ops.builder import one_node
 
@@ -13,22 +14,29 @@ TOLERANCE = 2e-5
 
 @pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
 @pytest.mark.parametrize(
-    ("size", "pads", "depth", "filters", "residual"),
+    ("tile", "size", "pads", "depth", "filters", "residual"),
     [
-        ((14, 14), [1, 1, 1, 1], 32, 40, True),
-        ((15, 13), [1, 1, 1, 1], 37, 33, False),
-        ((16, 19), [0, 0, 0, 0], 48, 64, True),
-        ((12, 12), [0, 2, 2, 0], 33, 32, False),
+        ((4, 1), (14, 14), [1, 1, 1, 1], 32, 40, True),
+        ((4, 1), (15, 13), [1, 1, 1, 1], 37, 33, False),
+        ((4, 1), (16, 19), [0, 0, 0, 0], 48, 64, True),
+        ((4, 1), (12, 12), [0, 2, 2, 0], 33, 32, False),
+        ((4, 1), (15, 15), [1, 1, 1, 1], 33, 32, False),
+        ((2, 1), (7, 7), [1, 1, 1, 1], 32, 40, True),
+        ((2, 1), (9, 12), [0, 0, 0, 0], 37, 33, False),
+        ((2, 1), (4, 9), [1, 1, 1, 1], 48, 32, True),
+        ((2, 2), (17, 20), [1, 1, 1, 1], 64, 72, True),
+        ((2, 2), (24, 19), [0, 1, 0, 1], 69, 64, False),
+        ((2, 2), (19, 22), [0, 0, 2, 1], 65, 67, True),
     ],
 )
-def test_winograd(target, size, pads, depth, filters, residual):
+def test_winograd(target, tile, size, pads, depth, filters, residual):
     rng = np.random.default_rng(depth)
     arrays = {
         "x": rng.standard_normal((2, *size, depth), dtype=np.float32),
         "weight": rng.standard_normal((filters, 3, 3, depth), dtype=np.float32),
         "bias": rng.standard_normal(filters, dtype=np.float32),
     }
-    attributes = {"padding": pads, "activation": {"kind": "clamp", "min": -30.0, "max": None}}
+    attributes = {"padding": pads, "stride": [tile[1]] * 2, "activation": {"kind": "clamp", "min": -30.0, "max": None}}
     graph = one_node("conv2d", arrays, attributes, constants=("weight", "bias"))
     if residual:
         arrays["residual"] = rng.standard_normal(graph.tensors["y"].shape, dtype=np.float32)
@@ -36,5 +44,7 @@ def test_winograd(target, size, pads, depth, filters, residual):
     inputs = {name: arrays[name] for name in graph.inputs}
     expected = reference.run(graph, inputs)["y"]
     found, plan = execute(graph, inputs, target)
-    assert [step.kernel[:12] for step in plan.steps] == ["f32_winograd"] * 3
+    first, products, last = (step.kernel for step in plan.steps)
+    assert (first, last) == (winograd_kernel("input", *tile), winograd_kernel("output", *tile))
+    assert products.startswith("f32_winograd_")
     assert np.abs(found["y"] - expected).max() < TOLERANCE * np.abs(expected).max()
