@@ -164,14 +164,19 @@ def outer_dot(typingctx: Any, tile: Any, rows: Any, index: Any, row: Any) -> Any
     return tile(tile, rows, types.int64, row), codegen
 
 
+def widened_words(builder: ir.IRBuilder, place: ir.Value) -> ir.Value:
+    """A register of int16 from as many stored bytes."""
+    words = ir.VectorType(I16, target().bits // 16)
+    value = load_vector(builder, place, ir.VectorType(I8, words.count))
+    return builder.zext(value, words) if target().stored_unsigned else builder.sext(value, words)
+
+
 @intrinsic
 def load_widened(typingctx: Any, source: Any) -> Any:
     """load_widened(source): a register of int16 from as many stored bytes."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        value = load_vector(builder, args[0], ir.VectorType(I8, sig.return_type.lanes))
-        wide = sig.return_type.llvm
-        return builder.zext(value, wide) if target().stored_unsigned else builder.sext(value, wide)
+        return widened_words(builder, args[0])
 
     return Vector("i16", target().bits // 16)(types.int64), codegen
 

@@ -1,4 +1,4 @@
-"""Vector operations of Winograd convolution: square windows of vectors, and their transposition."""
+"""Vector operations of Winograd convolution: windows and lines of vectors, and the transposition of square ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd_types import I64, constant_int, f32v, items, load_vector, pack, row_of, store_vector
+from edgenet.kernels.simd_int8 import widened_words
+from edgenet.kernels.simd_types import (
+    I64,
+    Vector,
+    constant_int,
+    f32v,
+    items,
+    load_vector,
+    pack,
+    row_of,
+    store_vector,
+    target,
+)
 
 
 @intrinsic(prefer_literal=True)
@@ -85,3 +97,39 @@ def load_spread_f32(typingctx: Any, address: Any, stride: Any, size: Any) -> Any
         return pack(context, builder, sig.return_type, lines)
 
     return row_of(row, count)(types.int64, types.int64, size), codegen
+
+
+@intrinsic
+def load_widened_each(typingctx: Any, places: Any) -> Any:
+    """load_widened_each(places): at each place, a register of int16 from as many stored bytes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        values = [widened_words(builder, place) for place in items(builder, args[0], sig.args[0])]
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(Vector("i16", target().bits // 16), len(places))(places), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_along(typingctx: Any, address: Any, stride: Any, count: Any, bits: Any) -> Any:
+    """load_along(address, stride, count, bits): registers of integers of so many bits, `stride` bytes apart."""
+    times, width = constant_int(count), constant_int(bits)
+    vector = Vector(f"i{width}", target().bits // width)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        places = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(times)]
+        return pack(context, builder, sig.return_type, [load_vector(builder, place, vector.llvm) for place in places])
+
+    return row_of(vector, times)(types.int64, types.int64, count, bits), codegen
+
+
+@intrinsic
+def store_along(typingctx: Any, row: Any, address: Any, stride: Any) -> Any:
+    """store_along(row, address, stride): the vectors of a row, `stride` bytes apart."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        for i, value in enumerate(items(builder, args[0], sig.args[0])):
+            store_vector(builder, value, builder.add(args[1], builder.mul(args[2], I64(i))))
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64, types.int64), codegen

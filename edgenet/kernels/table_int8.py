@@ -24,8 +24,6 @@ TILE_ROWS, TILE_BYTES = 16, 64
 MATRIX_TILE = "32x32"
 """Rows and channels of a turn of the kernel for matrix registers."""
 
-WINOGRAD_POSITIONS = 36
-"""Matrices that Winograd's F(4x4, 3x3) multiplies: one for each value of a window of 6x6."""
 DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 2): 1}
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
 
@@ -58,6 +56,16 @@ def winograd_tile(target: InstructionSet) -> tuple[int, int, int]:
 def has_winograd(target: InstructionSet) -> bool:
     """Whether Winograd's algorithm serves: with products of int16 summed in int32, and none of whole tiles of bytes."""
     return target.dot in ("madd16", "generic", "vnni", "vnni512") and not target.matrix_registers
+
+
+def winograd_outputs(target: InstructionSet) -> tuple[int, ...]:
+    """Outputs of a tile, in each dimension, of the algorithms of Winograd's for 3x3 kernels of stride 1 that serve.
+
+    Small images do not gain from products of int16 where those of bytes are faster.
+    """
+    if not has_winograd(target):
+        return ()
+    return (4, 2) if group_depth(target) == 2 else (4,)
 
 
 def has_byte_pairs(target: InstructionSet) -> bool:
@@ -204,10 +212,10 @@ def rows(target: InstructionSet) -> list[Kernel]:
     ]
     if target.matrix_registers:
         found.append(Kernel(f"s8_matrix_{MATRIX_TILE}", "matrix_int8", "matrix", (vectors,), "conv2d", "int8"))
-    if has_winograd(target):
-        high, _, wide = winograd = winograd_tile(target)
-        name = f"s8_winograd_{high}x{wide * target.lanes}"
-        found.append(Kernel(name, "winograd_int8", "winograd", winograd, "conv2d", "int8"))
+    high, _, wide = winograd = winograd_tile(target)
+    for outputs in winograd_outputs(target):
+        name = f"s8_winograd{outputs}_{high}x{wide * target.lanes}"
+        found.append(Kernel(name, "winograd_int8", "winograd", (*winograd, outputs), "conv2d", "int8"))
     if widened:  # sums of weights and of pixels are exact operands, too
         found.append(Kernel(f"s8_strassen_{tile}", "strassen_int8", "strassen", matrix, "conv2d", "int8"))
         found.append(

@@ -11,7 +11,7 @@ from edgenet.prepare.lower_int8_pairs import pairs_convolution, pairs_product, s
 from edgenet.prepare.lower_int8_strassen import STRASSEN_WORK, strassen, suits_strassen
 from edgenet.prepare.lower_int8_tiles import convolution_tiles, matrix_product_tiles, suits_tiles
 from edgenet.prepare.lower_int8_window import window_product
-from edgenet.prepare.lower_int8_winograd import suits_winograd, winograd
+from edgenet.prepare.lower_int8_winograd import winograd, winograd_size
 from edgenet.prepare.lowering import Lowering
 
 
@@ -46,7 +46,7 @@ def convolution(node: Node, lowering: Lowering) -> None:
         depthwise(node, lowering)
     elif a["groups"] == 1 and suits_tiles(lowering, lowering.shape(node.output)[2]):
         convolution_tiles(node, lowering)
-    elif a["groups"] == 1 and suits_winograd(node, lowering):
+    elif a["groups"] == 1 and winograd_size(node, lowering) is not None:
         winograd(node, lowering)
     elif a["groups"] == 1 and suits_pairs_convolution(node, lowering):
         pairs_convolution(node, lowering)

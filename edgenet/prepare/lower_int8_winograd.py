@@ -5,17 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from edgenet.graph import Node
-from edgenet.kernels.table_int8 import WINOGRAD_POSITIONS, group_depth, has_winograd, winograd_tile
+from edgenet.kernels.table_int8 import group_depth, winograd_outputs, winograd_tile
 from edgenet.prepare.lower_int8_matrix import content, epilogue, first_sums, sum_ranges
 from edgenet.prepare.lower_int8_window import zero_points
 from edgenet.prepare.lowering import Lowering, odd_lines
 
-_TRANSFORM = np.array([[6, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 6]], np.int16)
-"""Of the weights, across and down."""
+_TRANSFORMS = {
+    4: np.array([[6, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 6]], np.int16),
+    2: np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.int16),
+}
+"""Of the weights, across and down, by outputs of a tile."""
 _BOUND = 1 << 25
 """Sums of products must be smaller: the transform of the output divides by up to 64 what it knows modulo 2**32."""
-_LEAST_CHANNELS, _LEAST_SIDE = 32, 12
-"""Below, the transforms, or tiles that lie half outside of the image, cost more than the products save."""
+_LEAST_CHANNELS, _LEAST_SIDE, _LEAST_SIDE_OF_FOUR = 32, 6, 11
+"""Below, the transforms, tiles that lie half outside of the image, or reading more weights cost more than the products
+save."""
 _BYTES_LEAST_CHANNELS, _BYTES_LEAST_PIXELS = 64, 400
 """Likewise where products of bytes are twice as fast as those of int16. With fewer pixels, the transformed weights,
 eight times as many bytes, take the time."""
@@ -23,25 +27,30 @@ _WINDOW_BYTES = 256 * 1024
 """Transformed windows that a thread keeps at hand, unless that were less than two tiles of rows."""
 
 
-def suits_winograd(node: Node, lowering: Lowering) -> bool:
-    """Whether the transforms pay and the sums are small enough, for a convolution without groups."""
+def winograd_size(node: Node, lowering: Lowering) -> int | None:
+    """Outputs of a tile, in each dimension, of the algorithm that a convolution without groups is worth, if any.
+
+    The transforms must pay, and the sums be small enough.
+    """
     a, weight = node.attributes, node.inputs["weight"]
     filters, height, width, depth = lowering.shape(weight)
     batch, out_height, out_width, _ = lowering.shape(node.output)
     bytes_are_faster = group_depth(lowering.target) == 4
-    return (
-        lowering.winograd
-        and lowering.roomy
-        and has_winograd(lowering.target)
-        and (height, width) == (3, 3)
-        and list(a["stride"]) == [1, 1]
-        and list(a["dilation"]) == [1, 1]
-        and depth % 2 == 0
-        and min(filters, depth) >= (_BYTES_LEAST_CHANNELS if bytes_are_faster else _LEAST_CHANNELS)
-        and min(out_height, out_width) >= _LEAST_SIDE
-        and (not bytes_are_faster or batch * out_height * out_width >= _BYTES_LEAST_PIXELS)
-        and greatest_sum(lowering.constant(weight), lowering) < _BOUND
-    )
+    side = min(out_height, out_width)
+    outputs = 4 if side >= _LEAST_SIDE_OF_FOUR else 2
+    if (
+        not (lowering.winograd and lowering.roomy and outputs in winograd_outputs(lowering.target))
+        or (height, width) != (3, 3)
+        or list(a["stride"]) != [1, 1]
+        or list(a["dilation"]) != [1, 1]
+        or depth % 2
+        or min(filters, depth) < (_BYTES_LEAST_CHANNELS if bytes_are_faster else _LEAST_CHANNELS)
+        or side < _LEAST_SIDE
+        or (bytes_are_faster and batch * out_height * out_width < _BYTES_LEAST_PIXELS)
+        or greatest_sum(lowering.constant(weight), lowering) >= _BOUND
+    ):
+        return None
+    return outputs
 
 
 def greatest_sum(weight: np.ndarray, lowering: Lowering) -> int:
@@ -50,20 +59,24 @@ def greatest_sum(weight: np.ndarray, lowering: Lowering) -> int:
     return int(np.maximum(greatest, -least).max())
 
 
-def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int) -> np.ndarray:
-    """Transformed weights [O, 3, 3, K] as panels [bias][multiplier][36][K / 2][width][2] of int16, filled up with 0."""
+def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: int, outputs: int) -> np.ndarray:
+    """Transformed weights [O, 3, 3, K] as panels [bias][multiplier][positions][K / 2][width][2] of int16.
+
+    They are filled up with 0.
+    """
     filters, _, _, depth = weight.shape
     panels = -(-filters // width)
-    transformed = np.einsum("ai,oijk,bj->abko", _TRANSFORM, weight.astype(np.int16), _TRANSFORM, optimize=True)
+    transform, window = _TRANSFORMS[outputs], outputs + 2
+    transformed = np.einsum("ai,oijk,bj->abko", transform, weight.astype(np.int16), transform, optimize=True)
     head = 8 * width
-    result = np.zeros((panels, head + WINOGRAD_POSITIONS * depth * width * 2), np.uint8)
+    result = np.zeros((panels, head + window**2 * depth * width * 2), np.uint8)
     for panel, row in enumerate(result):
         part = slice(panel * width, min(filters, panel * width + width))
         count = part.stop - part.start
         row[: 4 * width].view(np.int32)[:count] = bias[part]
         row[4 * width : head].view(np.float32)[:count] = multiplier[part]
-        body = row[head:].view(np.int16).reshape(6, 6, depth // 2, width, 2)
-        body[:, :, :, :count] = transformed[..., part].reshape(6, 6, depth // 2, 2, count).swapaxes(3, 4)
+        body = row[head:].view(np.int16).reshape(window, window, depth // 2, width, 2)
+        body[:, :, :, :count] = transformed[..., part].reshape(window, window, depth // 2, 2, count).swapaxes(3, 4)
     return result
 
 
@@ -72,6 +85,9 @@ def winograd(node: Node, lowering: Lowering) -> None:
 
     Each thread has the same number of blocks of tiles; where a block would hold few, the panels are divided, too.
     """
+    outputs = winograd_size(node, lowering)
+    assert outputs is not None, "the caller asked"
+    positions = (outputs + 2) ** 2
     weight = node.inputs["weight"]
     filters, _, _, depth = lowering.shape(weight)
     batch, in_height, in_width, _ = lowering.shape(node.inputs["x"])
@@ -83,12 +99,12 @@ def winograd(node: Node, lowering: Lowering) -> None:
     def make() -> np.ndarray:
         kernel = lowering.constant(weight)
         multiplier = lowering.constant(node.inputs["multiplier"]).astype(np.float32)
-        return pack(kernel, first_sums(node, lowering, kernel), multiplier, width)
+        return pack(kernel, first_sums(node, lowering, kernel), multiplier, width, outputs)
 
-    tiles_y, tiles_x = -(-out_height // 4), -(-out_width // 4)
+    tiles_y, tiles_x = -(-out_height // outputs), -(-out_width // outputs)
     tiles, panels = batch * tiles_y * tiles_x, -(-filters // width)
     stride = depth * 2 + 64
-    most = max(2 * rows, _WINDOW_BYTES // (WINOGRAD_POSITIONS * stride))
+    most = max(2 * rows, _WINDOW_BYTES // (positions * stride))
     blocks = -(-tiles // most)
     if blocks > 1:
         blocks = -(-blocks // lowering.threads) * lowering.threads
@@ -96,9 +112,9 @@ def winograd(node: Node, lowering: Lowering) -> None:
     quantum = rows if blocks > 1 else 1
     largest = min(tiles, -(-tiles // blocks) + quantum)
     window_spread, product_spread = odd_lines(largest * stride), odd_lines((largest + rows) * width * 4)
-    scratch = WINOGRAD_POSITIONS * (64 + window_spread + product_spread)
+    scratch = positions * (64 + window_spread + product_spread)
     lowering.step(
-        f"s8_winograd_{rows}x{width}",
+        f"s8_winograd{outputs}_{rows}x{width}",
         blocks * -(-panels // span),
         1,
         x=lowering.read(node.inputs["x"]),
@@ -109,7 +125,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
         width=in_width,
         top=top,
         left=left,
-        weights=lowering.packed(("s8_winograd", *content(node, lowering), width), make),
+        weights=lowering.packed(("s8_winograd", *content(node, lowering), width, outputs), make),
         scratch=lowering.scratch(scratch),
         window_stride=stride,
         window_spread=window_spread,

@@ -47,6 +47,15 @@ def test_images(target, size, pads):
 
 
 @each_target
+@pytest.mark.parametrize("pads", [PADDED, [0, 2, 2, 0]])
+@pytest.mark.parametrize("size", [(7, 7), (6, 13), (10, 9)])
+def test_small_images(target, size, pads):
+    """F(2x2), where products are of int16 anyway."""
+    plan = run(target, (2, *size, 36), (45, 3, 3, 36), "conv2d", padding=pads, x_zero=-9, residual=True, threads=2)
+    assert any("winograd2" in step.kernel for step in plan.steps) == (group_depth(target) == 2)
+
+
+@each_target
 @pytest.mark.parametrize(("depth", "filters"), [(0, 1), (2, 8), (16, 16), (22, 38), (36, 97), (100, 0)])
 def test_channels(target, depth, filters):
     convolution(target, (1, 20, 21), depth, filters, residual=True, x_zero=-128)
@@ -112,23 +121,34 @@ def test_products_of_bytes_are_direct_on_small_images(pixels):
         assert any("winograd" in step.kernel for step in plan.steps) == (group_depth(target) == 2)
 
 
-def test_packed_weights():
+_INPUT = {
+    4: ["4 0 -5 0 1 0", "0 -4 -4 1 1 0", "0 4 -4 -1 1 0", "0 -2 -1 2 1 0", "0 2 -1 -2 1 0", "0 4 0 -5 0 1"],
+    2: ["1 0 -1 0", "0 1 1 0", "0 -1 1 0", "0 -1 0 1"],
+}
+_OUTPUT = {
+    4: ["1 -4 -4 1 1 0", "0 -2 2 1 -1 0", "0 -1 -1 1 1 0", "0 -1 1 2 -2 1"],
+    2: ["1 1 1 0", "0 1 -1 1"],
+}
+_FACTORS = {4: [24, 12, 6, 6], 2: [2, 2]}
+
+
+@pytest.mark.parametrize("outputs", [4, 2])
+def test_packed_weights(outputs):
     """Their products with transformed windows, transformed back, are the convolution's: in plain integers."""
-    rng = np.random.default_rng(3)
+    rng, window = np.random.default_rng(3), outputs + 2
     weight = rng.integers(-127, 128, (5, 3, 3, 4)).astype(np.int8)
     bias, multiplier = rng.integers(-9, 9, 5).astype(np.int32), rng.random(5).astype(np.float32)
-    panels = pack(weight, bias, multiplier, 8)
-    assert panels.shape == (1, 8 * (8 + 36 * 4 * 2))
+    panels = pack(weight, bias, multiplier, 8, outputs)
+    assert panels.shape == (1, 8 * (8 + window**2 * 4 * 2))
     assert panels[0, :32].view(np.int32).tolist() == [*bias, 0, 0, 0]
     assert (panels[0, 32:64].view(np.float32)[:5] == multiplier).all()
-    u = panels[0, 64:].view(np.int16).reshape(36, 2, 8, 2).swapaxes(2, 3).reshape(6, 6, 4, 8)[..., :5].astype(np.int64)
-    d = rng.integers(0, 256, (6, 6, 4))
-    rows = ["4 0 -5 0 1 0", "0 -4 -4 1 1 0", "0 4 -4 -1 1 0", "0 -2 -1 2 1 0", "0 2 -1 -2 1 0", "0 4 0 -5 0 1"]
-    b = np.array([row.split() for row in rows], int)
-    a = np.array([[1, -4, -4, 1, 1, 0], [0, -2, 2, 1, -1, 0], [0, -1, -1, 1, 1, 0], [0, -1, 1, 2, -2, 1]])
-    m = np.einsum("abkn,abk->abn", u, np.einsum("ai,bj,ijk->abk", b, b, d))
-    y = np.einsum("ia,jb,abn->ijn", a, a, m) / np.outer([24, 12, 6, 6], [24, 12, 6, 6])[..., None]
+    u = panels[0, 64:].view(np.int16).reshape(-1, 2, 8, 2).swapaxes(2, 3).reshape(window, window, 4, 8)[..., :5]
+    d = rng.integers(0, 256, (window, window, 4))
+    b, a = (np.array([row.split() for row in rows[outputs]], int) for rows in (_INPUT, _OUTPUT))
+    m = np.einsum("abkn,abk->abn", u.astype(np.int64), np.einsum("ai,bj,ijk->abk", b, b, d))
+    y = np.einsum("ia,jb,abn->ijn", a, a, m) / np.outer(_FACTORS[outputs], _FACTORS[outputs])[..., None]
     expected = [
-        [np.einsum("okjc,kjc->o", weight.astype(int), d[i : i + 3, j : j + 3]) for j in range(4)] for i in range(4)
+        [np.einsum("okjc,kjc->o", weight.astype(int), d[i : i + 3, j : j + 3]) for j in range(outputs)]
+        for i in range(outputs)
     ]
     assert (y == np.array(expected)).all()
