@@ -15,10 +15,12 @@ _POINTS = {4: (0.0, _P, -_P, _Q, -_Q), 2: (0.0, 1.0, -1.0)}
 """Where the algorithms of stride 1 interpolate, besides infinity, by outputs of a tile."""
 _STRIDED = [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
 """Transform of the weights for two outputs of stride 2."""
-_LEAST_CHANNELS, _LEAST_STRIDED_CHANNELS = 32, 64
+_LEAST_CHANNELS = 32
 _LEAST_SIDE, _LEAST_STRIDED_SIDE, _LEAST_SIDE_OF_FOUR = 4, 9, 11
 """Below, transforms, tiles that lie half outside of the image, and reading more weights cost more than products save: a
 filter has 9 weights, 16 for F(2x2), 36 for F(4x4), 25 for stride 2."""
+_LEAST_STRIDED_PRODUCTS = 5
+"""Vectors of products, for each transformed value, from which on the third that stride 2 saves is worth transforms."""
 _BLOCK_TILES = 6
 """Tiles of rows of a block of the products."""
 
@@ -39,11 +41,14 @@ def winograd_tile(node: Node, lowering: Lowering) -> tuple[int, int] | None:
     _, out_height, out_width, _ = lowering.shape(node.output)
     if not lowering.winograd or (height, width, a["groups"]) != (3, 3, 1) or list(a["dilation"]) != [1, 1]:
         return None
-    channels, side = min(filters, depth), min(out_height, out_width)
-    if list(a["stride"]) == [1, 1] and channels >= _LEAST_CHANNELS and side >= _LEAST_SIDE:
+    if min(filters, depth) < _LEAST_CHANNELS:
+        return None
+    side = min(out_height, out_width)
+    if list(a["stride"]) == [1, 1] and side >= _LEAST_SIDE:
         return (4, 1) if side >= _LEAST_SIDE_OF_FOUR else (2, 1)
-    if list(a["stride"]) == [2, 2] and channels >= _LEAST_STRIDED_CHANNELS and side >= _LEAST_STRIDED_SIDE:
-        return (2, 2) if lowering.roomy else None
+    if list(a["stride"]) == [2, 2] and side >= _LEAST_STRIDED_SIDE and lowering.roomy:
+        products = filters * depth / (filters + depth)
+        return (2, 2) if products >= _LEAST_STRIDED_PRODUCTS * lowering.target.lanes else None
     return None
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from edgenet import reference
 from edgenet.kernels.table_float import winograd_kernel
+from edgenet.prepare.prepare import prepare
 from tests.kernels.harness import FLOAT_TARGETS, execute
 from tests.ops.builder import one_node
 
@@ -24,9 +25,9 @@ TOLERANCE = 2e-5
         ((2, 1), (7, 7), [1, 1, 1, 1], 32, 40, True),
         ((2, 1), (9, 12), [0, 0, 0, 0], 37, 33, False),
         ((2, 1), (4, 9), [1, 1, 1, 1], 48, 32, True),
-        ((2, 2), (17, 20), [1, 1, 1, 1], 64, 72, True),
-        ((2, 2), (24, 19), [0, 1, 0, 1], 69, 64, False),
-        ((2, 2), (19, 22), [0, 0, 2, 1], 65, 67, True),
+        ((2, 2), (17, 20), [1, 1, 1, 1], 160, 168, True),
+        ((2, 2), (24, 19), [0, 1, 0, 1], 165, 160, False),
+        ((2, 2), (19, 22), [0, 0, 2, 1], 161, 163, True),
     ],
 )
 def test_winograd(target, tile, size, pads, depth, filters, residual):
@@ -48,3 +49,24 @@ def test_winograd(target, tile, size, pads, depth, filters, residual):
     assert (first, last) == (winograd_kernel("input", *tile), winograd_kernel("output", *tile))
     assert products.startswith("f32_winograd_")
     assert np.abs(found["y"] - expected).max() < TOLERANCE * np.abs(expected).max()
+
+
+def test_where_stride_2_does_not_serve():
+    """Few channels, small images, and where memory is to be small."""
+
+    def kernels(side: int, channels: int, target, **options) -> list[str]:
+        arrays = {
+            "x": np.zeros((1, side, side, channels), np.float32),
+            "weight": np.zeros((channels, 3, 3, channels), np.float32),
+        }
+        graph = one_node("conv2d", arrays, {"padding": [1, 1, 1, 1], "stride": [2, 2]}, constants=("weight",))
+        plan = prepare(graph, {"x": arrays["x"].shape}, target, 1, **options)
+        return [step.kernel for step in plan.steps]
+
+    for target in FLOAT_TARGETS:
+        enough = 10 * target.lanes
+        assert winograd_kernel("input", 2, 2) in kernels(18, enough, target)
+        for few in (kernels(16, enough, target), kernels(18, enough - 4, target)):
+            assert not any("winograd" in name for name in few)
+        for options in ({"memory": "low"}, {"winograd": False}):
+            assert not any("winograd" in name for name in kernels(18, enough, target, **options))
