@@ -13,17 +13,20 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import finish, finisher_along
-from edgenet.kernels.gemm_f32 import accumulator, accumulator_along
+from edgenet.kernels.gemm_f32 import LINE_BYTES, SHARES, accumulator, accumulator_ahead, accumulator_along, lines_ahead
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places, window_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
+from edgenet.kernels.simd_outer import TURN
 from edgenet.kernels.simd_types import row_lanes
 from edgenet.kernels.subroutine import subroutine
 from edgenet.kernels.tuples import each_add, each_and, each_choose, each_within, least
 
 
 def _tile(height_in_rows: int, columns: int) -> Any:
-    accumulate = accumulator(columns)
+    """A tile, which asks for a share of the panel that follows."""
+    lines = lines_ahead(height_in_rows, columns)
+    accumulate = accumulator_ahead(columns, lines)
 
     @subroutine
     def tile(arguments):
@@ -35,13 +38,17 @@ def _tile(height_in_rows: int, columns: int) -> Any:
         in_x, in_y, base = window_places(image, window, pixel, last, height_in_rows)
         sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
         place = w + columns * lane_count() * 4
+        share = depth // TURN * lines * LINE_BYTES
+        tile_number = (pixel + height_in_rows - 1) // height_in_rows
+        ahead = place + kernel_height * kernel_width * (step + tile_number % SHARES * share)
         for tap_y in range(kernel_height):
             inside_y = each_within(each_add(in_y, tap_y * dilation_y), height)
             for tap_x in range(kernel_width):
                 inside = each_and(inside_y, each_within(each_add(in_x, tap_x * dilation_x), width))
                 offset = tap_y * dilation_y * row_stride + tap_x * dilation_x * pixel_stride
-                sums = accumulate(sums, each_choose(inside, each_add(base, offset), zeros), depth, place)
+                sums = accumulate(sums, each_choose(inside, each_add(base, offset), zeros), depth, place, ahead)
                 place += step
+                ahead += share
         out = row_places(y, y_stride, pixel, last, height_in_rows)
         before = row_places(residual, residual_stride, pixel, last, height_in_rows)
         finish(sums, out, before, channel, missing, count, low, high, activation)

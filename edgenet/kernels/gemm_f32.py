@@ -33,13 +33,13 @@ _AHEAD = 4096
 """Bytes from the weights that a single pixel reads to those that it asks for: one page, where hardware starts anew."""
 
 
-_SHARES = 4
+SHARES = 4
 """Tiles that bring the next panel near, each a part of it: those of a block (see `edgenet.prepare.partition`)."""
 _HALF_ROWS = 8
 """Pixels of a tile of half a vector: as many sums as products are under way at a time. A last tile repeats its last."""
 
 
-def _accumulator_ahead(columns: int, lines: int) -> Any:
+def accumulator_ahead(columns: int, lines: int) -> Any:
     """`accumulator` that asks for `lines` cache lines of what lies at `ahead` with each turn."""
     step = row_lanes(columns)
 
@@ -58,7 +58,7 @@ def _accumulator_ahead(columns: int, lines: int) -> Any:
 
 def accumulator(columns: int) -> Any:
     """tile += x @ weights over `depth`: rows are addresses of x, weights a row of `columns` for each k."""
-    accumulate_ahead = _accumulator_ahead(columns, 0)
+    accumulate_ahead = accumulator_ahead(columns, 0)
 
     @njit(inline="always")
     def accumulate(tile, rows, depth, weights):
@@ -67,14 +67,14 @@ def accumulator(columns: int) -> Any:
     return accumulate
 
 
-def _lines_ahead(height: int, columns: int) -> int:
+def lines_ahead(height: int, columns: int) -> int:
     """Cache lines that a tile asks for with each turn; products by lane ask for nothing."""
     line = lines_of(max(columns, 1)) * TURN
-    return 0 if by_lane() else line if height == 1 else line // _SHARES
+    return 0 if by_lane() else line if height == 1 else line // SHARES
 
 
 def accumulator_along(height: int, columns: int, lines: int = 0) -> Any:
-    """`_accumulator_ahead` of `height` rows that lie `stride` bytes apart, the first at `place`."""
+    """`accumulator_ahead` of `height` rows that lie `stride` bytes apart, the first at `place`."""
     step = row_lanes(columns)
 
     @njit(inline="always")
@@ -92,7 +92,7 @@ def accumulator_along(height: int, columns: int, lines: int = 0) -> Any:
 
     if not by_lane():
         return accumulate_along
-    accumulate = _accumulator_ahead(columns, lines)
+    accumulate = accumulator_ahead(columns, lines)
 
     @njit(inline="always")
     def accumulate_rows(tile, place, stride, depth, weights, ahead):
@@ -104,8 +104,8 @@ def accumulator_along(height: int, columns: int, lines: int = 0) -> Any:
 @cache
 def _part_tile(height: int, columns: int) -> Any:
     """A tile that may reach behind the last pixel."""
-    lines, step = _lines_ahead(height, columns), row_lanes(columns)
-    accumulate = _accumulator_ahead(columns, lines)
+    lines, step = lines_ahead(height, columns), row_lanes(columns)
+    accumulate = accumulator_ahead(columns, lines)
 
     @subroutine
     def part_tile(arguments):
@@ -115,7 +115,7 @@ def _part_tile(height: int, columns: int) -> Any:
         sums = repeat(load_row_f32(w, 0, columns), height)
         rows = row_places(x, x_stride, pixel, last, height)
         ahead = (
-            w + _AHEAD if height == 1 else following + pixel // height % _SHARES * (depth // TURN * lines * LINE_BYTES)
+            w + _AHEAD if height == 1 else following + pixel // height % SHARES * (depth // TURN * lines * LINE_BYTES)
         )
         sums = accumulate(sums, rows, depth, w + step * 4, ahead)
         out = row_places(y, y_stride, pixel, last, height)
@@ -128,7 +128,7 @@ def _part_tile(height: int, columns: int) -> Any:
 @cache
 def _whole_tiles(height: int, columns: int) -> Any:
     """The pixels pixel..last-1, whose number `height` divides: what differs from tile to tile are few addresses."""
-    lines, step = _lines_ahead(height, columns), row_lanes(columns)
+    lines, step = lines_ahead(height, columns), row_lanes(columns)
     accumulate, finish_along = accumulator_along(height, columns, lines), finisher_along(height)
 
     @subroutine
@@ -142,7 +142,7 @@ def _whole_tiles(height: int, columns: int) -> Any:
             before = residual + pixel * residual_stride + channel * 4
             residual_step = height * residual_stride
         share = depth // TURN * lines * LINE_BYTES
-        ahead = following + (pixel + height - 1) // height % _SHARES * share
+        ahead = following + (pixel + height - 1) // height % SHARES * share
         for _ in range(pixel, last, height):
             sums = repeat(load_row_f32(w, 0, columns), height)
             sums = accumulate(sums, place, x_stride, depth, w + step * 4, ahead)
@@ -151,7 +151,7 @@ def _whole_tiles(height: int, columns: int) -> Any:
             out += height * y_stride
             before += residual_step
             ahead += share
-            if ahead >= following + _SHARES * share:
+            if ahead >= following + SHARES * share:
                 ahead = following
 
     return whole_tiles

@@ -19,8 +19,9 @@ _LEAST_CHANNELS = 32
 _LEAST_SIDE, _LEAST_STRIDED_SIDE, _LEAST_SIDE_OF_FOUR = 4, 9, 11
 """Below, transforms, tiles that lie half outside of the image, and reading more weights cost more than products save: a
 filter has 9 weights, 16 for F(2x2), 36 for F(4x4), 25 for stride 2."""
-_LEAST_STRIDED_PRODUCTS = 5
-"""Vectors of products, for each transformed value, from which on the third that stride 2 saves is worth transforms."""
+_LEAST_STRIDED_PRODUCTS, _MOST_STRIDED_BYTES = 5, 16 << 20
+"""Vectors of products, for each transformed value, from which on the third that stride 2 saves is worth transforms, and
+an image's transformed values up to which caches help with these."""
 _BLOCK_TILES = 6
 """Tiles of rows of a block of the products."""
 
@@ -46,10 +47,17 @@ def winograd_tile(node: Node, lowering: Lowering) -> tuple[int, int] | None:
     side = min(out_height, out_width)
     if list(a["stride"]) == [1, 1] and side >= _LEAST_SIDE:
         return (4, 1) if side >= _LEAST_SIDE_OF_FOUR else (2, 1)
-    if list(a["stride"]) == [2, 2] and side >= _LEAST_STRIDED_SIDE and lowering.roomy:
+    if list(a["stride"]) == [2, 2] and side >= _LEAST_STRIDED_SIDE:
         products = filters * depth / (filters + depth)
-        return (2, 2) if products >= _LEAST_STRIDED_PRODUCTS * lowering.target.lanes else None
+        transformed = -(-out_height // 2) * -(-out_width // 2) * _positions(2, 2) * (filters + depth) * 4
+        if products >= _LEAST_STRIDED_PRODUCTS * lowering.target.lanes and transformed <= _MOST_STRIDED_BYTES:
+            return 2, 2
     return None
+
+
+def _positions(outputs: int, stride: int) -> int:
+    """Values of a tile's window, and matrices that are multiplied."""
+    return ((outputs - 1) * stride + 3) ** 2
 
 
 def _rows(tiles: int, target: InstructionSet) -> int:
@@ -67,7 +75,7 @@ def winograd(node: Node, lowering: Lowering) -> None:
     outputs, stride = tile
     weight = node.inputs["weight"]
     filters, _, _, depth = lowering.shape(weight)
-    positions = ((outputs - 1) * stride + 3) ** 2
+    positions = _positions(outputs, stride)
     batch, in_height, in_width, _ = lowering.shape(node.inputs["x"])
     _, out_height, out_width, _ = lowering.shape(node.output)
     top, _, left, _ = node.attributes["padding"]

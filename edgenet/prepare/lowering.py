@@ -55,7 +55,7 @@ class View:
 class Lowering:
     """Collects the steps of a plan. `tensors` have concrete shapes.
 
-    `winograd` allows algorithms with fewer products, `roomy` also those of them that take much memory.
+    `winograd` allows algorithms with fewer products, `roomy` those of int8, which take memory, as well.
     `most_packed`: bytes that packed data may have (see `prepare.memory_limits`).
     `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
     """

@@ -47,10 +47,10 @@ def prepare(
     """The plan that runs `graph` for inputs of these concrete shapes (as the graph's inputs are declared, batch first).
 
     `packed` keeps packed weights from one plan of a model to the next. `winograd` allows Winograd's algorithms for 3x3
-    convolutions (in int8 and of stride 2 with `memory` "fast") and, with `memory` "fast", Strassen's for int8 pointwise
-    ones; without it all products are made directly. `memory` "low" computes what helps to make the arena small by bands
-    of rows, with the same results. With `cache`, the bytes of the caches that each thread has of its own, "fast"
-    computes by bands what would not stay in them; of such chains several threads take a part each.
+    convolutions (in int8 with `memory` "fast") and, with `memory` "fast", Strassen's for int8 pointwise ones; without
+    it all products are made directly. `memory` "low" computes what helps to make the arena small by bands of rows, with
+    the same results. With `cache`, the bytes of the caches that each thread has of its own, "fast" computes by bands
+    what would not stay in them; of such chains several threads take a part each.
 
     Raises InputError when a shape does not fit the network, EngineError when no kernel serves a node, ModelFormatError
     when packed weights and tables need more memory than the model may use; either when the arena does.
