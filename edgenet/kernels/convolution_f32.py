@@ -13,7 +13,14 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import finish, finisher_along
-from edgenet.kernels.gemm_f32 import LINE_BYTES, SHARES, accumulator, accumulator_ahead, accumulator_along, lines_ahead
+from edgenet.kernels.gemm_f32 import (
+    LINE_BYTES,
+    accumulator,
+    accumulator_ahead,
+    accumulator_along,
+    lines_ahead,
+    share_number,
+)
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places, window_places
 from edgenet.kernels.simd import lane_count, load_row_f32, repeat
@@ -39,8 +46,7 @@ def _tile(height_in_rows: int, columns: int) -> Any:
         sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
         place = w + columns * lane_count() * 4
         share = depth // TURN * lines * LINE_BYTES
-        tile_number = (pixel + height_in_rows - 1) // height_in_rows
-        ahead = place + kernel_height * kernel_width * (step + tile_number % SHARES * share)
+        ahead = place + kernel_height * kernel_width * (step + share_number(pixel, height_in_rows) * share)
         for tap_y in range(kernel_height):
             inside_y = each_within(each_add(in_y, tap_y * dilation_y), height)
             for tap_x in range(kernel_width):

@@ -33,7 +33,7 @@ _AHEAD = 4096
 """Bytes from the weights that a single pixel reads to those that it asks for: one page, where hardware starts anew."""
 
 
-SHARES = 4
+_SHARES = 4
 """Tiles that bring the next panel near, each a part of it: those of a block (see `edgenet.prepare.partition`)."""
 _HALF_ROWS = 8
 """Pixels of a tile of half a vector: as many sums as products are under way at a time. A last tile repeats its last."""
@@ -67,10 +67,16 @@ def accumulator(columns: int) -> Any:
     return accumulate
 
 
+@njit(inline="always")
+def share_number(pixel, height):
+    """Which share of the panel that follows a tile asks for, by its first pixel: those of a block take turns."""
+    return (pixel + height - 1) // height % _SHARES
+
+
 def lines_ahead(height: int, columns: int) -> int:
     """Cache lines that a tile asks for with each turn; products by lane ask for nothing."""
     line = lines_of(max(columns, 1)) * TURN
-    return 0 if by_lane() else line if height == 1 else line // SHARES
+    return 0 if by_lane() else line if height == 1 else line // _SHARES
 
 
 def accumulator_along(height: int, columns: int, lines: int = 0) -> Any:
@@ -114,9 +120,8 @@ def _part_tile(height: int, columns: int) -> Any:
         low, high, activation = epilogue
         sums = repeat(load_row_f32(w, 0, columns), height)
         rows = row_places(x, x_stride, pixel, last, height)
-        ahead = (
-            w + _AHEAD if height == 1 else following + pixel // height % SHARES * (depth // TURN * lines * LINE_BYTES)
-        )
+        share = depth // TURN * lines * LINE_BYTES
+        ahead = w + _AHEAD if height == 1 else following + share_number(pixel, height) * share
         sums = accumulate(sums, rows, depth, w + step * 4, ahead)
         out = row_places(y, y_stride, pixel, last, height)
         before = row_places(residual, residual_stride, pixel, last, height)
@@ -142,7 +147,7 @@ def _whole_tiles(height: int, columns: int) -> Any:
             before = residual + pixel * residual_stride + channel * 4
             residual_step = height * residual_stride
         share = depth // TURN * lines * LINE_BYTES
-        ahead = following + (pixel + height - 1) // height % SHARES * share
+        ahead = following + share_number(pixel, height) * share
         for _ in range(pixel, last, height):
             sums = repeat(load_row_f32(w, 0, columns), height)
             sums = accumulate(sums, place, x_stride, depth, w + step * 4, ahead)
@@ -151,7 +156,7 @@ def _whole_tiles(height: int, columns: int) -> Any:
             out += height * y_stride
             before += residual_step
             ahead += share
-            if ahead >= following + SHARES * share:
+            if ahead >= following + _SHARES * share:
                 ahead = following
 
     return whole_tiles

@@ -69,9 +69,9 @@ def load_factors(typingctx: Any, address: Any, zero_x: Any, zero_factor: Any) ->
     """load_factors(address, zero_x, zero_factor): what `gate_pixel` needs of the factors of channels."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        nothing, none = _bias(builder, args[2]), _bias(builder, args[1])
-        factors = [builder.fsub(value, nothing) for value in _biased(builder, args[0])]
-        offsets = [builder.fneg(builder.fmul(factor, none)) for factor in factors]
+        zero_x, zero_factor = _bias(builder, args[1]), _bias(builder, args[2])
+        factors = [builder.fsub(value, zero_factor) for value in _biased(builder, args[0])]
+        offsets = [builder.fneg(builder.fmul(factor, zero_x)) for factor in factors]
         return pack(context, builder, sig.return_type, factors + offsets)
 
     return row_of(f32v(), 2 * GATE_VECTORS)(types.int64, types.int64, types.int64), codegen

@@ -42,8 +42,8 @@ def conv2d(node: Node, lowering: Lowering) -> None:
         matrix_product(node, lowering, x[0] * x[1] * x[2])
     elif depth <= IMAGE_CHANNELS and a["groups"] == 1 and list(a["dilation"]) == [1, 1]:
         image_convolution(node, lowering, planar=False)
-    elif winograd_tile(node, lowering) is not None:
-        winograd(node, lowering)
+    elif tile := winograd_tile(node, lowering):
+        winograd(node, lowering, *tile)
     else:
         _convolution(node, lowering)
 

@@ -46,8 +46,8 @@ def convolution(node: Node, lowering: Lowering) -> None:
         depthwise(node, lowering)
     elif a["groups"] == 1 and suits_tiles(lowering, lowering.shape(node.output)[2]):
         convolution_tiles(node, lowering)
-    elif a["groups"] == 1 and winograd_size(node, lowering) is not None:
-        winograd(node, lowering)
+    elif a["groups"] == 1 and (outputs := winograd_size(node, lowering)):
+        winograd(node, lowering, outputs)
     elif a["groups"] == 1 and suits_pairs_convolution(node, lowering):
         pairs_convolution(node, lowering)
     else:

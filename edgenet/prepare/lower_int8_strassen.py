@@ -28,8 +28,7 @@ def suits_strassen(node: Node, lowering: Lowering, pixels: int) -> bool:
     """Whether the products saved outweigh the sums, for a pointwise convolution of so many pixels."""
     weight = lowering.shape(node.inputs["weight"])
     return (
-        lowering.winograd
-        and lowering.roomy
+        lowering.int8_algorithms
         and group_depth(lowering.target) == 2
         and weight[-1] % 8 == 0
         and weight[0] >= _LEAST_CHANNELS

@@ -39,7 +39,7 @@ def winograd_size(node: Node, lowering: Lowering) -> int | None:
     side = min(out_height, out_width)
     outputs = 4 if side >= _LEAST_SIDE_OF_FOUR else 2
     if (
-        not (lowering.winograd and lowering.roomy and outputs in winograd_outputs(lowering.target))
+        not (lowering.int8_algorithms and outputs in winograd_outputs(lowering.target))
         or (height, width) != (3, 3)
         or list(a["stride"]) != [1, 1]
         or list(a["dilation"]) != [1, 1]
@@ -80,13 +80,11 @@ def pack(weight: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, width: in
     return result
 
 
-def winograd(node: Node, lowering: Lowering) -> None:
-    """Step of y = requantized(conv(x, weight) + bias) with residual and activation.
+def winograd(node: Node, lowering: Lowering, outputs: int) -> None:
+    """Step of y = requantized(conv(x, weight) + bias) with residual and activation; `outputs`: see `winograd_size`.
 
     Each thread has the same number of blocks of tiles; where a block would hold few, the panels are divided, too.
     """
-    outputs = winograd_size(node, lowering)
-    assert outputs is not None, "the caller asked"
     positions = (outputs + 2) ** 2
     weight = node.inputs["weight"]
     filters, _, _, depth = lowering.shape(weight)

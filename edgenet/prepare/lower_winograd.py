@@ -17,8 +17,9 @@ _STRIDED = [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0], 
 """Transform of the weights for two outputs of stride 2."""
 _LEAST_CHANNELS = 32
 _LEAST_SIDE, _LEAST_STRIDED_SIDE, _LEAST_SIDE_OF_FOUR = 4, 9, 11
-"""Below, transforms, tiles that lie half outside of the image, and reading more weights cost more than products save: a
-filter has 9 weights, 16 for F(2x2), 36 for F(4x4), 25 for stride 2."""
+"""Least sides of outputs: of F(2x2), stride 2, F(4x4). Below, transforms, tiles that lie half outside of the image, and
+reading more weights cost more than products save: a filter has 9 weights, 16 for F(2x2), 36 for F(4x4), 25 strided.
+"""
 _LEAST_STRIDED_PRODUCTS, _MOST_STRIDED_BYTES = 5, 16 << 20
 """Vectors of products, for each transformed value, from which on the third that stride 2 saves is worth transforms, and
 an image's transformed values up to which caches help with these."""
@@ -27,7 +28,7 @@ _BLOCK_TILES = 6
 
 
 def weight_transform(outputs: int, stride: int) -> np.ndarray:
-    """G [positions, 3] in float64; with stride 1 a row is (1, a, a^2) / prod(a - b) over the other points b."""
+    """G [window, 3] in float64; with stride 1 a row is (1, a, a^2) / prod(a - b) over the other points b."""
     if stride == 2:
         return np.array(_STRIDED)
     points = _POINTS[outputs]
@@ -68,11 +69,8 @@ def _rows(tiles: int, target: InstructionSet) -> int:
     return next((rows for rows in others if tiles % rows == 0), usual)
 
 
-def winograd(node: Node, lowering: Lowering) -> None:
-    """The three steps: transform the input, multiply, transform the output."""
-    tile = winograd_tile(node, lowering)
-    assert tile is not None, "the caller asked"
-    outputs, stride = tile
+def winograd(node: Node, lowering: Lowering, outputs: int, stride: int) -> None:
+    """The three steps: transform the input, multiply, transform the output. For the other two see `winograd_tile`."""
     weight = node.inputs["weight"]
     filters, _, _, depth = lowering.shape(weight)
     positions = _positions(outputs, stride)

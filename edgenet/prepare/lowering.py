@@ -55,7 +55,7 @@ class View:
 class Lowering:
     """Collects the steps of a plan. `tensors` have concrete shapes.
 
-    `winograd` allows algorithms with fewer products, `roomy` those of int8, which take memory, as well.
+    `winograd` allows algorithms with fewer products in float32, `int8_algorithms` in int8, where they take memory.
     `most_packed`: bytes that packed data may have (see `prepare.memory_limits`).
     `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
     """
@@ -69,10 +69,10 @@ class Lowering:
         packed: Constants,
         most_packed: int,
         winograd: bool = True,
-        roomy: bool = True,
+        int8_algorithms: bool = True,
     ):
         self.graph, self.tensors, self.target, self.threads = graph, tensors, target, threads
-        self.winograd, self.roomy = winograd, roomy
+        self.winograd, self.int8_algorithms = winograd, int8_algorithms
         self.steps: list[Step] = []
         self.root: dict[str, str] = {}
         self._packed, self._most_packed = packed, most_packed

@@ -64,9 +64,9 @@ def prepare(
     graph = fuse(graph, tensors)
 
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
-        roomy = memory == "fast"
-        lowering = Lowering(graph, dict(tensors), target, threads, packed, packed_limit, winograd, roomy)
-        return _lower(graph, lowering, segments, steady=roomy and threads > 1)
+        int8_algorithms = winograd and memory == "fast"
+        lowering = Lowering(graph, dict(tensors), target, threads, packed, packed_limit, winograd, int8_algorithms)
+        return _lower(graph, lowering, segments, steady=memory == "fast" and threads > 1)
 
     plan = lowered([])
     segments: list[tuple[Choice, Segment]] = []
