@@ -283,6 +283,8 @@ def _square_root(builder: ir.IRBuilder, v: list[ir.Value]) -> ir.Value:
 
 fma = elementwise("fma", 3, emit_fma)
 """fma(a, b, c) = a * b + c, rounded once where the CPU has the instruction."""
+negative_fma = elementwise("negative_fma", 3, lambda builder, v: emit_fma(builder, [builder.fneg(v[0]), *v[1:]]))
+"""negative_fma(a, b, c) = c - a * b, rounded as fma."""
 add = elementwise("add", 2, lambda builder, v: builder.fadd(v[0], v[1]))
 subtract = elementwise("subtract", 2, lambda builder, v: builder.fsub(v[0], v[1]))
 multiply = elementwise("multiply", 2, lambda builder, v: builder.fmul(v[0], v[1]))

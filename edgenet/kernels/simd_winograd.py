@@ -10,16 +10,20 @@ from numba.extending import intrinsic
 
 from edgenet.kernels.simd_int8 import widened_words
 from edgenet.kernels.simd_types import (
+    F32,
+    I32,
     I64,
     Vector,
     constant_int,
     f32v,
     items,
+    join,
     load_vector,
     pack,
     row_of,
     store_vector,
     target,
+    unknown,
 )
 
 
@@ -49,6 +53,24 @@ def load_window_f32(typingctx: Any, rows: Any, columns: Any, inside: Any, zeros:
         return pack(context, builder, sig.return_type, out)
 
     return row_of(row, len(rows))(rows, columns, inside, types.int64, clipped), codegen
+
+
+@intrinsic
+def made_here(typingctx: Any, factors: Any) -> Any:
+    """made_here(factors): a tuple of float32 that LLVM does not know, and so makes here, not before loops around.
+
+    Constants that it keeps in registers through other loops of a kernel are not there for the sums of those.
+    """
+    count = len(factors)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        kind, values = ir.FunctionType(I32, [I32]), []
+        for value in items(builder, args[0], sig.args[0]):
+            bits = builder.bitcast(builder.fptrunc(value, F32), I32)
+            values.append(builder.bitcast(builder.asm(kind, "", "=r,0", [bits], True), F32))
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(types.float32, count)(row_of(types.float64, count)), codegen
 
 
 @intrinsic
@@ -121,6 +143,35 @@ def load_along(typingctx: Any, address: Any, stride: Any, count: Any, bits: Any)
         return pack(context, builder, sig.return_type, [load_vector(builder, place, vector.llvm) for place in places])
 
     return row_of(vector, times)(types.int64, types.int64, count, bits), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_along_f32(typingctx: Any, address: Any, stride: Any, count: Any) -> Any:
+    """load_along_f32(address, stride, count): vectors of float32, `stride` bytes apart."""
+    times, vector = constant_int(count), f32v()
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        places = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(times)]
+        return pack(context, builder, sig.return_type, [load_vector(builder, place, vector.llvm) for place in places])
+
+    return row_of(vector, times)(types.int64, types.int64, count), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_pairs_along_f32(typingctx: Any, address: Any, apart: Any, stride: Any, count: Any) -> Any:
+    """load_pairs_along_f32(address, apart, stride, count): `stride` bytes apart, vectors of four float32 and the four
+    that begin `apart` bytes behind these.
+    """
+    times, vector = constant_int(count), Vector("f32", 8)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        four, values, first = ir.VectorType(F32, 4), [], unknown(builder, args[0])
+        for i in range(times):
+            place = builder.add(first, builder.mul(args[2], I64(i)))
+            values.append(join(builder, *(load_vector(builder, p, four) for p in (place, builder.add(place, args[1])))))
+        return pack(context, builder, sig.return_type, values)
+
+    return row_of(vector, times)(types.int64, types.int64, types.int64, count), codegen
 
 
 @intrinsic

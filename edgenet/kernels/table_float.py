@@ -53,6 +53,18 @@ def winograd_kernel(part: str, outputs: int, stride: int) -> str:
     return f"f32_winograd{outputs}s{stride}_{part}"
 
 
+IMAGE_TILE, IMAGE_TILES = 4, 4
+"""Outputs of a tile of Winograd's algorithm for images of few channels, and tiles at a time."""
+IMAGE_DEPTHS = (3, 4)
+"""Channels of an image from which on it saves time."""
+_IMAGE_VECTORS = 2
+
+
+def image_width(target: InstructionSet) -> int:
+    """Output channels of a panel of Winograd's algorithm for images of few channels."""
+    return _IMAGE_VECTORS * target.lanes
+
+
 def winograd_rows(target: InstructionSet) -> tuple[int, ...]:
     """Rows of the tiles of Winograd's products, the usual ones first; others serve few rows that they divide."""
     height, _ = gemm_tile(target)
@@ -91,6 +103,10 @@ def rows(target: InstructionSet) -> list[Kernel]:
     for size in WINOGRAD_TILES:
         for part in ("input", "output"):
             found.append(Kernel(winograd_kernel(part, *size), "winograd_f32", f"transform_{part}", size, "conv2d"))
+    for depth in IMAGE_DEPTHS:
+        name = f"f32_winograd_image{depth}_{IMAGE_TILES}x{image_width(target)}"
+        constants = (IMAGE_TILES, _IMAGE_VECTORS, depth)
+        found.append(Kernel(name, "winograd_image_f32", "winograd_image", constants, "conv2d"))
     for planes in (1, 2, 3, 4):
         found.append(Kernel(f"f32_pad_planes{planes}", "pad_image", "pad_image", (planes,), "conv2d"))
     for width, stride in DEPTHWISE_KERNELS:

@@ -120,7 +120,7 @@ def products(rows: int, columns: int) -> Callable[..., None]:
 def transform_output(outputs: int, stride: int) -> Callable[..., None]:
     """y = activation(A^T M A + bias + residual), at least as many filters as lanes. Unit: a row of tiles."""
     lines, line_of, window = OUTPUT_LINES[outputs, stride], LINE_OF[outputs], (outputs - 1) * stride + 3
-    finish_line = _line_finisher(outputs)
+    finish_line = line_finisher(outputs)
 
     def kernel(
         begin: int,
@@ -155,25 +155,27 @@ def transform_output(outputs: int, stride: int) -> Callable[..., None]:
                     image = add(image, load_f32(bias, channel))
                     for row in range(rows):
                         finish_line(
-                            line_of(image, row), y, residual, pixel + row * out_width, columns, filters, channel, low,
-                            high, activation,
+                            line_of(image, row), y, residual, filters * 4, pixel + row * out_width, columns, channel,
+                            low, high, activation,
                         )  # fmt: skip
 
     return kernel
 
 
-def _line_finisher(outputs: int) -> Any:
-    """Stores a row of outputs; those beyond `columns` repeat the last one's place and are written first."""
+def line_finisher(outputs: int) -> Any:
+    """Stores a row of outputs; those beyond `columns` repeat the last one's place and are written first.
+
+    `y` and `residual` (0: none) are addresses of pixels, number `pixel` of which is the row's first.
+    """
     backwards = BACKWARDS[outputs]
 
     @njit(inline="always")
-    def finish_line(line, y, residual, pixel, columns, filters, channel, low, high, activation):
+    def finish_line(line, y, residual, pixel_bytes, pixel, columns, channel, low, high, activation):
         pixels = each_add(each_minimum(sequence(outputs - 1, -1, outputs), columns - 1), pixel)
-        places = each_add(each_multiply(pixels, filters * 4), y)
+        offsets = each_multiply(pixels, pixel_bytes)
         tile = as_tile(backwards(line))
         if residual != 0:
-            before = each_add(each_multiply(pixels, filters * 4), residual)
-            tile = add(tile, load_tile_f32(before, channel, tile))
-        store_tile_f32(activate(tile, low, high, activation), places, channel)
+            tile = add(tile, load_tile_f32(each_add(offsets, residual), channel, tile))
+        store_tile_f32(activate(tile, low, high, activation), each_add(offsets, y), channel)
 
     return finish_line

@@ -9,38 +9,53 @@ from __future__ import annotations
 
 from numba import njit
 
-from edgenet.kernels.simd import add, fma, multiply, subtract
+from edgenet.kernels.simd import add, fma, multiply, negative_fma, subtract
 
 P, Q = 0.5**0.5, 2.0**0.5
-_P3, _Q3 = P**3, Q**3
+INPUT_FACTORS = (P, Q, -0.5, -2.0, -2.5)
+"""What `input_lines_4` multiplies by."""
+OUTPUT_FACTORS = (P, Q, 0.5, 2.0, P**3, Q**3)
+"""What `output_lines_4` multiplies by."""
 
 
 @njit(inline="always")
-def _input_lines_4(d):
+def input_lines_4(d, factors):
     """B^T d over the first index."""
-    even_p, odd_p = fma(d[2], -2.0, d[4]), fma(d[1], -2.0, d[3])
-    even_q, odd_q = fma(d[2], -0.5, d[4]), fma(d[1], -0.5, d[3])
+    p, q, minus_pp, minus_qq, minus_sum = factors
+    even_p, odd_p = fma(d[2], minus_qq, d[4]), fma(d[1], minus_qq, d[3])
+    even_q, odd_q = fma(d[2], minus_pp, d[4]), fma(d[1], minus_pp, d[3])
     return (
-        fma(d[2], -2.5, add(d[0], d[4])),
-        fma(odd_p, P, even_p),
-        fma(odd_p, -P, even_p),
-        fma(odd_q, Q, even_q),
-        fma(odd_q, -Q, even_q),
-        fma(d[3], -2.5, add(d[1], d[5])),
+        fma(d[2], minus_sum, add(d[0], d[4])),
+        fma(odd_p, p, even_p),
+        negative_fma(odd_p, p, even_p),
+        fma(odd_q, q, even_q),
+        negative_fma(odd_q, q, even_q),
+        fma(d[3], minus_sum, add(d[1], d[5])),
     )
 
 
 @njit(inline="always")
-def _output_lines_4(m):
+def output_lines_4(m, factors):
     """A^T m over the first index."""
+    p, q, pp, qq, ppp, qqq = factors
     sum_p, difference_p = add(m[1], m[2]), subtract(m[1], m[2])
     sum_q, difference_q = add(m[3], m[4]), subtract(m[3], m[4])
     return (
         add(add(m[0], sum_p), sum_q),
-        fma(difference_q, Q, multiply(difference_p, P)),
-        fma(sum_q, 2.0, multiply(sum_p, 0.5)),
-        add(fma(difference_q, _Q3, multiply(difference_p, _P3)), m[5]),
+        fma(difference_q, q, multiply(difference_p, p)),
+        fma(sum_q, qq, multiply(sum_p, pp)),
+        add(fma(difference_q, qqq, multiply(difference_p, ppp)), m[5]),
     )
+
+
+@njit(inline="always")
+def _input_lines_4(d):
+    return input_lines_4(d, INPUT_FACTORS)
+
+
+@njit(inline="always")
+def _output_lines_4(m):
+    return output_lines_4(m, OUTPUT_FACTORS)
 
 
 @njit(inline="always")

@@ -12,11 +12,11 @@ from edgenet.kernels.table_float import (
     DEPTHWISE_ROWS,
     GENERAL_COLUMNS,
     gemm_tile,
-    window_tile,
 )
 from edgenet.prepare import lower_int8
 from edgenet.prepare.groups import merge_filters, merged_groups
-from edgenet.prepare.lower_pointwise import HARDSWISH, bias_of, fused_activation, matrix_product, pack_panels
+from edgenet.prepare.lower_image import image_convolution
+from edgenet.prepare.lower_pointwise import HARDSWISH, bias_of, common_slots, matrix_product, pack_panels
 from edgenet.prepare.lower_winograd import winograd, winograd_tile
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering, lowers
 from edgenet.prepare.partition import partition
@@ -46,27 +46,6 @@ def conv2d(node: Node, lowering: Lowering) -> None:
         winograd(node, lowering, *tile)
     else:
         _convolution(node, lowering)
-
-
-@lowers("planar_conv2d")
-def planar_conv2d(node: Node, lowering: Lowering) -> None:
-    """conv2d whose input still lies in planes (NCHW), as the caller passed it."""
-    image_convolution(node, lowering, planar=True)
-
-
-def _common(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
-    """Slots of output, residual and activation."""
-    low, high, code = fused_activation(node)
-    residual = node.inputs.get("residual")
-    return {
-        "y": lowering.write(node.output),
-        "y_stride": lowering.pixel_bytes(node.output),
-        "residual": lowering.read(residual) if residual else 0,
-        "residual_stride": channels * 4 if residual else 0,
-        "low": low,
-        "high": high,
-        "activation": code,
-    }
 
 
 def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
@@ -127,7 +106,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     def make() -> np.ndarray:
         return pack_depthwise(lowering.float_constant(node.inputs["weight"]), bias_of(node, lowering, channels), lanes)
 
-    slots = _geometry(node, lowering) | _common(node, lowering, channels)
+    slots = _geometry(node, lowering) | common_slots(node, lowering, channels)
     slots |= {
         "weights": lowering.packed(("depthwise", node.inputs["weight"], node.inputs.get("bias"), lanes), make),
         "channels": channels,
@@ -211,7 +190,7 @@ def _convolution(node: Node, lowering: Lowering) -> None:
     pixels = batch * out_height * out_width
     size = groups * -(-group_channels // lanes) * lanes * kernel_height * kernel_width * depth * 4
     packed = lowering.packed(("convolution", weight, node.inputs.get("bias"), a["groups"], width), make, size)
-    slots = _geometry(node, lowering) | _common(node, lowering, channels)
+    slots = _geometry(node, lowering) | common_slots(node, lowering, channels)
     slots |= {
         "zeros": _zeros(lowering, depth),
         "kernel_height": kernel_height,
@@ -232,66 +211,6 @@ def _convolution(node: Node, lowering: Lowering) -> None:
     x_bytes = lowering.size(node.inputs["x"]) * 4
     part = partition(pixels, height, height - 1, panels, work, x_bytes, packed.array.nbytes, lowering.threads)
     lowering.step(f"f32_conv_{height}x{width}", part.units, 1, **slots, **part.slots())
-
-
-def image_convolution(node: Node, lowering: Lowering, planar: bool) -> None:
-    """Pads a copy of the input, then convolves its rows."""
-    weight, a, source = node.inputs["weight"], node.attributes, node.inputs["x"]
-    channels, kernel_height, kernel_width, depth = lowering.shape(weight)
-    if planar:
-        batch, _, in_height, in_width = lowering.shape(source)
-    else:
-        batch, in_height, in_width, _ = lowering.shape(source)
-    _, out_height, out_width, _ = lowering.shape(node.output)
-    top, _, left, _ = a["padding"]
-    stride_y, stride_x = a["stride"]
-    padded_height = max((out_height - 1) * stride_y + kernel_height, top + in_height)
-    padded_width = max((out_width - 1) * stride_x + kernel_width, left + in_width)
-    height, vectors = window_tile(lowering.target)
-    lanes = lowering.target.lanes
-    width = vectors * lanes
-    image = lowering.temporary(batch * padded_height * padded_width * depth * 4)
-    lowering.step(
-        f"f32_pad_planes{depth}" if planar else "f32_pad_image",
-        units=batch * padded_height,
-        grain=16,
-        x=lowering.read(source),
-        image_stride=in_height * in_width * depth * 4,
-        row_stride=in_width * 4 if planar else in_width * depth * 4,
-        plane_stride=lowering.plane_bytes(source) if planar else 0,
-        y=lowering.write(image),
-        height=in_height,
-        width=in_width,
-        depth=depth,
-        top=top,
-        left=left,
-        padded_height=padded_height,
-        padded_width=padded_width,
-    )
-
-    def make() -> np.ndarray:
-        matrix = lowering.float_constant(weight).reshape(channels, -1)
-        return pack_panels(matrix, bias_of(node, lowering, channels), width, lanes)
-
-    row_stride = padded_width * depth * 4
-    slots = _common(node, lowering, channels)
-    lowering.step(
-        f"f32_image_{height}x{width}",
-        units=batch * out_height,
-        grain=2,
-        x=lowering.read(image),
-        image_stride=padded_height * row_stride,
-        row_step=stride_y * row_stride,
-        pixel_step=stride_x * depth * 4,
-        tap_stride=row_stride,
-        taps=kernel_height,
-        depth=kernel_width * depth,
-        weights=lowering.packed(("panels", weight, node.inputs.get("bias"), width), make),
-        out_height=out_height,
-        out_width=out_width,
-        channels=channels,
-        **slots,
-    )
 
 
 @lowers("zero_stuff")

@@ -11,6 +11,7 @@ from edgenet.kernels.table_float import VECTOR_STREAMS, gemm_tile, wide_tile
 from edgenet.prepare import lower_int8
 from edgenet.prepare.lowering import Lowering, activation_bounds, lowers
 from edgenet.prepare.partition import partition
+from edgenet.prepare.plan import Value
 
 HARDSWISH = 1
 """Activation code of the kernels' epilogue (see kernels.epilogue_f32)."""
@@ -59,6 +60,21 @@ def fused_activation(node: Node) -> tuple[float, float, int]:
     if activation is not None and activation["kind"] == "hardswish":
         return -np.inf, np.inf, HARDSWISH
     return *activation_bounds(activation), 0
+
+
+def common_slots(node: Node, lowering: Lowering, channels: int) -> dict[str, Value]:
+    """Slots of output, residual and activation."""
+    low, high, code = fused_activation(node)
+    residual = node.inputs.get("residual")
+    return {
+        "y": lowering.write(node.output),
+        "y_stride": lowering.pixel_bytes(node.output),
+        "residual": lowering.read(residual) if residual else 0,
+        "residual_stride": channels * 4 if residual else 0,
+        "low": low,
+        "high": high,
+        "activation": code,
+    }
 
 
 def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:

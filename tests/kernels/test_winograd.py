@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from edgenet import reference
+from edgenet.dtypes import BATCH
+from edgenet.graph import Graph, Node, Tensor
 from edgenet.kernels.isa import InstructionSet
-from edgenet.kernels.table_float import winograd_kernel
+from edgenet.kernels.table_float import image_width, winograd_kernel
+from edgenet.ops import infer_shapes
 from edgenet.prepare.prepare import prepare
 from tests.kernels.harness import FLOAT_TARGETS, execute
 from tests.ops.builder import one_node
@@ -52,6 +55,67 @@ def test_winograd(target, tile, size, pads, depth, filters, residual):
     assert (first, last) == (winograd_kernel("input", *tile), winograd_kernel("output", *tile))
     assert products.startswith("f32_winograd_")
     assert np.abs(found["y"] - expected).max() < TOLERANCE * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize(
+    ("size", "pads", "depth", "activation"),
+    [
+        ((32, 32), [1, 1, 1, 1], 3, None),
+        ((21, 29), [1, 1, 1, 1], 4, {"kind": "hardswish"}),
+        ((30, 31), [0, 2, 2, 1], 3, {"kind": "clamp", "min": -3.0, "max": 5.0}),
+        ((18, 30), [0, 0, 0, 0], 4, {"kind": "clamp", "min": 0.0, "max": None}),
+    ],
+)
+def test_images(target, planes, size, pads, depth, activation):
+    """Whole tiles, and such that reach below the image and on its right."""
+    rng = np.random.default_rng(depth)
+    filters = 2 * image_width(target)
+    shape = (2, depth, *size) if planes else (2, *size, depth)
+    weight = rng.standard_normal((filters, 3, 3, depth), dtype=np.float32)
+    graph = Graph({"x": Tensor("x", (BATCH, *shape[1:]))}, inputs=["x"], outputs=["y"])
+    if planes:
+        graph.nodes.append(Node("permute", "image", {"x": "x"}, "image", {"order": [0, 2, 3, 1]}))
+    inputs = {
+        "x": "image" if planes else "x",
+        "weight": graph.add_constant("weight", weight),
+        "bias": graph.add_constant("bias", rng.standard_normal(filters, dtype=np.float32)),
+    }
+    graph.nodes.append(Node("conv2d", "y", inputs, "y", {"padding": pads, "activation": activation}))
+    graph.tensors |= {name: Tensor(name, ()) for name in ("image", "y") if planes or name == "y"}
+    graph.tensors.update(infer_shapes(graph))
+    x = {"x": rng.standard_normal(shape, dtype=np.float32)}
+    expected = reference.run(graph, x)["y"]
+    found, plan = execute(graph, x, target)
+    pad = f"f32_pad_planes{depth}" if planes else "f32_pad_image"
+    assert [step.kernel for step in plan.steps] == [pad, f"f32_winograd_image{depth}_4x{image_width(target)}"]
+    assert np.abs(found["y"] - expected).max() < TOLERANCE * np.abs(expected).max()
+
+
+def test_which_images_it_serves():
+    """Not such that waste tiles, with a part of a panel, or with large outputs, which may be computed by bands."""
+
+    def kernel(target: InstructionSet, side: int, depth: int, filters: int, **options: Any) -> str:
+        arrays = {
+            "x": np.zeros((1, side, side, depth), np.float32),
+            "weight": np.zeros((filters, 3, 3, depth), np.float32),
+        }
+        graph = one_node("conv2d", arrays, {"padding": [1, 1, 1, 1]}, constants=("weight",))
+        return prepare(graph, {"x": arrays["x"].shape}, target, 1, **options).steps[-1].kernel
+
+    for target in FLOAT_TARGETS:
+        whole = image_width(target)
+        for options in ({}, {"memory": "low"}):
+            assert "winograd_image" in kernel(target, 32, 3, whole, **options)
+        direct = [
+            kernel(target, 32, 2, whole),
+            kernel(target, 33, 3, whole),
+            kernel(target, 32, 3, whole + target.lanes),
+            kernel(target, 512, 3, whole),
+            kernel(target, 32, 3, whole, winograd=False),
+        ]
+        assert not any("winograd" in name for name in direct)
 
 
 def test_where_stride_2_serves():
