@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,11 @@ def groups(rows: Sequence[Row]) -> dict[tuple[str, str, int], list[Row]]:
 
 
 def ratios(rows: Sequence[Row]) -> list[Row]:
-    """For each network, precision and thread count: edgenet's median, the best peer's, and their ratio."""
+    """For each network, precision and thread count: edgenet's median, the best peer's, their ratio, and `paired_ratio`.
+
+    That is the median of the rounds' ratios. The sides of a round are measured within seconds of each other, so that a
+    host's neighbours, who come and go in minutes, change it less than the medians.
+    """
     cells = []
     for (network, precision, threads), members in groups(rows).items():
         own = next((row for row in members if row["peer"] == "edgenet" and usable(row)), None)
@@ -60,11 +65,16 @@ def ratios(rows: Sequence[Row]) -> list[Row]:
                 "best_variant": best["variant"],
                 "best_ms": best["median_ms"],
                 "ratio": own["median_ms"] / best["median_ms"],
+                "paired_ratio": _paired_ratio(own["round_medians_ms"], best["round_medians_ms"]),
                 "edgenet_cosine": own["cosine"],
                 "best_cosine": best["cosine"],
             }
         )
     return cells
+
+
+def _paired_ratio(own: Sequence[float], other: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(own, other, strict=True))
 
 
 def geometric_means(cells: Sequence[Row]) -> list[Row]:
@@ -111,7 +121,7 @@ def text(figures: Row) -> str:
         lines += [f"{row['peer']} {row['variant']}: {row['failure']}" for row in members if row["failure"]]
         parts.append("\n".join(lines))
     if figures["ratios"]:
-        headers = ("network", "precision", "threads", "edgenet ms", "best peer", "its ms", "ratio", "cosines")
+        headers = ("network", "precision", "threads", "edgenet ms", "best peer", "its ms", "ratio", "paired", "cosines")
         parts.append("edgenet / best peer\n" + table(headers, [_ratio_cells(cell) for cell in figures["ratios"]]))
     parts += [
         f"geometric mean of {mean['networks']} networks, {mean['precision']}, threads {mean['threads']}: "
@@ -135,6 +145,7 @@ def _ratio_cells(cell: Row) -> list[str]:
         f"{cell['best_peer']} {cell['best_variant']}",
         f"{cell['best_ms']:.3f}",
         f"{cell['ratio']:.3f}",
+        f"{cell['paired_ratio']:.3f}",
         f"{cell['edgenet_cosine']:.5f} / {cell['best_cosine']:.5f}",
     ]
 

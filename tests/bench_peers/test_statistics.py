@@ -19,7 +19,7 @@ def row(peer: str, median: float, precision: str = "float32", **more) -> dict:
     figures = {"median_ms": median, "minimum_ms": median, "p90_ms": median, "cosine": 1.0, "relative_error": 0.0}
     sizes = {"cold_start_ms": 1.0, "rss_bytes": 10**7, "file_bytes": 10**6}
     place = {"network": "n", "peer": peer, "variant": precision, "precision": precision, "threads": 1}
-    return {**place, "note": "", "failure": "", **figures, **sizes, **more}
+    return {**place, "note": "", "failure": "", "round_medians_ms": [median] * 3, **figures, **sizes, **more}
 
 
 def failed(peer: str, reason: str) -> dict:
@@ -52,6 +52,16 @@ def test_ratio_is_to_the_fastest_peer_that_agrees() -> None:
     rows = [row("edgenet", 2.0), row("a", 4.0), row("b", 3.0), row("wrong", 1.0, cosine=0.9), failed("c", "no")]
     [cell] = report.ratios(rows)
     assert (cell["best_peer"], cell["ratio"]) == ("b", pytest.approx(2 / 3))
+
+
+def test_paired_ratio_compares_within_rounds() -> None:
+    """A neighbour who slows two rounds down, for both sides, changes the medians but not this."""
+    rows = [
+        row("edgenet", 4.0, round_medians_ms=[2.0, 4.0, 4.2, 2.2, 4.0]),
+        row("a", 4.0, round_medians_ms=[4.0, 8.0, 3.9, 4.0, 8.0]),
+    ]
+    [cell] = report.ratios(rows)
+    assert (cell["ratio"], cell["paired_ratio"]) == (1.0, 0.5)
 
 
 def test_int8_peers_count_whatever_their_cosine() -> None:
