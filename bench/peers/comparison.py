@@ -28,10 +28,13 @@ AGREES = 0.9999
 
 
 def compare(found: Sequence[Environment], options: Options, folder: Path, progress: Progress = None) -> list[dict]:
-    """Rows for each network, thread count, peer and variant. A peer's failure is a row with its reason."""
+    """Rows for each network, precision, thread count, peer and variant. A peer's failure is a row with its reason.
+
+    The thread counts of a precision take turns as well, so that what threads gain is measured within seconds, too.
+    """
     rows: list[dict[str, Any]] = []
     report = progress or (lambda stage, done, total: None)
-    anywhere = placement = Placement(lambda: None)  # for one thread, which does not care where the other processor is
+    placement = Placement(lambda: None)
     if max(options.threads, default=1) > 1:
         report("where the processors are", 0, 1)
         placement = Placement()
@@ -39,10 +42,10 @@ def compare(found: Sequence[Environment], options: Options, folder: Path, progre
         report("networks", done, len(options.networks))
         job = network.prepare(name, folder)
         entries = convert_all(found, options, job, lambda done, total, n=name: report(f"{n}: converting", done, total))
-        for threads in options.threads:
-            stage = f"{name}: {threads} thread{'s' if threads > 1 else ''}"
-            where = placement if threads > 1 else anywhere
-            rows += time_all(entries, options, job, threads, where, partial(report, stage))
+        for precision in options.precisions:
+            variants = [entry for entry in entries if entry.variant.precision == precision]
+            sides = [entry.on(threads) for threads in options.threads for entry in variants]
+            rows += time_all(sides, options, job, placement, partial(report, f"{name}: {precision}"))
     report("networks", len(options.networks), len(options.networks))
     return rows
 
@@ -58,7 +61,6 @@ def time_all(
     entries: Sequence[Entry],
     options: Options,
     job: Job,
-    threads: int,
     placement: Placement,
     report: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
@@ -66,13 +68,11 @@ def time_all(
 
     Raises EngineError when the CPU was throttled meanwhile.
     """
-    failures = [entry.failure for entry in entries]
     reference = np.load(job.reference_file)
     running: list[Entry] = []
     try:
         for entry in entries:
-            entry.figures, entry.rounds, entry.left_out, entry.moved = {}, [], 0, 0
-            if not entry.failure and attempt(entry, lambda e=entry: start(e, job, threads, reference)):
+            if not entry.failure and attempt(entry, lambda e=entry: start(e, job, reference)):
                 running.append(entry)
         with full_speed():
             for done in range(options.rounds):
@@ -84,10 +84,9 @@ def time_all(
         report(options.rounds, options.rounds)
         for entry in running:
             attempt(entry, lambda e=entry: finish(e))
-        return [entry.row(job.folder.name, threads) for entry in entries]
+        return [entry.row(job.folder.name) for entry in entries]
     finally:
-        for entry, failure in zip(entries, failures, strict=True):
-            entry.failure = failure
+        for entry in entries:
             if entry.process is not None:
                 entry.process.close()
                 entry.process = None
@@ -106,7 +105,7 @@ def attempt(entry: Entry, action: Callable[[], None]) -> bool:
     return True
 
 
-def start(entry: Entry, job: Job, threads: int, reference: np.ndarray) -> None:
+def start(entry: Entry, job: Job, reference: np.ndarray) -> None:
     """Start the entry's process and compare its output with PyTorch's."""
     assert entry.environment is not None
     entry.process, cold = process.serve(
@@ -115,8 +114,8 @@ def start(entry: Entry, job: Job, threads: int, reference: np.ndarray) -> None:
         entry.variant.name,
         entry.path,
         job.input_file,
-        threads,
-        cores(threads),
+        entry.threads,
+        cores(entry.threads),
     )
     entry.process.go_on()
     output = np.array(entry.process.ask("output")["output"])
@@ -138,7 +137,10 @@ def agreement(output: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
 
 
 def run_round(entry: Entry, seconds: float, placement: Placement) -> None:
-    """One turn of an entry, the other processes standing still; more of them while the host moves the processors."""
+    """One turn of an entry, the other processes standing still; more of them while the host moves the processors.
+
+    One thread does not care where the other processor is.
+    """
     peer = entry.process
     assert peer is not None
 
@@ -149,7 +151,7 @@ def run_round(entry: Entry, seconds: float, placement: Placement) -> None:
         time.sleep(0.005)
         return times
 
-    times, left_out, moved = placement.settled(turn)
+    times, left_out, moved = placement.settled(turn) if entry.threads > 1 else (turn(), 0, False)
     entry.rounds.append(times)
     entry.left_out += left_out
     entry.moved += moved

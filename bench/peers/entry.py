@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import network, process, registry
@@ -30,7 +30,7 @@ class Options:
 
 @dataclass
 class Entry:
-    """A peer's variant on one network: where its model lies, or why there is none.
+    """A peer's variant on one network and a number of threads: where its model lies, or why there is none.
 
     `left_out`: turns that do not count, because the processors were moved; `moved`: those that do all the same (see
     `placement`).
@@ -44,13 +44,18 @@ class Entry:
     file_bytes: int = 0
     conversion_seconds: float = 0.0
     failure: str = ""
+    threads: int = 1
     process: process.Process | None = None
     figures: dict[str, Any] = field(default_factory=dict)
     rounds: list[list[float]] = field(default_factory=list)
     left_out: int = 0
     moved: int = 0
 
-    def row(self, name: str, threads: int) -> dict[str, Any]:
+    def on(self, threads: int) -> Entry:
+        """The same with so many threads, not yet measured."""
+        return replace(self, threads=threads, process=None, figures={}, rounds=[], left_out=0, moved=0)
+
+    def row(self, name: str) -> dict[str, Any]:
         """The entry's row: what it is, and figures or the reason for having none."""
         version = self.environment.versions.get(self.peer.DISTRIBUTION, "") if self.environment else ""
         return {
@@ -58,7 +63,7 @@ class Entry:
             "peer": self.peer.NAME,
             "variant": self.variant.name,
             "precision": self.variant.precision,
-            "threads": threads,
+            "threads": self.threads,
             "version": version,
             "note": self.variant.note,
             "failure": self.failure,

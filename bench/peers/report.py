@@ -73,6 +73,24 @@ def ratios(rows: Sequence[Row]) -> list[Row]:
     return cells
 
 
+def gains(rows: Sequence[Row]) -> list[Row]:
+    """How many times as fast as with the fewest threads edgenet is with more: medians of the rounds' ratios."""
+    found = []
+    own = [row for row in rows if row["peer"] == "edgenet" and usable(row)]
+    for row in own:
+        alike = [each for each in own if all(each[key] == row[key] for key in ("network", "variant"))]
+        fewest = min(alike, key=lambda each: each["threads"])
+        if fewest is not row:
+            found.append(
+                {
+                    **{key: row[key] for key in ("network", "precision", "threads")},
+                    "than_threads": fewest["threads"],
+                    "times": _paired_ratio(fewest["round_medians_ms"], row["round_medians_ms"]),
+                }
+            )
+    return found
+
+
 def _paired_ratio(own: Sequence[float], other: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(own, other, strict=True))
 
@@ -128,6 +146,13 @@ def text(figures: Row) -> str:
         f"{mean['ratio']:.3f}"
         for mean in figures["geometric_means"]
     ]
+    if figures["gains"]:
+        headers = ("network", "precision", "threads", "times as fast as", "threads")
+        keys = ("network", "precision", "threads", "times", "than_threads")
+        cells = [
+            [f"{gain[key]:.2f}" if key == "times" else str(gain[key]) for key in keys] for gain in figures["gains"]
+        ]
+        parts.append("edgenet with more threads\n" + table(headers, cells))
     left_out, moved = (sum(row.get(key, 0) for row in figures["rows"]) for key in ("left_out", "moved"))
     if left_out or moved:
         parts.append(f"The host moved the processors: {left_out} turns do not count, {moved} do all the same.")
@@ -150,6 +175,16 @@ def _ratio_cells(cell: Row) -> list[str]:
     ]
 
 
+def _gain_cells(gain: Row) -> list[str]:
+    return [
+        gain["network"],
+        gain["precision"],
+        str(gain["threads"]),
+        f"{gain['times']:.2f}",
+        str(gain["than_threads"]),
+    ]
+
+
 def figures(rows: Sequence[Row], machine: Row, options: Row) -> Row:
     """What is printed and saved."""
     cells = ratios(rows)
@@ -159,4 +194,5 @@ def figures(rows: Sequence[Row], machine: Row, options: Row) -> Row:
         "rows": list(rows),
         "ratios": cells,
         "geometric_means": geometric_means(cells),
+        "gains": gains(rows),
     }

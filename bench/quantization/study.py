@@ -77,7 +77,7 @@ def _module_outputs(job: Job, samples: np.ndarray) -> np.ndarray:
 
 def measure(entry: Entry, job: Job, wanted: np.ndarray, photographs: int) -> dict[str, Any]:
     """The row of an entry: what it is, and how far its outputs lie from those wanted, or why there are none."""
-    row = entry.row(job.folder.name, 0)
+    row = entry.row(job.folder.name)
     del row["threads"]
     row["conversion_seconds"] = entry.conversion_seconds
     if entry.failure:

@@ -79,7 +79,7 @@ def test_environments_may_be_named_together_or_one_by_one() -> None:
 def test_missing_peers_are_rows_with_the_reason(job: Job) -> None:
     here = environments.Environment(sys.executable, frozenset(), {})
     entries = conversion.convert_all([here], Options(), job, lambda done, total: None)
-    rows = comparison.time_all(entries, Options(), job, 1, Placement(lambda: None), lambda done, total: None)
+    rows = comparison.time_all(entries, Options(), job, Placement(lambda: None), lambda done, total: None)
     assert {row["peer"] for row in rows} >= {"edgenet", "onnxruntime", "openvino", "ncnn", "litert"}
     assert all(row["failure"] and "median_ms" not in row for row in rows)
 

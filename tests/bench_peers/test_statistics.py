@@ -64,6 +64,17 @@ def test_paired_ratio_compares_within_rounds() -> None:
     assert (cell["ratio"], cell["paired_ratio"]) == (1.0, 0.5)
 
 
+def test_gains_of_threads_are_those_of_rounds() -> None:
+    rows = [
+        row("edgenet", 4.0, round_medians_ms=[4.0, 8.0, 9.0]),
+        row("edgenet", 2.0, threads=2, round_medians_ms=[2.0, 5.0, 3.0]),
+        row("edgenet", 1.0, "int8"),
+        row("a", 1.0, threads=2),
+    ]
+    [gain] = report.gains(rows)
+    assert gain == {"network": "n", "precision": "float32", "threads": 2, "than_threads": 1, "times": 2.0}
+
+
 def test_int8_peers_count_whatever_their_cosine() -> None:
     rows = [row("edgenet", 2.0, "int8", cosine=0.99), row("a", 4.0, "int8", cosine=0.9)]
     [cell] = report.ratios(rows)
