@@ -148,11 +148,7 @@ def text(figures: Row) -> str:
     ]
     if figures["gains"]:
         headers = ("network", "precision", "threads", "times as fast as", "threads")
-        keys = ("network", "precision", "threads", "times", "than_threads")
-        cells = [
-            [f"{gain[key]:.2f}" if key == "times" else str(gain[key]) for key in keys] for gain in figures["gains"]
-        ]
-        parts.append("edgenet with more threads\n" + table(headers, cells))
+        parts.append("edgenet with more threads\n" + table(headers, [_gain_cells(gain) for gain in figures["gains"]]))
     left_out, moved = (sum(row.get(key, 0) for row in figures["rows"]) for key in ("left_out", "moved"))
     if left_out or moved:
         parts.append(f"The host moved the processors: {left_out} turns do not count, {moved} do all the same.")

@@ -132,29 +132,29 @@ def load_widened_each(typingctx: Any, places: Any) -> Any:
     return row_of(Vector("i16", target().bits // 16), len(places))(places), codegen
 
 
+def _loads_along(vector: Vector, count: int) -> Any:
+    """Code generator of `count` loads of a vector from the address args[0] on, args[1] bytes apart."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        places = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(count)]
+        return pack(context, builder, sig.return_type, [load_vector(builder, place, vector.llvm) for place in places])
+
+    return codegen
+
+
 @intrinsic(prefer_literal=True)
 def load_along(typingctx: Any, address: Any, stride: Any, count: Any, bits: Any) -> Any:
     """load_along(address, stride, count, bits): registers of integers of so many bits, `stride` bytes apart."""
     times, width = constant_int(count), constant_int(bits)
     vector = Vector(f"i{width}", target().bits // width)
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        places = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(times)]
-        return pack(context, builder, sig.return_type, [load_vector(builder, place, vector.llvm) for place in places])
-
-    return row_of(vector, times)(types.int64, types.int64, count, bits), codegen
+    return row_of(vector, times)(types.int64, types.int64, count, bits), _loads_along(vector, times)
 
 
 @intrinsic(prefer_literal=True)
 def load_along_f32(typingctx: Any, address: Any, stride: Any, count: Any) -> Any:
     """load_along_f32(address, stride, count): vectors of float32, `stride` bytes apart."""
     times, vector = constant_int(count), f32v()
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-        places = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(times)]
-        return pack(context, builder, sig.return_type, [load_vector(builder, place, vector.llvm) for place in places])
-
-    return row_of(vector, times)(types.int64, types.int64, count), codegen
+    return row_of(vector, times)(types.int64, types.int64, count), _loads_along(vector, times)
 
 
 @intrinsic(prefer_literal=True)

@@ -56,7 +56,7 @@ def winograd_kernel(part: str, outputs: int, stride: int) -> str:
 IMAGE_TILE, IMAGE_TILES = 4, 4
 """Outputs of a tile of Winograd's algorithm for images of few channels, and tiles at a time."""
 IMAGE_DEPTHS = (3, 4)
-"""Channels of an image from which on it saves time."""
+"""Channels of the images for which it saves time."""
 _IMAGE_VECTORS = 2
 
 

@@ -11,11 +11,10 @@ import numpy as np
 from edgenet.graph import Node
 from edgenet.kernels.table_float import IMAGE_DEPTHS, IMAGE_TILE, IMAGE_TILES, image_width, window_tile
 from edgenet.prepare.lower_pointwise import bias_of, common_slots, pack_panels
-from edgenet.prepare.lower_winograd import weight_transform
+from edgenet.prepare.lower_winograd import positions_of, transformed_weights
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering, lowers
 from edgenet.prepare.plan import Value
 
-_POSITIONS = (IMAGE_TILE + 2) ** 2
 _STEP = IMAGE_TILE * IMAGE_TILES
 """Columns of the output that are computed at a time."""
 _MOST_WASTE = 1.35
@@ -130,14 +129,12 @@ def _winograd(node: Node, lowering: Lowering, planar: bool) -> None:
     image = _padded(node, lowering, planar, reach, IMAGE_CHANNELS * 4)
 
     def make() -> np.ndarray:
-        g = weight_transform(IMAGE_TILE, 1)
-        kernel = lowering.float_constant(weight).astype(np.float64)
-        matrix = np.einsum("ai,bj,oijc->oabc", g, g, kernel).reshape(channels, -1).astype(np.float32)
+        matrix = transformed_weights(node, lowering, IMAGE_TILE, 1).swapaxes(0, 1).reshape(channels, -1)
         return pack_panels(matrix, bias_of(node, lowering, channels), width, lowering.target.lanes)
 
     slots = common_slots(node, lowering, channels)
     del slots["residual"], slots["residual_stride"]
-    values = _POSITIONS * IMAGE_TILES * (IMAGE_CHANNELS + width)
+    values = positions_of(IMAGE_TILE, 1) * IMAGE_TILES * (IMAGE_CHANNELS + width)
     lowering.step(
         f"f32_winograd_image{depth}_{IMAGE_TILES}x{width}",
         units=batch * tiles_y,

@@ -36,6 +36,14 @@ def weight_transform(outputs: int, stride: int) -> np.ndarray:
     return np.array([*rows, [0.0, 0.0, 1.0]])
 
 
+def transformed_weights(node: Node, lowering: Lowering, outputs: int, stride: int) -> np.ndarray:
+    """G g G^T of every filter and input channel as float32 [position, O, C]."""
+    g = weight_transform(outputs, stride)
+    kernel = lowering.float_constant(node.inputs["weight"]).astype(np.float64)
+    filters, *_, depth = kernel.shape
+    return np.einsum("ai,bj,oijc->aboc", g, g, kernel).astype(np.float32).reshape(-1, filters, depth)
+
+
 def winograd_tile(node: Node, lowering: Lowering) -> tuple[int, int] | None:
     """Outputs of a tile, in each dimension, and stride of the algorithm that is faster than direct products, if any."""
     a = node.attributes
@@ -50,13 +58,13 @@ def winograd_tile(node: Node, lowering: Lowering) -> tuple[int, int] | None:
         return (4, 1) if side >= _LEAST_SIDE_OF_FOUR else (2, 1)
     if list(a["stride"]) == [2, 2] and side >= _LEAST_STRIDED_SIDE:
         products = filters * depth / (filters + depth)
-        transformed = -(-out_height // 2) * -(-out_width // 2) * _positions(2, 2) * (filters + depth) * 4
+        transformed = -(-out_height // 2) * -(-out_width // 2) * positions_of(2, 2) * (filters + depth) * 4
         if products >= _LEAST_STRIDED_PRODUCTS * lowering.target.lanes and transformed <= _MOST_STRIDED_BYTES:
             return 2, 2
     return None
 
 
-def _positions(outputs: int, stride: int) -> int:
+def positions_of(outputs: int, stride: int) -> int:
     """Values of a tile's window, and matrices that are multiplied."""
     return ((outputs - 1) * stride + 3) ** 2
 
@@ -73,7 +81,7 @@ def winograd(node: Node, lowering: Lowering, outputs: int, stride: int) -> None:
     """The three steps: transform the input, multiply, transform the output. For the other two see `winograd_tile`."""
     weight = node.inputs["weight"]
     filters, _, _, depth = lowering.shape(weight)
-    positions = _positions(outputs, stride)
+    positions = positions_of(outputs, stride)
     batch, in_height, in_width, _ = lowering.shape(node.inputs["x"])
     _, out_height, out_width, _ = lowering.shape(node.output)
     top, _, left, _ = node.attributes["padding"]
@@ -84,9 +92,7 @@ def winograd(node: Node, lowering: Lowering, outputs: int, stride: int) -> None:
     width = vectors * lanes
 
     def make() -> np.ndarray:
-        g = weight_transform(outputs, stride)
-        kernel = lowering.float_constant(weight).astype(np.float64)
-        matrices = np.einsum("ai,bj,oijc->aboc", g, g, kernel).astype(np.float32).reshape(-1, filters, depth)
+        matrices = transformed_weights(node, lowering, outputs, stride)
         return np.stack([pack_panels(matrix, np.zeros(filters, np.float32), width, lanes) for matrix in matrices])
 
     packed = lowering.packed(("winograd", weight, width, outputs, stride), make)

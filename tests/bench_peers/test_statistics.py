@@ -73,6 +73,8 @@ def test_gains_of_threads_are_those_of_rounds() -> None:
     ]
     [gain] = report.gains(rows)
     assert gain == {"network": "n", "precision": "float32", "threads": 2, "than_threads": 1, "times": 2.0}
+    machine = {"cpu": "C", "cpus": 1, "instruction_set": "portable", "threads": 2, "governor": "g", "load": 0}
+    assert "edgenet with more threads" in report.text(report.figures(rows, machine, {"rounds": 3}))
 
 
 def test_int8_peers_count_whatever_their_cosine() -> None:
