@@ -19,7 +19,7 @@ from edgenet.kernels.gemm_f32 import (
     accumulator_ahead,
     accumulator_along,
     lines_ahead,
-    share_number,
+    tiles_before,
 )
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places, window_places
@@ -32,12 +32,12 @@ from edgenet.kernels.tuples import each_add, each_and, each_choose, each_within,
 
 def _tile(height_in_rows: int, columns: int) -> Any:
     """A tile, which asks for a share of the panel that follows."""
-    lines = lines_ahead(height_in_rows, columns)
+    lines, shares = lines_ahead(height_in_rows, columns)
     accumulate = accumulator_ahead(columns, lines)
 
     @subroutine
     def tile(arguments):
-        image, window, target, w, depth, pixel, last, channel, missing, count = arguments
+        image, window, target, w, depth, pixel, last, channel, missing, count, number = arguments
         _, _, row_stride, pixel_stride, zeros, height, width = image
         kernel_height, kernel_width, _, _, dilation_y, dilation_x, _, _, _, _ = window
         y, y_stride, residual, residual_stride, low, high, activation = target
@@ -46,7 +46,7 @@ def _tile(height_in_rows: int, columns: int) -> Any:
         sums = repeat(load_row_f32(w, 0, columns), height_in_rows)
         place = w + columns * lane_count() * 4
         share = depth // TURN * lines * LINE_BYTES
-        ahead = place + kernel_height * kernel_width * (step + share_number(pixel, height_in_rows) * share)
+        ahead = place + kernel_height * kernel_width * (step + number % shares * share)
         for tap_y in range(kernel_height):
             inside_y = each_within(each_add(in_y, tap_y * dilation_y), height)
             for tap_x in range(kernel_width):
@@ -69,14 +69,15 @@ def _panel(rows: int, columns: int) -> Any:
 
     @njit(inline="always")
     def panel(image, window, target, w, depth, first, last, channel, missing, count):
-        pixel = first
+        pixel, number = first, tiles_before(first, rows)
         while pixel < last:
             if (last - pixel) % rows == 0:
-                tall((image, window, target, w, depth, pixel, last, channel, missing, count))
+                tall((image, window, target, w, depth, pixel, last, channel, missing, count, number))
                 pixel += rows
             else:
-                short((image, window, target, w, depth, pixel, last, channel, missing, count))
+                short((image, window, target, w, depth, pixel, last, channel, missing, count, number))
                 pixel += less
+            number += 1
 
     return panel
 

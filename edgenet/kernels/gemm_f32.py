@@ -33,8 +33,8 @@ _AHEAD = 4096
 """Bytes from the weights that a single pixel reads to those that it asks for: one page, where hardware starts anew."""
 
 
-_SHARES = 4
-"""Tiles that bring the next panel near, each a part of it: those of a block (see `edgenet.prepare.partition`)."""
+MOST_SHARES, FEW_SHARES = 8, 4
+"""Tiles that bring the next panel near, each a share of it: 7x7 pixels have hardly more; products of fewer rows."""
 _HALF_ROWS = 8
 """Pixels of a tile of half a vector: as many sums as products are under way at a time. A last tile repeats its last."""
 
@@ -68,15 +68,21 @@ def accumulator(columns: int) -> Any:
 
 
 @njit(inline="always")
-def share_number(pixel, height):
-    """Which share of the panel that follows a tile asks for, by its first pixel: those of a block take turns."""
-    return (pixel + height - 1) // height % _SHARES
+def tiles_before(pixel, rows):
+    """The number of a block's first tile, if blocks consist of tiles of `rows` pixels and one smaller."""
+    return (pixel + rows - 1) // rows
 
 
-def lines_ahead(height: int, columns: int) -> int:
-    """Cache lines that a tile asks for with each turn; products by lane ask for nothing."""
-    line = lines_of(max(columns, 1)) * TURN
-    return 0 if by_lane() else line if height == 1 else line // _SHARES
+def lines_ahead(height: int, columns: int, most_shares: int = MOST_SHARES) -> tuple[int, int]:
+    """Cache lines that a tile asks for with each turn, and how many tiles ask for a whole panel.
+
+    A tile of one pixel asks for as many as it reads. Products by lane ask for nothing.
+    """
+    lines = lines_of(max(columns, 1)) * TURN
+    if by_lane() or height == 1:
+        return (0 if by_lane() else lines), 1
+    share = -(-lines // most_shares)
+    return share, -(-lines // share)
 
 
 def accumulator_along(height: int, columns: int, lines: int = 0) -> Any:
@@ -108,20 +114,20 @@ def accumulator_along(height: int, columns: int, lines: int = 0) -> Any:
 
 
 @cache
-def _part_tile(height: int, columns: int) -> Any:
+def _part_tile(height: int, columns: int, most_shares: int = MOST_SHARES) -> Any:
     """A tile that may reach behind the last pixel."""
-    lines, step = lines_ahead(height, columns), row_lanes(columns)
+    (lines, shares), step = lines_ahead(height, columns, most_shares), row_lanes(columns)
     accumulate = accumulator_ahead(columns, lines)
 
     @subroutine
     def part_tile(arguments):
-        operands, epilogue, w, depth, pixel, last, channel, missing, count = arguments
+        operands, epilogue, w, depth, pixel, last, channel, missing, count, number = arguments
         x, x_stride, y, y_stride, residual, residual_stride, following = operands
         low, high, activation = epilogue
         sums = repeat(load_row_f32(w, 0, columns), height)
         rows = row_places(x, x_stride, pixel, last, height)
         share = depth // TURN * lines * LINE_BYTES
-        ahead = w + _AHEAD if height == 1 else following + share_number(pixel, height) * share
+        ahead = w + _AHEAD if height == 1 else following + number % shares * share
         sums = accumulate(sums, rows, depth, w + step * 4, ahead)
         out = row_places(y, y_stride, pixel, last, height)
         before = row_places(residual, residual_stride, pixel, last, height)
@@ -131,14 +137,14 @@ def _part_tile(height: int, columns: int) -> Any:
 
 
 @cache
-def _whole_tiles(height: int, columns: int) -> Any:
+def _whole_tiles(height: int, columns: int, most_shares: int) -> Any:
     """The pixels pixel..last-1, whose number `height` divides: what differs from tile to tile are few addresses."""
-    lines, step = lines_ahead(height, columns), row_lanes(columns)
+    (lines, shares), step = lines_ahead(height, columns, most_shares), row_lanes(columns)
     accumulate, finish_along = accumulator_along(height, columns, lines), finisher_along(height)
 
     @subroutine
     def whole_tiles(arguments):
-        operands, epilogue, w, depth, pixel, last, channel, missing, count = arguments
+        operands, epilogue, w, depth, pixel, last, channel, missing, count, number = arguments
         x, x_stride, y, y_stride, residual, residual_stride, following = operands
         low, high, activation = epilogue
         place, out = x + pixel * x_stride, y + pixel * y_stride + channel * 4
@@ -147,7 +153,7 @@ def _whole_tiles(height: int, columns: int) -> Any:
             before = residual + pixel * residual_stride + channel * 4
             residual_step = height * residual_stride
         share = depth // TURN * lines * LINE_BYTES
-        ahead = following + share_number(pixel, height) * share
+        ahead = following + number % shares * share
         for _ in range(pixel, last, height):
             sums = repeat(load_row_f32(w, 0, columns), height)
             sums = accumulate(sums, place, x_stride, depth, w + step * 4, ahead)
@@ -156,13 +162,13 @@ def _whole_tiles(height: int, columns: int) -> Any:
             out += height * y_stride
             before += residual_step
             ahead += share
-            if ahead >= following + _SHARES * share:
+            if ahead >= following + shares * share:
                 ahead = following
 
     return whole_tiles
 
 
-def pixel_rows(rows: int, columns: int, single_pixels: bool = True) -> Any:
+def pixel_rows(rows: int, columns: int, single_pixels: bool = True, most_shares: int = MOST_SHARES) -> Any:
     """The pixels first..last-1 of one panel, in tiles of `rows - 1` until `rows` divides the rest.
 
     `single_pixels`: with a tile for one pixel alone, as the products of activations may have it.
@@ -171,35 +177,38 @@ def pixel_rows(rows: int, columns: int, single_pixels: bool = True) -> Any:
     not fill the panel's vectors.
     """
     less = max(rows - 1, 1)
-    tall = _whole_tiles(rows, columns) if rows > 1 else None
-    short, single = _part_tile(less, columns), _part_tile(1 if single_pixels else less, columns)
+    tall = _whole_tiles(rows, columns, most_shares) if rows > 1 else None
+    short = _part_tile(less, columns, most_shares)
+    single = _part_tile(1, columns, most_shares) if single_pixels else short
 
     @njit(inline="always")
     def pixel_by_pixel(operands, epilogue, w, depth, first, last, channel, missing, count):
         for pixel in range(first, last):
-            single((operands, epilogue, w, depth, pixel, last, channel, missing, count))
+            single((operands, epilogue, w, depth, pixel, last, channel, missing, count, 0))
 
     @njit(inline="always")
     def panel(operands, epilogue, w, depth, first, last, channel, missing, count):
-        pixel = first
+        pixel, number = first, tiles_before(first, rows)
         while pixel < last and (last - pixel) % rows != 0:
             if single_pixels and last - pixel == 1:
-                single((operands, epilogue, w, depth, pixel, last, channel, missing, count))
+                single((operands, epilogue, w, depth, pixel, last, channel, missing, count, number))
             else:
-                short((operands, epilogue, w, depth, pixel, last, channel, missing, count))
+                short((operands, epilogue, w, depth, pixel, last, channel, missing, count, number))
             pixel += less
+            number += 1
         if pixel < last:
-            tall((operands, epilogue, w, depth, pixel, last, channel, missing, count))
+            tall((operands, epilogue, w, depth, pixel, last, channel, missing, count, number))
 
     return panel if rows > 1 else pixel_by_pixel
 
 
-def panel_product(rows: int, columns: int, single_pixels: bool = True) -> Any:
+def panel_product(rows: int, columns: int, single_pixels: bool = True, most_shares: int = MOST_SHARES) -> Any:
     """One panel of up to `columns` vectors: `pixel_rows` of exactly as many vectors as it has channels for."""
-    four = pixel_rows(rows, 4, single_pixels) if columns >= 4 else None
-    three = pixel_rows(rows, 3, single_pixels) if columns >= 3 else None
-    two = pixel_rows(rows, 2, single_pixels) if columns >= 2 else None
-    one = pixel_rows(rows, 1, single_pixels)
+    options = (single_pixels, most_shares)
+    four = pixel_rows(rows, 4, *options) if columns >= 4 else None
+    three = pixel_rows(rows, 3, *options) if columns >= 3 else None
+    two = pixel_rows(rows, 2, *options) if columns >= 2 else None
+    one = pixel_rows(rows, 1, *options)
 
     @njit(inline="always")
     def narrow(operands, epilogue, w, depth, first, last, channel, missing, count, vectors):
@@ -260,9 +269,9 @@ def _with_half(rows: int, columns: int) -> Any:
             pixel = first
             while pixel < last:
                 if last - pixel == 1:
-                    single((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest))
+                    single((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest, 0))
                 else:
-                    tall((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest))
+                    tall((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest, 0))
                 pixel += _HALF_ROWS
 
     return split

@@ -13,7 +13,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import activate
-from edgenet.kernels.gemm_f32 import panel_product
+from edgenet.kernels.gemm_f32 import FEW_SHARES, panel_product
 from edgenet.kernels.partition import block_start
 from edgenet.kernels.simd import add, lane_count, load_f32, load_tile_f32, store_tile_f32
 from edgenet.kernels.simd_tuples import as_tile
@@ -82,7 +82,7 @@ def transform_input(outputs: int, stride: int) -> Callable[..., None]:
 
 def products(rows: int, columns: int) -> Callable[..., None]:
     """M[i] = V[i] @ U[i] for all positions. Unit: a block of tiles of one panel of one position."""
-    product = panel_product(rows, columns)
+    product = panel_product(rows, columns, most_shares=FEW_SHARES)
 
     def kernel(
         begin: int,
