@@ -19,9 +19,10 @@ _STEP = IMAGE_TILE * IMAGE_TILES
 """Columns of the output that are computed at a time."""
 _MOST_WASTE = 1.35
 """Pixels of the tiles for each of the output, up to which the products that Winograd's algorithm saves are more."""
-_MOST_BYTES = 4 << 20
-"""Bytes of an output up to which products, not memory, take the time. Only direct convolutions are computed by bands,
-which save memory where it is larger.
+_MOST_BYTES, _MOST_BYTES_WIDE = 4 << 20, 1 << 20
+"""Bytes of an output up to which products, not memory, take the time; with vectors of 512 bits.
+
+Only direct convolutions are computed by bands, which save memory where it is larger.
 """
 
 
@@ -50,7 +51,7 @@ def _suits_winograd(node: Node, lowering: Lowering) -> bool:
         depth in IMAGE_DEPTHS
         and channels % image_width(lowering.target) == 0
         and rows * columns <= _MOST_WASTE * pixels
-        and pixels * channels * 4 <= _MOST_BYTES
+        and pixels * channels * 4 <= (_MOST_BYTES_WIDE if lowering.target.lanes > 8 else _MOST_BYTES)
     )
 
 

@@ -116,6 +116,7 @@ def test_which_images_it_serves():
             kernel(target, 32, 3, whole, winograd=False),
         ]
         assert not any("winograd" in name for name in direct)
+        assert ("winograd" in kernel(target, 112, 3, whole)) == (target.lanes <= 8)
 
 
 def test_where_stride_2_serves():
