@@ -1,4 +1,4 @@
-"""float32 depthwise convolution of 3x3, vectorised over channels, in tiles of two columns that go down some rows.
+"""float32 depthwise convolution of 3x3, vectorised over channels, in tiles of few columns that go down some rows.
 
 For each tile all channel blocks. A row of the input is loaded once and added to the sums of all outputs that it
 reaches; these stay in registers, as do most of the weights. The rows of a tile follow each other in the code, not in a
@@ -24,7 +24,6 @@ from edgenet.kernels.tuples import each_within, least, opaque, sequence
 
 _VECTORS = 10
 """Vectors of a block of weights: the bias, and three rows of three."""
-_COLUMNS = 2
 _INFINITY = float("inf")
 
 
@@ -130,15 +129,39 @@ def _tile(step: int, count: int, longest: int, edges: bool, hardswish: bool) -> 
     return tile
 
 
-def depthwise_columns(step: int, longest: int, hardswish: int) -> Callable[..., None]:
+def _last_tile(step: int, columns: int, longest: int, hardswish: bool) -> Any:
+    """The tile of the last 1 to `columns` - 1 outputs of rows; `columns` is 2 or 4."""
+    single = _tile(step, 1, longest, True, hardswish)
+
+    @njit(inline="always")
+    def of_one(count, arguments):
+        single(arguments)
+
+    if columns == 2:
+        return of_one
+    two, three = _tile(step, 2, longest, True, hardswish), _tile(step, 3, longest, True, hardswish)
+
+    @njit(inline="always")
+    def of_up_to_three(count, arguments):
+        if count == 3:
+            three(arguments)
+        elif count == 2:
+            two(arguments)
+        else:
+            single(arguments)
+
+    return of_up_to_three
+
+
+def depthwise_columns(step: int, columns: int, longest: int, hardswish: int) -> Callable[..., None]:
     """Depthwise convolution of 3x3, stride `step` both ways, padding of 1 at most. Unit: one output row.
 
-    Tiles go down `most_rows` rows at most, which is no more than `longest`. `hardswish`: the activation; else it is a
-    clamp to low..high.
+    Tiles are `columns` wide, and go down `most_rows` rows at most, which is no more than `longest`. `hardswish`: the
+    activation; else it is a clamp to low..high.
     """
-    wide = _tile(step, _COLUMNS, longest, False, bool(hardswish))
-    wide_at_edge = _tile(step, _COLUMNS, longest, True, bool(hardswish))
-    single = _tile(step, 1, longest, True, bool(hardswish))
+    wide = _tile(step, columns, longest, False, bool(hardswish))
+    wide_at_edge = _tile(step, columns, longest, True, bool(hardswish))
+    last_tile = _last_tile(step, columns, longest, bool(hardswish))
 
     def kernel(
         begin: int,
@@ -176,13 +199,13 @@ def depthwise_columns(step: int, longest: int, hardswish: int) -> Callable[..., 
             first = 0
             while first < out_width:
                 from_x = first * step - left
-                if out_width - first < _COLUMNS:
-                    single((image, window, target, (low, high), first))
-                elif from_x >= 0 and from_x + (_COLUMNS - 1) * step + 3 <= width:
+                if out_width - first < columns:
+                    last_tile(out_width - first, (image, window, target, (low, high), first))
+                elif from_x >= 0 and from_x + (columns - 1) * step + 3 <= width:
                     wide((image, window, target, (low, high), first))
                 else:
                     wide_at_edge((image, window, target, (low, high), first))
-                first += _COLUMNS
+                first += columns
             unit += rows
 
     return kernel

@@ -20,9 +20,16 @@ DEPTHWISE_KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2))
 DEPTHWISE_COLUMNS = 8
 """Outputs of a depthwise tile."""
 DEPTHWISE_3X3 = (1, 2)
-"""Strides of the depthwise kernels of 3x3 whose tiles go down rows, for instruction sets with 16 registers."""
+"""Strides of the depthwise kernels of 3x3 whose tiles go down rows, see `depthwise_3x3_columns`."""
 DEPTHWISE_ROWS = 7
 """Most rows of their tiles."""
+
+
+def depthwise_3x3_columns(target: InstructionSet) -> int:
+    """Columns of the depthwise tiles of 3x3 that go down rows; 0 on Arm, where products take the time, not loads."""
+    if target.architecture == "aarch64":
+        return 0
+    return 2 if target.registers == 16 else 4
 
 
 def gemm_tile(target: InstructionSet) -> tuple[int, int]:
@@ -115,9 +122,10 @@ def rows(target: InstructionSet) -> list[Kernel]:
             pairs = int((width, stride) in PAIRED_ROWS and not partial and target.registers == 32)
             constants = (width, stride, DEPTHWISE_COLUMNS, partial, pairs)
             found.append(Kernel(name, "depthwise_f32", "depthwise", constants, "conv2d"))
-    if target.registers == 16:
+    columns = depthwise_3x3_columns(target)
+    if columns:
         for stride, hardswish in product(DEPTHWISE_3X3, (0, 1)):
             name = f"f32_dw3x3s{stride}{'_hardswish' if hardswish else ''}"
-            constants = (stride, DEPTHWISE_ROWS, hardswish)
+            constants = (stride, columns, DEPTHWISE_ROWS, hardswish)
             found.append(Kernel(name, "depthwise_columns_f32", "depthwise_columns", constants, "conv2d"))
     return found

@@ -11,6 +11,7 @@ from edgenet.kernels.table_float import (
     DEPTHWISE_KERNELS,
     DEPTHWISE_ROWS,
     GENERAL_COLUMNS,
+    depthwise_3x3_columns,
     gemm_tile,
 )
 from edgenet.prepare import lower_int8
@@ -154,7 +155,7 @@ def _goes_down(node: Node, lowering: Lowering, row_bytes: int) -> bool:
     channels, kernel_height, kernel_width, _ = lowering.shape(node.inputs["weight"])
     stride_y, stride_x = node.attributes["stride"]
     return (
-        lowering.target.registers == 16
+        depthwise_3x3_columns(lowering.target) > 0
         and (kernel_height, kernel_width) == (3, 3)
         and stride_y == stride_x
         and stride_x in DEPTHWISE_3X3
