@@ -74,7 +74,7 @@ def tiles_before(pixel, rows):
 
 
 def lines_ahead(height: int, columns: int, most_shares: int = MOST_SHARES) -> tuple[int, int]:
-    """Cache lines that a tile asks for with each turn, and how many tiles ask for a whole panel.
+    """Cache lines that a tile asks for with each turn, and how many (at most `most_shares`) ask for a panel.
 
     A tile of one pixel asks for as many as it reads. Products by lane ask for nothing.
     """
@@ -171,7 +171,8 @@ def _whole_tiles(height: int, columns: int, most_shares: int) -> Any:
 def pixel_rows(rows: int, columns: int, single_pixels: bool = True, most_shares: int = MOST_SHARES) -> Any:
     """The pixels first..last-1 of one panel, in tiles of `rows - 1` until `rows` divides the rest.
 
-    `single_pixels`: with a tile for one pixel alone, as the products of activations may have it.
+    `single_pixels`: with a tile for one pixel alone, as the products of activations may have it. `most_shares`: see
+    `lines_ahead`.
     operands: (x, x_stride, y, y_stride, residual, residual_stride, address of the panel that follows, or any);
     epilogue: (low, high, activation); `w`: the panel; `count` output channels from `channel` on, `missing` if they do
     not fill the panel's vectors.
