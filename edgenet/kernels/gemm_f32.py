@@ -34,7 +34,9 @@ _AHEAD = 4096
 
 
 MOST_SHARES, FEW_SHARES = 8, 4
-"""Tiles that bring the next panel near, each a share of it: 7x7 pixels have hardly more; products of fewer rows."""
+"""Tiles that bring the next panel near, each a share of it, at most: of layers, whose smallest usual images, 7x7, make
+nine; and where a panel may meet fewer.
+"""
 _HALF_ROWS = 8
 """Pixels of a tile of half a vector: as many sums as products are under way at a time. A last tile repeats its last."""
 
@@ -78,10 +80,10 @@ def lines_ahead(height: int, columns: int, most_shares: int = MOST_SHARES) -> tu
 
     A tile of one pixel asks for as many as it reads. Products by lane ask for nothing.
     """
+    if by_lane():
+        return 0, 1
     lines = lines_of(max(columns, 1)) * TURN
-    if by_lane() or height == 1:
-        return (0 if by_lane() else lines), 1
-    share = -(-lines // most_shares)
+    share = lines if height == 1 else -(-lines // most_shares)
     return share, -(-lines // share)
 
 
