@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 OLDEST_NUMBA = (0, 62)
 """The first numba whose LLVM takes the code that kernels are made of."""
+INTERRUPT_SECONDS = 0.1
+"""How long an interrupt may go unnoticed: one that comes just before a wait begins does not end it."""
 _loaded: dict[tuple[str, str], LoadedKernel] = {}
 _lock = threading.Lock()
 _warned = False
@@ -262,7 +264,7 @@ def _compile_missing(
             f"make a kernel bundle on another machine with `edgenet warmup --target {target.name} -o kernels.bundle`, "
             "copy it here and name it with --kernels or EDGENET_KERNELS."
         )
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     from edgenet.engine.blocks import parse
     from edgenet.kernels.table import compiled_for, slowest_first
@@ -289,12 +291,14 @@ def _compile_missing(
     workers = max(1, min(len(missing) // 2, len(os.sched_getaffinity(0)), 4))
     names, running = deque(slowest_first(missing, target)), []
     with ThreadPoolExecutor(workers) as pool:
-        tasks = [pool.submit(_build, names, target, built, running) for _ in range(workers)]
-        try:
-            for task in tasks:
+        try:  # around starting them, too: with the first compiler running, an interrupt may come before the second's
+            for task in [pool.submit(_build, names, target, built, running) for _ in range(workers)]:
+                while wait([task], INTERRUPT_SECONDS).not_done:
+                    pass
                 task.result()
         except BaseException:  # an interrupt, too: the pool would wait until all is compiled
             names.clear()
+            pool.shutdown(wait=False, cancel_futures=True)
             for process in running:
                 process.kill()
             raise

@@ -1,5 +1,6 @@
 """The kernel cache: what is damaged, foreign, outdated or open to others is never run."""
 
+import _thread
 import grp
 import io
 import os
@@ -12,7 +13,9 @@ import threading
 import time
 import warnings
 from collections import deque
+from concurrent import futures
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +78,52 @@ def test_an_interrupt_ends_compiling(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     assert not any(Path(f"/proc/{child}").exists() for child in found)
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Whether each compiler was ended, and no name left to it. A compiler waits until it is killed, or for a minute."""
+    ended = []
+
+    def build(names, target, built, running):
+        killed = threading.Event()
+        running.append(SimpleNamespace(kill=killed.set))
+        ended.append(killed.wait(60) and not names)
+
+    monkeypatch.setattr(cache, "_build", build)
+    monkeypatch.setattr(cache, "has_compiler", lambda: True)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    return ended
+
+
+def test_an_interrupt_between_the_starts_of_two_compilers_ends_the_first(ended, monkeypatch):
+    class Pool(futures.ThreadPoolExecutor):
+        def submit(self, work, names, target, built, running):
+            if running:
+                raise KeyboardInterrupt
+            task = super().submit(work, names, target, built, running)
+            while not running:
+                time.sleep(0.01)
+            return task
+
+    monkeypatch.setattr(futures, "ThreadPoolExecutor", Pool)
+    with pytest.raises(KeyboardInterrupt):
+        cache._compile_missing(list(table.kernels(host()))[:4], host(), {}, None)
+    assert ended == [True]
+
+
+def test_an_interrupt_that_does_not_end_a_wait_ends_the_compilers(ended):
+    """`interrupt_main` acts as a signal that comes just before the main thread begins to wait."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(0.5, _thread.interrupt_main)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cache._compile_missing(list(table.kernels(host()))[:4], host(), {}, None)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
+    assert ended == [True, True]
 
 
 def test_a_refused_kernel_ends_the_compiler():
