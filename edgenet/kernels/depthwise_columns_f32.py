@@ -16,12 +16,15 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import HARDSWISH, activate
+from edgenet.kernels.neighbours import ask_above, ask_below
 from edgenet.kernels.simd import clamp, lane_count, load_f32, load_row_f32, repeat, store_tile_f32
 from edgenet.kernels.simd_depthwise import convolve_rows_f32
 from edgenet.kernels.simd_tuples import as_tile
 from edgenet.kernels.subroutine import straight_line, subroutine
 from edgenet.kernels.tuples import each_within, least, opaque, sequence
 
+_HEIGHT = 3
+"""Rows of the kernel."""
 _VECTORS = 10
 """Vectors of a block of weights: the bias, and three rows of three."""
 _INFINITY = float("inf")
@@ -186,6 +189,12 @@ def depthwise_columns(step: int, columns: int, longest: int, hardswish: int) -> 
         low: float,
         high: float,
     ):
+        if begin % out_height != 0:
+            first_image = x + begin // out_height * image_stride
+            ask_above(first_image, row_stride, height, begin % out_height, step, top, _HEIGHT)
+        if end % out_height != 0:
+            last_image = x + end // out_height * image_stride
+            ask_below(last_image, row_stride, height, end % out_height, step, top, _HEIGHT)
         y_row = out_width * y_stride
         unit = begin
         while unit < end:
