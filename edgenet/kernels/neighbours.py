@@ -1,8 +1,8 @@
-"""Rows at the border of a thread's share of an image: the neighbour reads some of them, and this thread some of his.
+"""Rows at the border between two threads' shares of an image: each reads some that the other has written.
 
-Each has written his own, and a line that one core has changed and another reads is on its way for long, to both. Tiles
+A line that one core has changed and another reads is on its way for long, and then out of the first core's cache. Tiles
 that go down rows meet such lines one at a time and wait for each; asked for together, many are on their way at once.
-The neighbour's rows come first, since he asks for this thread's at the same time, and takes them out of its cache.
+The other's rows come first: it takes this thread's meanwhile, which are fetched again after that.
 """
 
 from numba import njit
@@ -10,8 +10,9 @@ from numba import njit
 from edgenet.kernels.simd import prefetch_l2
 from edgenet.kernels.tuples import greatest, least
 
-_LINES, _LINE_BYTES = 8, 64
+_LINES = 8
 """Cache lines asked for in a turn."""
+_TURN_BYTES = 64 * _LINES
 _MOST_BYTES = 64 << 10
 """Rows of more would be out of the second-level cache again when they are needed."""
 
@@ -22,7 +23,7 @@ def _ask(image, row_stride, height, first, end):
     place, stop = image + greatest(first, 0) * row_stride, image + least(end, height) * row_stride
     while place < stop and row_stride <= _MOST_BYTES:
         prefetch_l2(place, _LINES)
-        place += _LINES * _LINE_BYTES
+        place += _TURN_BYTES
 
 
 @njit(inline="always")
