@@ -16,7 +16,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_f32 import HARDSWISH, activate
-from edgenet.kernels.neighbours import ask_above, ask_below
+from edgenet.kernels.neighbours import ask_at_border
 from edgenet.kernels.simd import clamp, lane_count, load_f32, load_row_f32, repeat, store_tile_f32
 from edgenet.kernels.simd_depthwise import convolve_rows_f32
 from edgenet.kernels.simd_tuples import as_tile
@@ -189,12 +189,8 @@ def depthwise_columns(step: int, columns: int, longest: int, hardswish: int) -> 
         low: float,
         high: float,
     ):
-        if begin % out_height != 0:
-            first_image = x + begin // out_height * image_stride
-            ask_above(first_image, row_stride, height, begin % out_height, step, top, _HEIGHT)
-        if end % out_height != 0:
-            last_image = x + end // out_height * image_stride
-            ask_below(last_image, row_stride, height, end % out_height, step, top, _HEIGHT)
+        for border, below in ((begin, False), (end, True)):
+            ask_at_border(border, below, x, image_stride, row_stride, height, out_height, step, top, _HEIGHT)
         y_row = out_width * y_stride
         unit = begin
         while unit < end:

@@ -27,19 +27,18 @@ def _ask(image, row_stride, height, first, end):
 
 
 @njit(inline="always")
-def ask_above(image, row_stride, height, first, step, top, kernel_height):
-    """Ask for the rows of an image that both output row `first`, the thread's first, and the one before it may need.
+def ask_at_border(border, below, x, image_stride, row_stride, height, out_height, step, top, kernel_height):
+    """Ask for the rows that the outputs on both sides of a border may need, if it lies within an image.
 
-    `step` and `top`: the stride and the padding of a convolution, in rows.
+    The border lies before output row `border` (counted over all images), `below` or above this thread's outputs. `step`
+    and `top`: the stride and the padding of the convolution, in rows.
     """
-    own = first * step
-    _ask(image, row_stride, height, own - top, own)
-    _ask(image, row_stride, height, own, own - step - top + kernel_height)
-
-
-@njit(inline="always")
-def ask_below(image, row_stride, height, end, step, top, kernel_height):
-    """As `ask_above`, for output row `end` - 1, the thread's last, and the one after it."""
-    others = end * step
-    _ask(image, row_stride, height, others, others - step - top + kernel_height)
-    _ask(image, row_stride, height, others - top, others)
+    if border % out_height == 0:
+        return
+    image, line = x + border // out_height * image_stride, border % out_height * step
+    end = line - step - top + kernel_height
+    if below:
+        _ask(image, row_stride, height, line, end)
+    _ask(image, row_stride, height, line - top, line)
+    if not below:
+        _ask(image, row_stride, height, line, end)
