@@ -8,15 +8,15 @@ both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgenet.dtypes import aligned
-from edgenet.graph import Node, Tensor
+from edgenet.graph import Node
 from edgenet.prepare.arena import place
 from edgenet.prepare.lower_movement import strided_copy
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering, View
-from edgenet.prepare.rows import RowInput, height_of, row_bytes, row_padding
+from edgenet.prepare.rows import RowInput, height_of, row_padding
 from edgenet.prepare.segment import Rows, Segment
 
 
@@ -50,11 +50,11 @@ def _can_stay(bands: list[list[Rows]], k: int) -> bool:
     return apart and any(each.keep < each.last for each in rows)
 
 
-def layout(segment: Segment, tensors: Mapping[str, Tensor]) -> Layout:
+def layout(segment: Segment, row_bytes: Callable[[str], int]) -> Layout:
     """Places what lives for a part of a band, from the node that makes it to its last reader, or for all bands."""
     bands = [band for part in range(segment.parts) for band in segment.schedule(part)]
     rows = {k: max(band[k].count for band in bands) for k, each in enumerate(segment.nodes) if not each.exit}
-    row = {k: row_bytes(tensors[segment.nodes[k].node.output]) for k in rows}
+    row = {k: row_bytes(segment.nodes[k].node.output) for k in rows}
     sizes = {str(k): rows[k] * row[k] for k in rows}
     kept = {k: max(band[k].first - band[k].base for band in bands) for k in rows}
 
@@ -81,7 +81,7 @@ class _Bands:
 
     def __init__(self, segment: Segment, first: int, lowering: Lowering, lower: Callable[[Node], None]):
         self.segment, self.first, self.lowering, self.lower = segment, first, lowering, lower
-        found = layout(segment, lowering.tensors)
+        found = layout(segment, lowering.row_bytes)
         self.inside, self.part, parts = found.inside, 0, segment.parts
         self.workspace_share = aligned(found.workspace)
         self.workspace = lowering.temporary(parts * self.workspace_share) if found.workspace else ""
@@ -167,13 +167,14 @@ class _Bands:
         return self._view(role, name, first, end, band, image)
 
     def _view(self, role: str, name: str, first: int, end: int, band: list[Rows], image: int) -> str:
-        tensor, row = self.lowering.tensors[name], row_bytes(self.lowering.tensors[name])
+        tensor, row = self.lowering.tensors[name], self.lowering.row_bytes(name)
         k = self.segment.place.get(name, -1)
         if k in self.inside:
             start = self.part * self.workspace_share + self.inside[k].offset
-            view = View(self.workspace, start + (first - band[k].base) * row)
+            base, offset = self.workspace, start + (first - band[k].base) * row
         else:
-            view = View(name, (image * tensor.shape[1] + first) * row)
+            base, offset = name, (image * tensor.shape[1] + first) * row
+        view = View(base, offset, pixel_bytes=self.lowering.pixel_bytes(name))
         shape = (1, end - first, *tensor.shape[2:])
         return self.lowering.view(f"{name}[{role}]", replace(tensor, shape=shape), view)
 

@@ -22,6 +22,7 @@ from edgenet.prepare.lower_winograd import winograd, winograd_tile
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering, lowers
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
+from edgenet.prepare.strides import ALIASED_ROWS
 
 
 @lowers("conv2d")
@@ -74,8 +75,6 @@ _SHARED_PRODUCTS = 25_000
 takes the kernel of any size, as those of one size share out rows."""
 _KEPT_BYTES = 48 << 10
 """Input of an output row that the first-level cache keeps for the next one. Rows of more are computed in pairs."""
-_ALIASED_ROWS = 4096
-"""Rows that lie a multiple of so many bytes apart share cache sets: a tile of many of them pushes itself out."""
 _LARGE_IMAGE = 1 << 20
 """Bytes of an image that comes from slow caches, whose prefetchers follow few rows at a time."""
 _FEW_ROWS = 7
@@ -125,7 +124,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         for slot in ("kernel_height", "stride_y", "residual", "residual_stride", "activation"):
             del slots[slot]
         large = stride_y == 2 and lowering.shape(node.inputs["x"])[1] * row_bytes > _LARGE_IMAGE
-        few = large or row_bytes % _ALIASED_ROWS == 0
+        few = large or row_bytes % ALIASED_ROWS == 0
         slots["most_rows"] = (_FEW_ROWS - kernel_height) // stride_y + 1 if few else DEPTHWISE_ROWS
         rows = -(-units // lowering.threads)
         while rows > slots["most_rows"]:
@@ -162,7 +161,7 @@ def _goes_down(node: Node, lowering: Lowering, row_bytes: int) -> bool:
         and max(node.attributes["padding"]) <= 1
         and channels >= lowering.target.lanes
         and lowering.shape(node.output)[2] > 1
-        and (row_bytes % _ALIASED_ROWS != 0 or kernel_height * row_bytes > _KEPT_BYTES)
+        and (row_bytes % ALIASED_ROWS != 0 or kernel_height * row_bytes > _KEPT_BYTES)
         and "residual" not in node.inputs
     )
 

@@ -8,6 +8,7 @@ bounds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -45,11 +46,15 @@ def lowers(*operations: str) -> Callable[[LowerFunction], LowerFunction]:
 
 @dataclass(frozen=True)
 class View:
-    """Rows of another tensor: `offset` bytes behind its start; channels-first planes lie `plane_bytes` apart."""
+    """Rows of another tensor: `offset` bytes behind its start.
+
+    Channels-last pixels lie `pixel_bytes` apart, channels-first planes `plane_bytes`.
+    """
 
     base: str
     offset: int
     plane_bytes: int = 0
+    pixel_bytes: int = 0
 
 
 class Lowering:
@@ -114,7 +119,13 @@ class Lowering:
 
     def pixel_bytes(self, name: str) -> int:
         """Bytes from one pixel of a channels-last tensor to the next (see `prepare.strides`)."""
+        if name in self._views:
+            return self._views[name].pixel_bytes
         return self.spread.get(name) or self.tensors[name].shape[-1] * ELEMENT_BYTES[self.tensors[name].dtype]
+
+    def row_bytes(self, name: str) -> int:
+        """Bytes from one row of a channels-last image to the next."""
+        return math.prod(self.tensors[name].shape[2:-1]) * self.pixel_bytes(name)
 
     def is_constant(self, name: str) -> bool:
         """Whether a tensor is a constant of the graph."""

@@ -66,6 +66,7 @@ def prepare(
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
         int8_algorithms = winograd and memory == "fast"
         lowering = Lowering(graph, dict(tensors), target, threads, packed, packed_limit, winograd, int8_algorithms)
+        lowering.spread = spread_pixels(lowering) if memory == "fast" else {}
         return _lower(graph, lowering, segments, steady=memory == "fast" and threads > 1)
 
     plan = lowered([])
@@ -87,8 +88,6 @@ def prepare(
 
 def _lower(graph: Graph, lowering: Lowering, segments: list[tuple[Choice, Segment]], steady: bool) -> Plan:
     """The plan whose nodes are computed at once, except for those of `segments`. `steady`: see `_place`."""
-    by_bands = {name for _, segment in segments for name in segment.tensors()}
-    lowering.spread = {name: size for name, size in spread_pixels(lowering).items() if name not in by_bands}
     starts = {choice.first: (choice, segment) for choice, segment in segments}
     index = 0
     while index < len(graph.nodes):

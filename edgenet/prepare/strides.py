@@ -1,9 +1,12 @@
 """Distances between pixels that spare the caches: a depthwise tile reads and writes the same channels of many pixels.
 
-With a power of two of bytes from pixel to pixel these lie in few sets of the first-level cache and push each other out.
+With a power of two of bytes from pixel to pixel, or from row to row, these lie in few sets of the first-level cache and
+push each other out.
 """
 
 from __future__ import annotations
+
+import math
 
 from edgenet.graph import Node
 from edgenet.ops import OPERATIONS, with_defaults
@@ -12,7 +15,13 @@ from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering
 
 _ALIASING = 1024
 """Pixels that lie a multiple of so many bytes apart share a quarter of the sets, or less."""
+ALIASED_ROWS = 4096
+"""Rows that lie a multiple of so many bytes apart share cache sets: a tile of many of them pushes itself out."""
 _LINE = 64
+_LARGE_PIXEL = 256
+"""Pixels of so many bytes take at most a quarter more with a line between them."""
+_SMALL_IMAGE = 256 << 10
+"""An image of up to so many bytes may take half as much again: it stays in the second-level cache."""
 
 
 def spread_pixels(lowering: Lowering) -> dict[str, int]:
@@ -32,7 +41,7 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
         size = lowering.shape(name)[-1] * ELEMENT_BYTES[lowering.dtype(name)]
         users = readers.get(name, [])
         if (
-            size % _ALIASING == 0
+            _aliases(lowering.shape(name), size)
             and name not in graph.outputs
             and _direct(node, lowering)
             and all(role == "x" and _direct(user, lowering) for role, user in users)
@@ -40,6 +49,13 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
         ):
             found[name] = size + _LINE
     return found
+
+
+def _aliases(shape: tuple[int, ...], size: int) -> bool:
+    """Whether an image whose pixels take `size` bytes is worth a distance between them."""
+    row = shape[-2] * size
+    small = size >= _LARGE_PIXEL or math.prod(shape[1:-1]) * size <= _SMALL_IMAGE
+    return small and size % _LINE == 0 and (size % _ALIASING == 0 or row % ALIASED_ROWS == 0)
 
 
 def _direct(node: Node, lowering: Lowering) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgenet.graph import Node, Tensor
 from edgenet.prepare.lower_bands import Layout, layout
-from edgenet.prepare.rows import RowInput
+from edgenet.prepare.rows import RowInput, row_bytes
 from edgenet.prepare.segment import RowNode, Rows, Segment
 from tests.prepare.test_arena import assert_disjoint
 
@@ -67,7 +67,7 @@ def test_rows_are_made_once_and_are_there_when_read(drawn: Drawn):
     segment, tensors = build(drawn)
     if not segment.nodes:
         return
-    places = layout(segment, tensors)
+    places = layout(segment, lambda name: row_bytes(tensors[name]))
     bands = list(segment.schedule())
     assert len(bands) == segment.bands
     made = check(segment, places, bands)
@@ -87,7 +87,7 @@ def test_parts_make_all_that_they_read_and_together_every_row(drawn: Drawn, part
     segment, tensors = build(replace(drawn, exits=(False,) * len(drawn.exits)), parts)
     if not segment.nodes or not segment.connected():
         return
-    places = layout(segment, tensors)
+    places = layout(segment, lambda name: row_bytes(tensors[name]))
     end, rows = 0, [0] * len(segment.nodes)
     for part in range(parts):
         bands = list(segment.schedule(part))

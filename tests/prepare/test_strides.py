@@ -1,0 +1,46 @@
+"""Pixels at distances that spare the caches: where they are, and that the results stay the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgenet
+from edgenet.engine import caches
+from edgenet.prepare import band_cache
+from tests.engine.networks import separable
+from tests.prepare.test_arena import check_plan
+from tests.prepare.test_bands import in_bands
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("side", "distance"), [(14, 0), (16, 256 + 64), (32, 256 + 64)])
+def test_pixels_of_aliasing_rows_lie_apart(monkeypatch, side: int, distance: int, threads: int):
+    """At once and by bands; pixels inside blocks take 256 bytes. With memory="low" none lie apart."""
+    monkeypatch.setattr(band_cache, "STEP_BYTES", 1)
+    monkeypatch.setattr(band_cache, "FLOPS_A_BYTE", 1e9)
+    monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
+    graph = separable(channels=32, depth=2, size=side)
+    inside = {node.output for node in graph.nodes if not node.name.endswith("project")}
+    x = np.random.default_rng(side).standard_normal((3, side, side, 32), dtype=np.float32)
+    low = edgenet.load(graph, threads, memory="low")
+    expected = low.run(x)
+    assert low.plan(x).spread == {}
+    banded = []
+    for cache in (0, 50_000, 64_000, 96_000):
+        monkeypatch.setattr(caches, "own_cache", lambda cache=cache: cache)
+        model = edgenet.load(graph, threads)
+        np.testing.assert_array_equal(model.run(x), expected)
+        plan = model.plan(x)
+        check_plan(plan)
+        assert plan.spread == (dict.fromkeys(inside, distance) if distance else {})
+        banded.append(in_bands(plan))
+    assert not banded[0]
+    assert any(banded)
+
+
+@pytest.mark.parametrize(("side", "distance"), [(32, 128 + 64), (64, 128)])
+def test_an_image_grows_by_half_only_where_it_stays_in_the_cache(side: int, distance: int):
+    """Rows of both images alias; their pixels take 128 bytes."""
+    model = edgenet.load(separable(channels=16, depth=1, size=side), 1)
+    assert model.plan(np.zeros((1, side, side, 16), np.float32)).spread.get("block0.expand", 128) == distance
