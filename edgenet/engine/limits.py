@@ -57,13 +57,13 @@ class Limits:
     matrix_gops: float = 0.0
 
     def attainable_ms(
-        self, flops: int, read: Sequence[int], int8: bool, results: int = 0, matrix: bool = False
+        self, flops: int, moved: Sequence[tuple[int, int]], int8: bool, results: int = 0, matrix: bool = False
     ) -> float:
-        """Least time of some steps in turn: their arithmetic at the peak, or the bytes that each of them reads.
+        """Least time of some steps in turn: their arithmetic at the peak, or the bytes that each reads and writes.
 
         `results` are the int8 values that they requantize; `matrix`: products are made at the rate `matrix_gops`.
         """
-        transfer = sum(self.transfer_ms(size, 0) for size in read)
+        transfer = sum(self.transfer_ms(read, written) for read, written in moved)
         return max(self.arithmetic_ms(flops, int8, results, matrix), transfer) + self.step_ms
 
     def arithmetic_ms(self, flops: int, int8: bool, results: int = 0, matrix: bool = False) -> float:

@@ -94,8 +94,8 @@ def measure(context: Context, plan: Plan, team: Team, repeats: int) -> Profile:
 
 
 def _roofline(limits: Limits | None, plan: Plan, steps: list[Step], ms: float) -> float | None:
-    flops, moved = sum(step.flops for step in steps), [step.bytes_moved for step in steps]
-    if limits is None or ms <= 0 or not any(moved):
+    flops, moved = sum(step.flops for step in steps), [(step.bytes_read, step.bytes_written) for step in steps]
+    if limits is None or ms <= 0 or not any(map(any, moved)):
         return None
     int8 = any(step.kernel.startswith("s8") for step in steps)
     made = {step.output for step in steps if "weights" in step.slots and plan.tensors[step.output].dtype == "int8"}

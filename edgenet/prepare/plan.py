@@ -58,7 +58,8 @@ class Step:
     operation: str = ""
     output: str = ""
     flops: int = 0
-    bytes_moved: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
     vector: bool = True
     layer: tuple[int, int] = (0, 0)
     chain: tuple[int, int] | None = None

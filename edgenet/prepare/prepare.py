@@ -121,7 +121,8 @@ def _lower_node(node: Node, lowering: Lowering) -> None:
     if added and costed in OPERATIONS:
         types = {role: lowering.tensors[name] for role, name in node.inputs.items()}
         cost = OPERATIONS[costed].cost(node, types, lowering.tensors[node.output])
-        added[-1].flops, added[-1].bytes_moved = cost.flops, cost.bytes_read + cost.bytes_written
+        last = added[-1]
+        last.flops, last.bytes_read, last.bytes_written = cost.flops, cost.bytes_read, cost.bytes_written
 
 
 def _roots(lowering: Lowering) -> dict[str, str]:

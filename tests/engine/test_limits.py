@@ -60,13 +60,15 @@ SAMPLE = limits.Limits("avx2", 1, 100.0, 200.0, 10.0, SPEEDS, SPEEDS, SPEEDS, 0.
 
 
 def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
-    assert SAMPLE.attainable_ms(10**9, [1000], int8=False) == 10.0
-    assert SAMPLE.attainable_ms(10**9, [1000], int8=True) == 5.0
-    assert SAMPLE.attainable_ms(10**9, [1000], int8=True, results=10**8) == 15.0
-    assert SAMPLE.attainable_ms(1, [1 << 33], int8=False) == SAMPLE.transfer_ms(1 << 33, 0)
-    assert SAMPLE.attainable_ms(1, [1000, 0, 3000], int8=False) == pytest.approx(4000 / 100.0 / 1e6)
-    assert replace(SAMPLE, matrix_gops=1000.0).attainable_ms(10**9, [1000], int8=True, matrix=True) == 1.0
-    assert replace(SAMPLE, step_ms=1.0).attainable_ms(10**9, [1000], int8=False) == 11.0
+    assert SAMPLE.attainable_ms(10**9, [(1000, 0)], int8=False) == 10.0
+    assert SAMPLE.attainable_ms(10**9, [(1000, 0)], int8=True) == 5.0
+    assert SAMPLE.attainable_ms(10**9, [(1000, 0)], int8=True, results=10**8) == 15.0
+    assert SAMPLE.attainable_ms(1, [(1 << 33, 1000)], int8=False) == SAMPLE.transfer_ms(1 << 33, 1000)
+    assert SAMPLE.attainable_ms(1, [(1000, 0), (0, 0), (0, 3000)], int8=False) == pytest.approx(4000 / 100.0 / 1e6)
+    assert replace(SAMPLE, matrix_gops=1000.0).attainable_ms(10**9, [(1000, 0)], int8=True, matrix=True) == 1.0
+    copying = replace(SAMPLE, copy_bandwidth=dict.fromkeys(SPEEDS, 5.0))
+    assert copying.attainable_ms(1, [(1000, 1000), (500, 0)], int8=False) == pytest.approx((2000 / 5 + 5) / 1e6)
+    assert replace(SAMPLE, step_ms=1.0).attainable_ms(10**9, [(1000, 0)], int8=False) == 11.0
 
 
 def test_bytes_that_are_read_and_written_are_copied():
