@@ -41,9 +41,9 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
         size = lowering.shape(name)[-1] * ELEMENT_BYTES[lowering.dtype(name)]
         users = readers.get(name, [])
         if (
-            _aliases(lowering.shape(name), size)
-            and name not in graph.outputs
+            name not in graph.outputs
             and _direct(node, lowering)
+            and _aliases(lowering.shape(name), size)
             and all(role == "x" and _direct(user, lowering) for role, user in users)
             and (_depthwise(node, lowering) or any(_depthwise(user, lowering) for _, user in users))
         ):
