@@ -5,7 +5,8 @@ of starting its steps, and of moving the rows kept for the next band. Both are c
 programming over the cuts of the graph finds the least sum.
 
 Several threads take a chain in as many parts: each computes its own rows by bands that fit its own caches, without
-meeting the others before the end. Rows that two parts need are computed twice, which is counted as well.
+meeting the others before the end. Rows that two parts need are computed twice, which is counted as well. In a small
+network the meetings alone are worth it: there the parts of a chain may be one band each.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ LEAST_BYTES = 2_000_000
 """Bytes of tensors outside of the caches from which planning bands is worth the time that it takes."""
 FLOPS_A_BYTE = 5
 """Floating-point operations that take as long as moving a byte to a slower cache and back."""
+MEETING_FLOPS = 6_000
+"""Floating-point operations, for each lane of a vector, that take as long as a meeting of threads after a step, with
+the rows that they fetch from each other for the next."""
+_MET_OFTEN = 0.05
+"""Share of a network's arithmetic that its meetings must cost for it to count as small."""
 _UNEVEN = 0.05
 """Share of its time that a thread waits at the end of a chain for the one that has the longest part."""
 _FILLED = 0.75
@@ -42,23 +48,30 @@ too short for cores that lower their clock where a layer executes much in a cycl
 
 
 class _Costs:
-    """What chains cost an image, in bytes moved. `whole`: of each node computed at once."""
+    """What chains cost an image, in bytes moved. `whole`: of each node computed at once, without the meeting after it.
 
-    def __init__(self, chains: Chains, whole: list[int], flops: list[float], cache: int):
-        self.chains, self.whole, self.flops, self.cache = chains, whole, flops, cache
+    `meeting`: of that, where threads meet often, else 0.
+    """
+
+    def __init__(self, chains: Chains, whole: list[int], flops: list[float], cache: int, meeting: float = 0.0):
+        self.chains, self.whole, self.flops, self.cache, self.meeting = chains, whole, flops, cache, meeting
 
     def best(self, first: int, last: int) -> tuple[float, Choice] | None:
         """The cost of a chain in the coarsest bands that fit, and these; None where they save nothing."""
         whole = sum(self.whole[first : last + 1])
         saved = sum(self.whole[k] for k in range(first, last) if self.chains.last_reader[k] <= last)
+        saved += (last - first) * self.meeting * self.chains.parts
         step = (last - first + 1) * STEP_BYTES
         parts = self.chains.parts
         if parts > 1 and any(self.chains.last_reader[k] > last for k in range(first, last)):
             return None
-        for rows in reversed(self.chains.sizes(last)) if saved > step else ():
+        for rows in reversed(self.chains.sizes(last)) if saved > step or self.meeting else ():
             choice = Choice(first, last, rows)
             segment = self.chains.segment(choice)
             if segment.bands == 1:
+                cost = self._again(segment, first)
+                if self.meeting and cost < saved and self._fits(segment):
+                    return whole - saved + cost, choice
                 continue
             bands, images = segment.bands * parts, self.chains.images
             cost = (bands - 1 / images) * step + (bands - parts) * self._kept(segment) + self._again(segment, first)
@@ -118,6 +131,14 @@ def _outside(size: int, caches: int, threads: int) -> int:
     return int(size * max(0.0, (share - _SMALL) / (1 - _SMALL)))
 
 
+def _meeting(plan: Plan) -> float:
+    """What a meeting of all threads costs, in bytes moved, where those of an image take much of its time; else 0."""
+    one_image = all(plan.tensors[name].shape[0] == 1 for name in plan.inputs)
+    flops = MEETING_FLOPS * plan.target.lanes
+    often = len(plan.steps) * flops > _MET_OFTEN * sum(step.flops for step in plan.steps)
+    return flops / FLOPS_A_BYTE if plan.threads > 1 and one_image and often else 0.0
+
+
 def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, Segment]]:
     """The segments of `graph` to compute by bands, in order, given the plan that computes every node at once.
 
@@ -127,18 +148,19 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
     together = cache * plan.threads
     sizes = [_image_bytes(plan.tensors[node.output]) for node in graph.nodes]
     whole = [_outside(size, together, plan.threads) for size in sizes]
-    if sum(whole) < LEAST_BYTES or len(graph.nodes) > MOST_NODES:
+    meeting = _meeting(plan)
+    if (sum(whole) < LEAST_BYTES and not meeting) or len(graph.nodes) > MOST_NODES:
         return []
     chains, count = Chains(graph, plan, plan.threads), len(graph.nodes)
     flops = [0.0] * count
     for step in plan.steps:
         flops[step.layer[0]] += step.flops / chains.images
-    costs = _Costs(chains, whole, flops, cache)
+    costs = _Costs(chains, whole, flops, cache, meeting)
     least = [0.0] * (count + 1)
     back: list[Choice | None] = [None] * (count + 1)
     for last in range(count):
         least[last + 1] = least[last] + costs.whole[last]
-        if chains.inputs(last) is None or not any(costs.whole[max(0, last - LONGEST + 1) : last]):
+        if chains.inputs(last) is None or not (meeting or any(costs.whole[max(0, last - LONGEST + 1) : last])):
             continue
         for choice in chains.ending(last, LONGEST, chains.sizes(last)[-1]):
             found = costs.best(choice.first, last)

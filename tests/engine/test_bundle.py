@@ -32,7 +32,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory, model):
     """A bundle of the kernels that the model needs, and of one for another CPU, made as `make_bundle` makes one."""
-    names = {step.kernel for step in edgenet.load(model, 1).plan().steps} | set(ENGINE_KERNELS)
+    names = edgenet.load(model).plan().kernels() | set(ENGINE_KERNELS)
     path = tmp_path_factory.mktemp("bundle") / "kernels.bundle"
     content = {FOREIGN: cache.blocks([NAME], FOREIGN), host(): cache.blocks(names, host())}
     assert bundle.write(path, content) == len(names) + 1

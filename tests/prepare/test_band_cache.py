@@ -7,10 +7,11 @@ import pytest
 
 import edgenet
 from edgenet.engine import caches
-from edgenet.kernels.isa import host
+from edgenet.kernels.isa import by_name, host
 from edgenet.prepare import band_cache
 from edgenet.prepare.band_cache import bands_for_speed
 from edgenet.prepare.fusion import fuse
+from edgenet.prepare.plan import PARTS_KERNEL
 from edgenet.prepare.prepare import prepare
 from tests.engine.networks import separable
 from tests.prepare.test_arena import check_plan
@@ -104,3 +105,36 @@ def test_little_to_save_leaves_the_plan_as_it_is(monkeypatch):
     assert chosen(112, 1 << 20)
     monkeypatch.setattr(band_cache, "LEAST_BYTES", 1 << 30)
     assert chosen(112, 1 << 20) == []
+
+
+def small(batch: int, threads: int, size: int = 8):
+    """What is chosen for two blocks of 32 channels that every cache holds."""
+    graph = separable(channels=32, depth=2, size=size)
+    plan = prepare(graph, {"x": (batch, size, size, 32)}, by_name("avx512"), threads)
+    return bands_for_speed(fuse(graph, plan.tensors), plan, 1 << 20)
+
+
+def test_threads_of_a_small_network_take_chains_of_layers():
+    """One band for each thread. The more threads, the more rows would be made twice in one long chain."""
+    for threads, chains in ((2, [(0, 5)]), (4, [(0, 2), (3, 5)])):
+        found = small(1, threads)
+        assert [(choice.first, choice.last) for choice, _ in found] == chains
+        assert all((segment.parts, segment.bands) == (threads, 1) for _, segment in found)
+
+
+def test_layers_of_one_thread_of_many_images_and_of_much_arithmetic_are_computed_at_once():
+    assert small(1, 1) == []
+    assert small(2, 2) == []
+    assert small(1, 2, size=32) == []
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_chains_of_a_small_network_compute_the_same(precision: str, threads: int):
+    graph = network("mobilenet_v2", precision)
+    x = images(1, 48, 40)
+    model = edgenet.load(graph, threads)
+    np.testing.assert_array_equal(model.run(x), edgenet.load(graph, 1).run(x))
+    plan = model.plan(x)
+    check_plan(plan)
+    assert PARTS_KERNEL in plan.kernels()
