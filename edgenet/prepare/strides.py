@@ -52,10 +52,10 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
 
 
 def _aliases(shape: tuple[int, ...], size: int) -> bool:
-    """Whether an image whose pixels take `size` bytes is worth a distance between them."""
-    row = shape[-2] * size
-    small = size >= _LARGE_PIXEL or math.prod(shape[1:-1]) * size <= _SMALL_IMAGE
-    return small and size % _LINE == 0 and (size % _ALIASING == 0 or row % ALIASED_ROWS == 0)
+    """Whether pixels of `size` bytes, or their rows, fall into few cache sets, and a line between them costs little."""
+    costs_little = size >= _LARGE_PIXEL or math.prod(shape[1:-1]) * size <= _SMALL_IMAGE
+    in_few_sets = size % _ALIASING == 0 or shape[-2] * size % ALIASED_ROWS == 0
+    return costs_little and in_few_sets and size % _LINE == 0
 
 
 def _direct(node: Node, lowering: Lowering) -> bool:
