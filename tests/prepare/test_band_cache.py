@@ -130,7 +130,8 @@ def test_layers_of_one_thread_of_many_images_and_of_much_arithmetic_are_computed
 
 @pytest.mark.parametrize("threads", [2, 3, 4])
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_chains_of_a_small_network_compute_the_same(precision: str, threads: int):
+def test_chains_of_a_small_network_compute_the_same(monkeypatch, precision: str, threads: int):
+    monkeypatch.setattr(band_cache, "MEETING_FLOPS", 100_000)
     graph = network("mobilenet_v2", precision)
     x = images(1, 48, 40)
     model = edgenet.load(graph, threads)
