@@ -48,33 +48,32 @@ too short for cores that lower their clock where a layer executes much in a cycl
 
 
 class _Costs:
-    """What chains cost an image, in bytes moved. `whole`: of each node computed at once, without the meeting after it.
+    """What chains cost an image, in bytes moved by all threads together.
 
-    `meeting`: of that, where threads meet often, else 0.
+    `whole`: what each node computed at once costs, without the meeting after it; `meeting`: what that costs each thread
+    where threads meet often, else 0.
     """
 
-    def __init__(self, chains: Chains, whole: list[int], flops: list[float], cache: int, meeting: float = 0.0):
+    def __init__(self, chains: Chains, whole: list[int], flops: list[float], cache: int, meeting: float):
         self.chains, self.whole, self.flops, self.cache, self.meeting = chains, whole, flops, cache, meeting
 
     def best(self, first: int, last: int) -> tuple[float, Choice] | None:
         """The cost of a chain in the coarsest bands that fit, and these; None where they save nothing."""
         whole = sum(self.whole[first : last + 1])
         saved = sum(self.whole[k] for k in range(first, last) if self.chains.last_reader[k] <= last)
-        saved += (last - first) * self.meeting * self.chains.parts
-        step = (last - first + 1) * STEP_BYTES
-        parts = self.chains.parts
+        parts, step = self.chains.parts, (last - first + 1) * STEP_BYTES
+        saved += (last - first) * self.meeting * parts
         if parts > 1 and any(self.chains.last_reader[k] > last for k in range(first, last)):
             return None
         for rows in reversed(self.chains.sizes(last)) if saved > step or self.meeting else ():
             choice = Choice(first, last, rows)
             segment = self.chains.segment(choice)
-            if segment.bands == 1:
-                cost = self._again(segment, first)
-                if self.meeting and cost < saved and self._fits(segment):
-                    return whole - saved + cost, choice
+            if segment.bands == 1 and not self.meeting:
                 continue
-            bands, images = segment.bands * parts, self.chains.images
-            cost = (bands - 1 / images) * step + (bands - parts) * self._kept(segment) + self._again(segment, first)
+            cost = self._again(segment, first)
+            if segment.bands > 1:
+                bands, images = segment.bands * parts, self.chains.images
+                cost += (bands - 1 / images) * step + (bands - parts) * self._kept(segment)
             if cost >= saved:
                 return None
             if self._fits(segment):

@@ -55,12 +55,12 @@ def _geometry(node: Node, lowering: Lowering) -> dict[str, Value]:
     _, height, width, _ = lowering.shape(node.inputs["x"])
     _, out_height, out_width, _ = lowering.shape(node.output)
     top, _, left, _ = node.attributes["padding"]
-    pixel = lowering.pixel_bytes(node.inputs["x"])
+    row = lowering.row_bytes(node.inputs["x"])
     return {
         "x": lowering.read(node.inputs["x"]),
-        "image_stride": height * width * pixel,
-        "row_stride": width * pixel,
-        "pixel_stride": pixel,
+        "image_stride": height * row,
+        "row_stride": row,
+        "pixel_stride": lowering.pixel_bytes(node.inputs["x"]),
         "height": height,
         "width": width,
         "top": top,
@@ -118,7 +118,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     if not simple:
         units, work = units * blocks, work // blocks
     grain = max(1, min(1_500 // max(1, work), -(-units // (2 * lowering.threads))))
-    row_bytes = lowering.shape(node.inputs["x"])[2] * lowering.pixel_bytes(node.inputs["x"])
+    row_bytes = lowering.row_bytes(node.inputs["x"])
     if simple and _goes_down(node, lowering, row_bytes):
         hardswish = "_hardswish" if slots["activation"] == HARDSWISH else ""
         for slot in ("kernel_height", "stride_y", "residual", "residual_stride", "activation"):

@@ -1,9 +1,9 @@
 """From nodes to steps: what a lowering works with, and the registry of lowerings by operation.
 
 A lowering is a function `(node, lowering)` that adds the node's steps. It chooses the kernel; the kernel assumes.
-Kernels see memory as the graph defines it: channels-last, dense. int8 values lie in memory as they are, or as value +
-128 where the instruction set asks for it (`InstructionSet.stored_unsigned`): `Lowering.stored` converts zero points and
-bounds.
+Kernels see memory as the graph defines it: channels-last, dense but for `prepare.strides`. int8 values lie in memory as
+they are, or as value + 128 where the instruction set asks for it (`InstructionSet.stored_unsigned`): `Lowering.stored`
+converts zero points and bounds.
 """
 
 from __future__ import annotations

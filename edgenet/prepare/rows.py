@@ -49,7 +49,7 @@ def height_of(tensor: Tensor, planes: bool = False) -> int:
 
 
 def row_bytes(tensor: Tensor) -> int:
-    """Bytes of one row of a channels-last image."""
+    """Bytes of one row of a channels-last image whose pixels follow each other directly, as planners take them to."""
     return math.prod(tensor.shape[2:]) * ELEMENT_BYTES[tensor.dtype]
 
 
