@@ -45,17 +45,20 @@ MOST_CACHE = 768 << 10
 """Bytes of a cache that are counted on. A tensor that nearly fills a larger one does not stay there while it is made,
 since what it is made from takes its place; and what lies behind large caches is slow. In bands, depthwise layers are
 too short for cores that lower their clock where a layer executes much in a cycle."""
+_MOST_ALONE = 1 << 20
+"""Bytes of a cache that bands count on where one thread computes: those of a chain of layers are as long as it asks
+for. Threads in a team take shorter bands, since what they fetch from each other needs a place, too."""
 
 
 class _Costs:
     """What chains cost an image, in bytes moved by all threads together.
 
     `whole`: what each node computed at once costs, without the meeting after it; `meeting`: what that costs each thread
-    where threads meet often, else 0.
+    where threads meet often, else 0; `budget`: bytes that what lies in memory at a node of a band may take.
     """
 
-    def __init__(self, chains: Chains, whole: list[int], flops: list[float], cache: int, meeting: float):
-        self.chains, self.whole, self.flops, self.cache, self.meeting = chains, whole, flops, cache, meeting
+    def __init__(self, chains: Chains, whole: list[int], flops: list[float], budget: float, meeting: float):
+        self.chains, self.whole, self.flops, self.budget, self.meeting = chains, whole, flops, budget, meeting
 
     def best(self, first: int, last: int) -> tuple[float, Choice] | None:
         """The cost of a chain in the coarsest bands that fit, and these; None where they save nothing."""
@@ -110,7 +113,7 @@ class _Costs:
                         tensor = self.chains.tensors[name]
                         read = (rows.last - rows.first - 1) * how.stride + how.extent
                         used[k] += read * _image_bytes(tensor) // height_of(tensor, how.planes)
-            if max(used) + kept > _FILLED * self.cache:
+            if max(used) + kept > self.budget:
                 return False
         return True
 
@@ -143,6 +146,7 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
 
     `cache`: bytes of the caches that each thread has of its own.
     """
+    budget = _FILLED * min(cache, _MOST_ALONE if plan.threads == 1 else MOST_CACHE)
     cache = min(cache, MOST_CACHE)
     together = cache * plan.threads
     sizes = [_image_bytes(plan.tensors[node.output]) for node in graph.nodes]
@@ -154,7 +158,7 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
     flops = [0.0] * count
     for step in plan.steps:
         flops[step.layer[0]] += step.flops / chains.images
-    costs = _Costs(chains, whole, flops, cache, meeting)
+    costs = _Costs(chains, whole, flops, budget, meeting)
     least = [0.0] * (count + 1)
     back: list[Choice | None] = [None] * (count + 1)
     for last in range(count):

@@ -73,26 +73,34 @@ def test_what_the_caches_hold_is_computed_at_once():
 
 def test_a_larger_cache_is_planned_for_like_the_largest_that_counts():
     """The largest of these caches holds two of the tensors of 3.2 MB at once."""
-    plans = [[choice for choice, _ in chosen(112, size)] for size in (band_cache.MOST_CACHE, 2 << 20, 8 << 20)]
+    plans = [[choice for choice, _ in chosen(112, size)] for size in (1 << 20, 2 << 20, 8 << 20)]
     assert plans[0]
     assert plans[0] == plans[1] == plans[2]
 
 
+def most_in_memory(segment) -> int:
+    """Most bytes of a chain's bands that are in use at a node, of `chosen(112, ...)`."""
+    row, most = {"project": 112 * 32 * 4, "expand": 112 * 64 * 4, "depthwise": 112 * 64 * 4}, 0
+    for band in (band for part in range(segment.parts) for band in segment.schedule(part)):
+        rows = [each.count * row[node.node.name.split(".")[1]] for each, node in zip(band, segment.nodes, strict=True)]
+        for k in range(len(rows)):
+            most = max(most, sum(rows[j] for j in range(k + 1) if segment.lasts(j) >= k))
+    return most
+
+
 def test_bands_fit_the_caches_of_a_thread():
-    row, cache = {"project": 112 * 32 * 4, "expand": 112 * 64 * 4, "depthwise": 112 * 64 * 4}, 1 << 20
     for threads in (1, 2):
-        found = chosen(112, cache, threads)
+        found = chosen(112, 1 << 20, threads)
         assert found
         for _, segment in found:
             assert segment.bands > 1
             assert segment.parts == threads
-            for band in (band for part in range(threads) for band in segment.schedule(part)):
-                rows = [
-                    each.count * row[node.node.name.split(".")[1]]
-                    for each, node in zip(band, segment.nodes, strict=True)
-                ]
-                for k in range(len(rows)):
-                    assert sum(rows[j] for j in range(k + 1) if segment.lasts(j) >= k) <= cache
+            assert most_in_memory(segment) <= 1 << 20
+
+
+def test_bands_of_one_thread_count_on_more_of_a_large_cache_than_those_of_several():
+    alone, team = (max(most_in_memory(segment) for _, segment in chosen(112, 8 << 20, n)) for n in (1, 2))
+    assert team < alone <= 1 << 20
 
 
 def test_a_small_saving_is_not_worth_the_steps(monkeypatch):
