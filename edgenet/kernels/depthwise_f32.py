@@ -1,9 +1,9 @@
 """float32 depthwise convolution, vectorised over channels.
 
 One output row at a time, or two adjacent ones, in tiles of `columns` outputs (or of one fewer, or small ones at the
-end); for each tile all channel blocks. Columns in the padding read a vector of zeros: at either end of a tile as many
-as half the kernel is wide, at most. Rows outside the input are left out (of a pair, read as zeros). The last channel
-block is moved back to end with the last channel. Weights are packed
+end); for each tile a group of channel blocks, or all. Columns in the padding read a vector of zeros: at either end of a
+tile as many as half the kernel is wide, at most. Rows outside the input are left out (of a pair, read as zeros). The
+last channel block is moved back to end with the last channel. Weights are packed
 [block][bias, then kernel_height x kernel_width][lanes].
 """
 
@@ -40,7 +40,7 @@ def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool
         source, window, target, first = arguments
         x, row_stride, pixel_stride, zeros, width = source
         left, top_tap, taps, in_y = window
-        y, y_stride, residual, residual_stride, weights, kernel_height, channels, low, high, activation = target
+        y, y_stride, residual, residual_stride, weights, kernel_height, blocks, channels, low, high, activation = target
         lanes = lane_count()
         columns = sequence(first * step - left, 1, span)
         inside = each_within(columns, width)
@@ -48,8 +48,7 @@ def _tile(kernel_width: int, step: int, count: int, clipped: bool, partial: bool
         row = x + in_y * row_stride + (first * step - left) * pixel_stride
         y_places = sequence(y + first * y_stride, y_stride, count)
         r_places = sequence(residual + first * residual_stride, residual_stride, count)
-        blocks = (channels + lanes - 1) // lanes
-        for block in range(blocks):
+        for block in range(blocks[0], blocks[1]):
             channel = block * lanes
             if not partial:
                 channel = least(channel, channels - lanes)
@@ -101,7 +100,7 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
         source, window, target, y_row, residual_row, first = arguments
         x, row_stride, pixel_stride, zeros, width, height = source
         left, stride_y, top = window
-        y, y_stride, residual, residual_stride, weights, kernel_height, channels, low, high, activation = target
+        y, y_stride, residual, residual_stride, weights, kernel_height, blocks, channels, low, high, activation = target
         lanes = lane_count()
         columns = sequence(first * step - left, 1, span)
         inside = each_within(columns, width)
@@ -110,7 +109,7 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
         shift = stride_y * row_bytes
         y_places = sequence(y + first * y_stride, y_stride, count)
         r_places = sequence(residual + first * residual_stride, residual_stride, count)
-        for block in range((channels + lanes - 1) // lanes):
+        for block in range(blocks[0], blocks[1]):
             channel = least(block * lanes, channels - lanes)
             w = weights + block * (kernel_height * row_bytes + lanes * 4)
             upper = repeat(load_f32(w, 0), count)
@@ -153,6 +152,7 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
 def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: int) -> Callable[..., None]:
     """Depthwise convolution of `kernel_width` columns, horizontal stride `step`, no dilation. Unit: one output row.
 
+    All rows of `group` blocks of channels are computed before those of the next blocks.
     `partial`: fewer channels than lanes; all accesses are masked. `pairs`: where the slot `paired` asks for it, two
     rows at a time, of at least `columns` - 1 outputs; kernel_height >= stride_y.
     """
@@ -191,6 +191,7 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: i
         residual_stride: int,
         weights: int,
         channels: int,
+        group: int,
         paired: int,
         low: float,
         high: float,
@@ -198,84 +199,91 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: i
     ):
         y_row = out_width * y_stride
         residual_row = out_width * residual_stride
-        unit = begin
-        while unit < end:
-            out_y = unit % out_height
-            start_y = out_y * stride_y - top
-            image = x + (unit // out_height) * image_stride
-            target = (
-                y + unit * y_row,
-                y_stride,
-                residual + unit * residual_row,
-                residual_stride,
-                weights,
-                kernel_height,
-                channels,
-                low,
-                high,
-                activation,
-            )
-            first = 0
-            if pairs and paired != 0 and unit + 1 < end and out_y + 1 < out_height:
-                whole = start_y >= 0 and start_y + stride_y + kernel_height <= height
-                both = (image, row_stride, pixel_stride, zeros, width, height)
-                from_row = (left, stride_y, start_y)
+        lanes = lane_count()
+        blocks = (channels + lanes - 1) // lanes
+        block = 0
+        while block < blocks:
+            until = least(block + group, blocks)
+            unit = begin
+            while unit < end:
+                out_y = unit % out_height
+                start_y = out_y * stride_y - top
+                image = x + (unit // out_height) * image_stride
+                target = (
+                    y + unit * y_row,
+                    y_stride,
+                    residual + unit * residual_row,
+                    residual_stride,
+                    weights,
+                    kernel_height,
+                    (block, until),
+                    channels,
+                    low,
+                    high,
+                    activation,
+                )
+                first = 0
+                if pairs and paired != 0 and unit + 1 < end and out_y + 1 < out_height:
+                    whole = start_y >= 0 and start_y + stride_y + kernel_height <= height
+                    both = (image, row_stride, pixel_stride, zeros, width, height)
+                    from_row = (left, stride_y, start_y)
+                    while first < out_width:
+                        count = columns
+                        if (out_width - first) % columns != 0:
+                            count = less
+                            first = least(first, out_width - less)
+                        from_x = first * step - left
+                        inside = whole and from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
+                        if count == columns:
+                            if inside:
+                                wide_pair((both, from_row, target, y_row, residual_row, first))
+                            else:
+                                wide_pair_clipped((both, from_row, target, y_row, residual_row, first))
+                        elif inside:
+                            narrow_pair((both, from_row, target, y_row, residual_row, first))
+                        else:
+                            narrow_pair_clipped((both, from_row, target, y_row, residual_row, first))
+                        first += count
+                    unit += 2
+                    continue
+                top_tap = least(greatest(0, -start_y), kernel_height)
+                taps = greatest(least(kernel_height, height - start_y) - top_tap, 0)
+                source = (image, row_stride, pixel_stride, zeros, width)
+                window = (left, top_tap, taps, start_y + top_tap)
                 while first < out_width:
-                    count = columns
-                    if (out_width - first) % columns != 0:
+                    missing = out_width - first
+                    if missing % columns == 0:
+                        count = columns
+                    elif missing >= less:
                         count = less
-                        first = least(first, out_width - less)
+                    elif out_width >= less:
+                        count = less
+                        first = out_width - less
+                    elif missing >= 4:
+                        count = 4
+                    elif out_width >= 4:
+                        count = 4
+                        first = out_width - 4
+                    else:
+                        count = 1
                     from_x = first * step - left
-                    inside = whole and from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
+                    inside = from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
                     if count == columns:
                         if inside:
-                            wide_pair((both, from_row, target, y_row, residual_row, first))
+                            wide((source, window, target, first))
                         else:
-                            wide_pair_clipped((both, from_row, target, y_row, residual_row, first))
-                    elif inside:
-                        narrow_pair((both, from_row, target, y_row, residual_row, first))
+                            wide_clipped((source, window, target, first))
+                    elif count == less:
+                        if inside:
+                            narrow((source, window, target, first))
+                        else:
+                            narrow_clipped((source, window, target, first))
+                    elif count == 4:
+                        four((source, window, target, first))
                     else:
-                        narrow_pair_clipped((both, from_row, target, y_row, residual_row, first))
+                        single((source, window, target, first))
                     first += count
-                unit += 2
-                continue
-            top_tap = least(greatest(0, -start_y), kernel_height)
-            taps = greatest(least(kernel_height, height - start_y) - top_tap, 0)
-            source = (image, row_stride, pixel_stride, zeros, width)
-            window = (left, top_tap, taps, start_y + top_tap)
-            while first < out_width:
-                missing = out_width - first
-                if missing % columns == 0:
-                    count = columns
-                elif missing >= less:
-                    count = less
-                elif out_width >= less:
-                    count = less
-                    first = out_width - less
-                elif missing >= 4:
-                    count = 4
-                elif out_width >= 4:
-                    count = 4
-                    first = out_width - 4
-                else:
-                    count = 1
-                from_x = first * step - left
-                inside = from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
-                if count == columns:
-                    if inside:
-                        wide((source, window, target, first))
-                    else:
-                        wide_clipped((source, window, target, first))
-                elif count == less:
-                    if inside:
-                        narrow((source, window, target, first))
-                    else:
-                        narrow_clipped((source, window, target, first))
-                elif count == 4:
-                    four((source, window, target, first))
-                else:
-                    single((source, window, target, first))
-                first += count
-            unit += 1
+                unit += 1
+            block = until
 
     return kernel

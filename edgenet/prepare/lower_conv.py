@@ -75,6 +75,9 @@ _SHARED_PRODUCTS = 25_000
 takes the kernel of any size, as those of one size share out rows."""
 _KEPT_BYTES = 48 << 10
 """Input of an output row that the first-level cache keeps for the next one. Rows of more are computed in pairs."""
+_HIGH_KERNEL, _GROUP_BYTES = 5, 24 << 10
+"""Rows of a kernel from which on channels are taken in groups, and the bytes of a group's rows that are read again."""
+_LINE = 64
 _LARGE_IMAGE = 1 << 20
 """Bytes of an image that comes from slow caches, whose prefetchers follow few rows at a time."""
 _FEW_ROWS = 7
@@ -133,6 +136,10 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     elif simple:
         paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _KEPT_BYTES
         slots["paired"] = int(paired)
+        rows = kernel_height + (stride_y if paired else 0)
+        slots["group"] = _group(blocks, kernel_height, rows * lowering.shape(node.inputs["x"])[2] * lanes * 4, lanes)
+        if slots["group"] < blocks:
+            grain = max(grain, -(-units // (2 * lowering.threads)))
         grain += grain % 2 if paired else 0
         lowering.step(f"f32_dw{kernel_width}s{stride_x}_{DEPTHWISE_COLUMNS}{partial}", units, grain, **slots)
     else:
@@ -144,6 +151,19 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
             "dilation_x": dilation_x,
         }
         lowering.step(f"f32_dw_any{partial}", units, grain, **slots)
+
+
+def _group(blocks: int, kernel_height: int, block_bytes: int, lanes: int) -> int:
+    """Blocks of channels that a thread takes through all of its rows before the next ones.
+
+    `block_bytes`: what the rows that a tile reads hold of one block. As many blocks as stay in the first-level cache,
+    where a high kernel finds each row again that several outputs need; whole cache lines.
+    """
+    if kernel_height < _HIGH_KERNEL:
+        return blocks
+    whole = max(1, _LINE // (lanes * 4))
+    groups = -(-blocks // (max(1, _GROUP_BYTES // (block_bytes * whole)) * whole))
+    return -(-blocks // (groups * whole)) * whole
 
 
 def _goes_down(node: Node, lowering: Lowering, row_bytes: int) -> bool:

@@ -93,6 +93,21 @@ def test_depthwise_tiles_are_low_where_rows_share_cache_sets(target):
 
 
 @each_target
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [5, 7])
+def test_depthwise_takes_channels_in_groups_where_the_rows_of_all_are_many(target, kernel, stride, threads):
+    """The rows of 60 pixels that a tile reads fill the first-level cache with one line of each pixel."""
+    plan = convolve(
+        target, (2, 7, 60, 72), (72, kernel, kernel, 1), groups=72, stride=[stride, stride],
+        padding=[kernel // 2] * 4, threads=threads, residual=True,
+    )  # fmt: skip
+    step = plan.steps[0]
+    assert step.kernel.startswith(f"f32_dw{kernel}s{stride}_")
+    assert 64 <= step.slots["group"] * target.lanes * 4 < 72 * 4
+
+
+@each_target
 @pytest.mark.parametrize("pads", [[0, 0, 2, 0], [0, 0, 0, 2], [2, 1, 2, 2], [1, 2, 0, 1]])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [5, 40])
