@@ -26,6 +26,9 @@ HEADERS = (
     "file MB",
 )
 
+RATIOS = ("ratio", "paired_ratio", "least_ratio")
+"""Kinds of ratios, see `ratios`."""
+
 Row = dict[str, Any]
 
 
@@ -43,10 +46,12 @@ def groups(rows: Sequence[Row]) -> dict[tuple[str, str, int], list[Row]]:
 
 
 def ratios(rows: Sequence[Row]) -> list[Row]:
-    """For each network, precision and thread count: edgenet's median, the best peer's, their ratio, and `paired_ratio`.
+    """For each network, precision and thread count: edgenet's median, the best peer's, and their ratio.
 
-    That is the median of the rounds' ratios. The sides of a round are measured within seconds of each other, so that a
-    host's neighbours, who come and go in minutes, change it less than the medians.
+    Two more tell of machines that are not idle. `paired_ratio` is the median of the rounds' ratios: the sides of a
+    round are measured within seconds of each other, so that a host's neighbours, who come and go in minutes, change it
+    less than the medians. `least_ratio` is that of the least times, the peers' least of all: what neighbours who come
+    and go in milliseconds leave of an idle machine.
     """
     cells = []
     for (network, precision, threads), members in groups(rows).items():
@@ -66,6 +71,7 @@ def ratios(rows: Sequence[Row]) -> list[Row]:
                 "best_ms": best["median_ms"],
                 "ratio": own["median_ms"] / best["median_ms"],
                 "paired_ratio": _paired_ratio(own["round_medians_ms"], best["round_medians_ms"]),
+                "least_ratio": own["minimum_ms"] / min(row["minimum_ms"] for row in others),
                 "edgenet_cosine": own["cosine"],
                 "best_cosine": best["cosine"],
             }
@@ -74,7 +80,10 @@ def ratios(rows: Sequence[Row]) -> list[Row]:
 
 
 def gains(rows: Sequence[Row]) -> list[Row]:
-    """How many times as fast as with the fewest threads edgenet is with more: medians of the rounds' ratios."""
+    """How many times as fast as with the fewest threads edgenet is with more.
+
+    `times` is the median of the rounds' ratios, `least_times` the ratio of the least times (see `ratios`).
+    """
     found = []
     own = [row for row in rows if row["peer"] == "edgenet" and usable(row)]
     for row in own:
@@ -86,6 +95,7 @@ def gains(rows: Sequence[Row]) -> list[Row]:
                     **{key: row[key] for key in ("network", "precision", "threads")},
                     "than_threads": fewest["threads"],
                     "times": _paired_ratio(fewest["round_medians_ms"], row["round_medians_ms"]),
+                    "least_times": fewest["minimum_ms"] / row["minimum_ms"],
                 }
             )
     return found
@@ -96,13 +106,14 @@ def _paired_ratio(own: Sequence[float], other: Sequence[float]) -> float:
 
 
 def geometric_means(cells: Sequence[Row]) -> list[Row]:
-    """The geometric mean of the ratios for each precision and thread count."""
-    found: dict[tuple[str, int], list[float]] = {}
+    """The geometric mean of each kind of ratio for each precision and thread count."""
+    found: dict[tuple[str, int], list[Row]] = {}
     for cell in cells:
-        found.setdefault((cell["precision"], cell["threads"]), []).append(cell["ratio"])
+        found.setdefault((cell["precision"], cell["threads"]), []).append(cell)
     return [
-        {"precision": precision, "threads": threads, "networks": len(values), "ratio": _geometric_mean(values)}
-        for (precision, threads), values in found.items()
+        {"precision": precision, "threads": threads, "networks": len(members)}
+        | {kind: _geometric_mean([cell[kind] for cell in members]) for kind in RATIOS}
+        for (precision, threads), members in found.items()
     ]
 
 
@@ -139,15 +150,16 @@ def text(figures: Row) -> str:
         lines += [f"{row['peer']} {row['variant']}: {row['failure']}" for row in members if row["failure"]]
         parts.append("\n".join(lines))
     if figures["ratios"]:
-        headers = ("network", "precision", "threads", "edgenet ms", "best peer", "its ms", "ratio", "paired", "cosines")
+        kinds = ("ratio", "paired", "least")
+        headers = ("network", "precision", "threads", "edgenet ms", "best peer", "its ms", *kinds, "cosines")
         parts.append("edgenet / best peer\n" + table(headers, [_ratio_cells(cell) for cell in figures["ratios"]]))
     parts += [
         f"geometric mean of {mean['networks']} networks, {mean['precision']}, threads {mean['threads']}: "
-        f"{mean['ratio']:.3f}"
+        f"{mean['ratio']:.3f} ({mean['paired_ratio']:.3f} within rounds, {mean['least_ratio']:.3f} of the least times)"
         for mean in figures["geometric_means"]
     ]
     if figures["gains"]:
-        headers = ("network", "precision", "threads", "times as fast as", "threads")
+        headers = ("network", "precision", "threads", "times as fast as", "threads", "by the least times")
         parts.append("edgenet with more threads\n" + table(headers, [_gain_cells(gain) for gain in figures["gains"]]))
     left_out, moved = (sum(row.get(key, 0) for row in figures["rows"]) for key in ("left_out", "moved"))
     if left_out or moved:
@@ -165,8 +177,7 @@ def _ratio_cells(cell: Row) -> list[str]:
         f"{cell['edgenet_ms']:.3f}",
         f"{cell['best_peer']} {cell['best_variant']}",
         f"{cell['best_ms']:.3f}",
-        f"{cell['ratio']:.3f}",
-        f"{cell['paired_ratio']:.3f}",
+        *(f"{cell[kind]:.3f}" for kind in RATIOS),
         f"{cell['edgenet_cosine']:.5f} / {cell['best_cosine']:.5f}",
     ]
 
@@ -178,6 +189,7 @@ def _gain_cells(gain: Row) -> list[str]:
         str(gain["threads"]),
         f"{gain['times']:.2f}",
         str(gain["than_threads"]),
+        f"{gain['least_times']:.2f}",
     ]
 
 

@@ -64,15 +64,29 @@ def test_paired_ratio_compares_within_rounds() -> None:
     assert (cell["ratio"], cell["paired_ratio"]) == (1.0, 0.5)
 
 
+def test_least_ratio_compares_the_least_times_of_all_that_agree() -> None:
+    """The peer whose median is least need not be the one that has the least time."""
+    rows = [
+        row("edgenet", 9.0, minimum_ms=2.0),
+        row("a", 5.0, minimum_ms=4.0),
+        row("b", 8.0, minimum_ms=3.0),
+        row("wrong", 1.0, cosine=0.9),
+    ]
+    [cell] = report.ratios(rows)
+    assert (cell["best_peer"], cell["ratio"], cell["least_ratio"]) == ("a", 1.8, pytest.approx(2 / 3))
+
+
 def test_gains_of_threads_are_those_of_rounds() -> None:
     rows = [
-        row("edgenet", 4.0, round_medians_ms=[4.0, 8.0, 9.0]),
+        row("edgenet", 4.0, round_medians_ms=[4.0, 8.0, 9.0], minimum_ms=3.2),
         row("edgenet", 2.0, threads=2, round_medians_ms=[2.0, 5.0, 3.0]),
         row("edgenet", 1.0, "int8"),
         row("a", 1.0, threads=2),
     ]
     [gain] = report.gains(rows)
-    assert gain == {"network": "n", "precision": "float32", "threads": 2, "than_threads": 1, "times": 2.0}
+    assert gain == {
+        "network": "n", "precision": "float32", "threads": 2, "than_threads": 1, "times": 2.0, "least_times": 1.6,
+    }  # fmt: skip
     machine = {"cpu": "C", "cpus": 1, "instruction_set": "portable", "threads": 2, "governor": "g", "load": 0}
     assert "edgenet with more threads" in report.text(report.figures(rows, machine, {"rounds": 3}))
 
@@ -89,9 +103,15 @@ def test_no_ratio_without_edgenet_or_without_peers() -> None:
 
 
 def test_geometric_mean() -> None:
-    cells = [{"precision": "int8", "threads": 1, "ratio": ratio} for ratio in (0.5, 2.0)]
+    cells = [
+        {"precision": "int8", "threads": 1, "ratio": ratio, "paired_ratio": ratio / 2, "least_ratio": 4.0}
+        for ratio in (0.5, 2.0)
+    ]
     [mean] = report.geometric_means(cells)
-    assert mean == {"precision": "int8", "threads": 1, "networks": 2, "ratio": pytest.approx(1.0)}
+    assert mean == {
+        "precision": "int8", "threads": 1, "networks": 2,
+        "ratio": pytest.approx(1.0), "paired_ratio": pytest.approx(0.5), "least_ratio": pytest.approx(4.0),
+    }  # fmt: skip
 
 
 def test_text_and_json_hold_figures_and_reasons(tmp_path: Path) -> None:
