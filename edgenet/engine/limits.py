@@ -27,7 +27,9 @@ from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS, group_depth
 from edgenet.memory import address_of, aligned_words, working_memory
 from edgenet.prepare.lower_int8_tiles import register_shapes
 
-_SECONDS = 0.02
+_SECONDS, _ROUNDS, _ALL_SECONDS = 0.003, 7, 0.4
+"""Least length of a measurement, least number, and least length of all: many short ones find the moments in which other
+work leaves a core alone."""
 _DEPTH = 64
 _EMPTY_STEPS = 2_000
 PRIVATE = ("L1", "L2")
@@ -96,7 +98,7 @@ class Limits:
 
 
 def _rate(calls: list[Callable[[int], None]], work: float) -> float:
-    """Most work a second (in 1e9) over a few rounds of all calls at the same time, each given a number of passes."""
+    """Most work a second (in 1e9) of many rounds of all calls at the same time, each given a number of passes."""
     passes = 1
     while True:
         started = time.perf_counter()
@@ -105,8 +107,9 @@ def _rate(calls: list[Callable[[int], None]], work: float) -> float:
         if taken >= _SECONDS:
             break
         passes *= max(2, int(_SECONDS / max(taken, 1e-6)) + 1) if taken < _SECONDS / 2 else 2
-    best = 0.0
-    for _ in range(7):
+    best, rounds, ends = 0.0, 0, time.perf_counter() + _ALL_SECONDS
+    while rounds < _ROUNDS or time.perf_counter() < ends:
+        rounds += 1
         together = threading.Barrier(len(calls))
         spans: list[tuple[float, float]] = []
 
