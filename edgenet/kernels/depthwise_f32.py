@@ -168,6 +168,70 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: i
     narrow_pair = _pair(kernel_width, step, less, False)
     narrow_pair_clipped = _pair(kernel_width, step, less, True)
 
+    @njit(inline="always")
+    def one_row(image, window, target, out_width):
+        """One row of outputs. `window`: left padding, first row of the kernel that meets the image, how many, where."""
+        _, _, _, _, width = image
+        left = window[0]
+        first = 0
+        while first < out_width:
+            missing = out_width - first
+            if missing % columns == 0:
+                count = columns
+            elif missing >= less:
+                count = less
+            elif out_width >= less:
+                count = less
+                first = out_width - less
+            elif missing >= 4:
+                count = 4
+            elif out_width >= 4:
+                count = 4
+                first = out_width - 4
+            else:
+                count = 1
+            from_x = first * step - left
+            inside = from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
+            if count == columns:
+                if inside:
+                    wide((image, window, target, first))
+                else:
+                    wide_clipped((image, window, target, first))
+            elif count == less:
+                if inside:
+                    narrow((image, window, target, first))
+                else:
+                    narrow_clipped((image, window, target, first))
+            elif count == 4:
+                four((image, window, target, first))
+            else:
+                single((image, window, target, first))
+            first += count
+
+    @njit(inline="always")
+    def two_rows(image, window, target, y_row, residual_row, out_width, whole):
+        """Two adjacent rows of outputs. `whole`: no row that they need lies outside the image."""
+        _, _, _, _, width, _ = image
+        left = window[0]
+        first = 0
+        while first < out_width:
+            count = columns
+            if (out_width - first) % columns != 0:
+                count = less
+                first = least(first, out_width - less)
+            from_x = first * step - left
+            inside = whole and from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
+            if count == columns:
+                if inside:
+                    wide_pair((image, window, target, y_row, residual_row, first))
+                else:
+                    wide_pair_clipped((image, window, target, y_row, residual_row, first))
+            elif inside:
+                narrow_pair((image, window, target, y_row, residual_row, first))
+            else:
+                narrow_pair_clipped((image, window, target, y_row, residual_row, first))
+            first += count
+
     def kernel(
         begin: int,
         end: int,
@@ -201,9 +265,8 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: i
         residual_row = out_width * residual_stride
         lanes = lane_count()
         blocks = (channels + lanes - 1) // lanes
-        block = 0
-        while block < blocks:
-            until = least(block + group, blocks)
+        for block in range(0, blocks, group):
+            of_group = (block, least(block + group, blocks))
             unit = begin
             while unit < end:
                 out_y = unit % out_height
@@ -216,74 +279,22 @@ def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: i
                     residual_stride,
                     weights,
                     kernel_height,
-                    (block, until),
+                    of_group,
                     channels,
                     low,
                     high,
                     activation,
                 )
-                first = 0
                 if pairs and paired != 0 and unit + 1 < end and out_y + 1 < out_height:
                     whole = start_y >= 0 and start_y + stride_y + kernel_height <= height
                     both = (image, row_stride, pixel_stride, zeros, width, height)
-                    from_row = (left, stride_y, start_y)
-                    while first < out_width:
-                        count = columns
-                        if (out_width - first) % columns != 0:
-                            count = less
-                            first = least(first, out_width - less)
-                        from_x = first * step - left
-                        inside = whole and from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
-                        if count == columns:
-                            if inside:
-                                wide_pair((both, from_row, target, y_row, residual_row, first))
-                            else:
-                                wide_pair_clipped((both, from_row, target, y_row, residual_row, first))
-                        elif inside:
-                            narrow_pair((both, from_row, target, y_row, residual_row, first))
-                        else:
-                            narrow_pair_clipped((both, from_row, target, y_row, residual_row, first))
-                        first += count
+                    two_rows(both, (left, stride_y, start_y), target, y_row, residual_row, out_width, whole)
                     unit += 2
-                    continue
-                top_tap = least(greatest(0, -start_y), kernel_height)
-                taps = greatest(least(kernel_height, height - start_y) - top_tap, 0)
-                source = (image, row_stride, pixel_stride, zeros, width)
-                window = (left, top_tap, taps, start_y + top_tap)
-                while first < out_width:
-                    missing = out_width - first
-                    if missing % columns == 0:
-                        count = columns
-                    elif missing >= less:
-                        count = less
-                    elif out_width >= less:
-                        count = less
-                        first = out_width - less
-                    elif missing >= 4:
-                        count = 4
-                    elif out_width >= 4:
-                        count = 4
-                        first = out_width - 4
-                    else:
-                        count = 1
-                    from_x = first * step - left
-                    inside = from_x >= 0 and (first + count - 1) * step - left + kernel_width <= width
-                    if count == columns:
-                        if inside:
-                            wide((source, window, target, first))
-                        else:
-                            wide_clipped((source, window, target, first))
-                    elif count == less:
-                        if inside:
-                            narrow((source, window, target, first))
-                        else:
-                            narrow_clipped((source, window, target, first))
-                    elif count == 4:
-                        four((source, window, target, first))
-                    else:
-                        single((source, window, target, first))
-                    first += count
-                unit += 1
-            block = until
+                else:
+                    top_tap = least(greatest(0, -start_y), kernel_height)
+                    taps = greatest(least(kernel_height, height - start_y) - top_tap, 0)
+                    source = (image, row_stride, pixel_stride, zeros, width)
+                    one_row(source, (left, top_tap, taps, start_y + top_tap), target, out_width)
+                    unit += 1
 
     return kernel
