@@ -152,9 +152,9 @@ def _pair(kernel_width: int, step: int, count: int, clipped: bool) -> Any:
 def depthwise(kernel_width: int, step: int, columns: int, partial: int, pairs: int) -> Callable[..., None]:
     """Depthwise convolution of `kernel_width` columns, horizontal stride `step`, no dilation. Unit: one output row.
 
-    All rows of `group` blocks of channels are computed before those of the next blocks.
-    `partial`: fewer channels than lanes; all accesses are masked. `pairs`: where the slot `paired` asks for it, two
-    rows at a time, of at least `columns` - 1 outputs; kernel_height >= stride_y.
+    All rows of `group` blocks of channels are computed before those of the next blocks. `partial`: fewer channels than
+    lanes; all accesses are masked. `pairs`: where the slot `paired` asks for it, two rows at a time, of at least
+    `columns` - 1 outputs; kernel_height >= stride_y.
     """
     less = columns - 1
     wide = _tile(kernel_width, step, columns, False, bool(partial))

@@ -41,13 +41,13 @@ _FILLED = 0.75
 _SMALL = 0.5
 """Share of a team's caches up to which a tensor is taken to stay there until it is read."""
 _SAMPLED = 3
-MOST_CACHE = 768 << 10
+_MOST_CACHE = 768 << 10
 """Bytes of a cache that are counted on. A tensor that nearly fills a larger one does not stay there while it is made,
 since what it is made from takes its place; and what lies behind large caches is slow. In bands, depthwise layers are
 too short for cores that lower their clock where a layer executes much in a cycle."""
 _MOST_ALONE = 1 << 20
-"""Bytes of a cache that bands count on where one thread computes: those of a chain of layers are as long as it asks
-for. Threads in a team take shorter bands, since what they fetch from each other needs a place, too."""
+"""Bytes of a cache that one thread's bands count on: they live for a few layers only. Bands of threads in a team count
+on `_MOST_CACHE`, since what these fetch from each other needs a place, too."""
 
 
 class _Costs:
@@ -146,8 +146,8 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
 
     `cache`: bytes of the caches that each thread has of its own.
     """
-    budget = _FILLED * min(cache, _MOST_ALONE if plan.threads == 1 else MOST_CACHE)
-    cache = min(cache, MOST_CACHE)
+    budget = _FILLED * min(cache, _MOST_ALONE if plan.threads == 1 else _MOST_CACHE)
+    cache = min(cache, _MOST_CACHE)
     together = cache * plan.threads
     sizes = [_image_bytes(plan.tensors[node.output]) for node in graph.nodes]
     whole = [_outside(size, together, plan.threads) for size in sizes]

@@ -22,7 +22,7 @@ from edgenet.prepare.lower_winograd import winograd, winograd_tile
 from edgenet.prepare.lowering import IMAGE_CHANNELS, Lowering, lowers
 from edgenet.prepare.partition import partition
 from edgenet.prepare.plan import Value
-from edgenet.prepare.strides import ALIASED_ROWS
+from edgenet.prepare.strides import ALIASED_ROWS, LINE_BYTES
 
 
 @lowers("conv2d")
@@ -77,11 +77,10 @@ _KEPT_BYTES = 48 << 10
 """Input of an output row that the first-level cache keeps for the next one. Rows of more are computed in pairs."""
 _HIGH_KERNEL, _GROUP_BYTES = 5, 24 << 10
 """Rows of a kernel from which on channels are taken in groups, and the bytes of a group's rows that are read again."""
-_LINE = 64
 _LARGE_IMAGE = 1 << 20
 """Bytes of an image that comes from slow caches, whose prefetchers follow few rows at a time."""
 _FEW_ROWS = 7
-"""Rows of the input that a tile reads where that is better: see the two above."""
+"""Rows of the input that a tile reads of such an image, or where rows share cache sets."""
 
 
 def pack_depthwise(weight: np.ndarray, bias: np.ndarray, lanes: int) -> np.ndarray:
@@ -139,7 +138,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         rows = kernel_height + (stride_y if paired else 0)
         slots["group"] = _group(blocks, kernel_height, rows * lowering.shape(node.inputs["x"])[2] * lanes * 4, lanes)
         if slots["group"] < blocks:
-            grain = max(grain, -(-units // (2 * lowering.threads)))
+            grain = -(-units // (2 * lowering.threads))  # few rows at a time would be read again
         grain += grain % 2 if paired else 0
         lowering.step(f"f32_dw{kernel_width}s{stride_x}_{DEPTHWISE_COLUMNS}{partial}", units, grain, **slots)
     else:
@@ -161,7 +160,7 @@ def _group(blocks: int, kernel_height: int, block_bytes: int, lanes: int) -> int
     """
     if kernel_height < _HIGH_KERNEL:
         return blocks
-    whole = max(1, _LINE // (lanes * 4))
+    whole = max(1, LINE_BYTES // (lanes * 4))
     groups = -(-blocks // (max(1, _GROUP_BYTES // (block_bytes * whole)) * whole))
     return -(-blocks // (groups * whole)) * whole
 

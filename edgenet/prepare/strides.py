@@ -17,7 +17,7 @@ _ALIASING = 1024
 """Pixels that lie a multiple of so many bytes apart share a quarter of the sets, or less."""
 ALIASED_ROWS = 4096
 """Rows that lie a multiple of so many bytes apart share cache sets: a tile of many of them pushes itself out."""
-_LINE = 64
+LINE_BYTES = 64
 _LARGE_PIXEL = 256
 """Pixels of so many bytes take at most a quarter more with a line between them."""
 _SMALL_IMAGE = 256 << 10
@@ -47,7 +47,7 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
             and all(role == "x" and _direct(user, lowering) for role, user in users)
             and (_depthwise(node, lowering) or any(_depthwise(user, lowering) for _, user in users))
         ):
-            found[name] = size + _LINE
+            found[name] = size + LINE_BYTES
     return found
 
 
@@ -55,7 +55,7 @@ def _aliases(shape: tuple[int, ...], size: int) -> bool:
     """Whether pixels of `size` bytes, or their rows, fall into few cache sets, and a line between them costs little."""
     costs_little = size >= _LARGE_PIXEL or math.prod(shape[1:-1]) * size <= _SMALL_IMAGE
     in_few_sets = size % _ALIASING == 0 or shape[-2] * size % ALIASED_ROWS == 0
-    return costs_little and in_few_sets and size % _LINE == 0
+    return costs_little and in_few_sets and size % LINE_BYTES == 0
 
 
 def _direct(node: Node, lowering: Lowering) -> bool:
