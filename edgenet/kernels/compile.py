@@ -69,13 +69,15 @@ def machine(target: InstructionSet) -> llvm.TargetMachine:
     )
 
 
-def _parsed(text: str, code_generator: llvm.TargetMachine) -> llvm.ModuleRef:
-    """LLVM IR of numba as a module for the code generator's machine."""
+def _parsed(text: str, code_generator: llvm.TargetMachine, entry: str = "") -> llvm.ModuleRef:
+    """LLVM IR of numba, whose functions become part of their callers, with `entry` as a module for the machine.
+
+    Attributes are written into the text: older llvmlites set them on what a function returns.
+    """
     text = re.sub(r'^target (datalayout|triple) = ".*"$', "", text, flags=re.MULTILINE)
-    text = re.sub(r"^(attributes #\d+ = \{)", r'\1 "no-builtins"', text, flags=re.MULTILINE)
-    return llvm.parse_assembly(
-        f'target datalayout = "{code_generator.target_data}"\ntarget triple = "{code_generator.triple}"\n{text}'
-    )
+    text = re.sub(r"^(define .*\))", r'\1 alwaysinline "no-builtins"', text, flags=re.MULTILINE)
+    head = f'target datalayout = "{code_generator.target_data}"\ntarget triple = "{code_generator.triple}"'
+    return llvm.parse_assembly(f"{head}\n{text}{entry}")
 
 
 def optimised_module(
@@ -89,15 +91,12 @@ def optimised_module(
     compiled = typed_ir(function, tuple(scalar[kind] for kind in kinds.values()), types.void)
     name = compiled.fndesc.llvm_func_name
     code_generator = machine(target)
-    module = _parsed(text_of(compiled) + _wrapper(name, kinds), code_generator)
-    subroutines = take_called()
-    for text in subroutines.values():
+    module = _parsed(text_of(compiled), code_generator, _wrapper(name, kinds))
+    for text in take_called().values():
         module.link_in(_parsed(text, code_generator))
     for item in (*module.functions, *module.global_variables):
         if not item.is_declaration and item.name != ENTRY:
             item.linkage = "internal"
-    for called in (name, *subroutines):
-        module.get_function(called).add_function_attribute("alwaysinline")
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_vectorization = False
     tuning.slp_vectorization = False

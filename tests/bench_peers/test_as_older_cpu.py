@@ -12,8 +12,11 @@ from edgenet.kernels.isa import cpu_flags
 
 SOURCE = Path(__file__).parents[2] / "bench" / "peers" / "as_older_cpu.c"
 PROGRAM = """
-import numpy
-print(sorted(name for name, here in numpy._core._multiarray_umath.__cpu_features__.items() if here))
+try:
+    from numpy._core._multiarray_umath import __cpu_features__ as features
+except ImportError:  # numpy 1
+    from numpy.core._multiarray_umath import __cpu_features__ as features
+print(sorted(name for name, here in features.items() if here))
 """
 
 

@@ -31,7 +31,7 @@ class Builder:
         return name
 
     def constant(self, name: str, *shape: int) -> str:
-        return self.graph.add_constant(name, self.random.standard_normal(shape).astype(np.float32) + 0.2)
+        return self.graph.add_constant(name, (self.random.standard_normal(shape) + 0.2).astype(np.float32))
 
     def node(self, kind: str, name: str, inputs: dict[str, str], **attributes: Any) -> str:
         node = Node(kind, name, inputs, self.graph.unique_name(name), attributes)
