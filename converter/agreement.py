@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph
 
-from .eval_mode import eval_mode
+from .eval_mode import eval_mode, uncompiled
 
 LEAST_SQNR = 40.0
 """dB below which outputs differ by more than the order of float32 operations explains."""
@@ -46,7 +46,7 @@ def require_agreement(graph: Graph, module: nn.Module, example: tuple[Tensor, ..
 
 def module_outputs(module: nn.Module, inputs: Sequence[Tensor]) -> list[np.ndarray]:
     """All tensors that the module returns in eval mode, in order. It stays as it was, and so do the inputs."""
-    module = getattr(module, "_orig_mod", module)  # what torch.compile has wrapped: as it is, it need not be compiled
+    module = uncompiled(module)
     buffers = [
         (part, name, buffer, buffer.clone())
         for part in module.modules()

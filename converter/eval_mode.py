@@ -20,3 +20,8 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes.items():
             part.training = mode
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """What torch.compile has wrapped, which runs and is traced without being compiled; other modules as they are."""
+    return getattr(module, "_orig_mod", module)

@@ -12,7 +12,7 @@ from torch.export import Dim, ExportedProgram
 
 from edgenet.errors import ConversionError
 
-from ..eval_mode import eval_mode
+from ..eval_mode import eval_mode, uncompiled
 from .program_file import check_program_file
 from .quantized import register_operators
 
@@ -30,7 +30,7 @@ def export(module: nn.Module | ExportedProgram | str | Path, example_inputs: Seq
     elif isinstance(module, nn.Module):
         if example_inputs is None:
             raise ConversionError("Pass example_inputs: a tuple of the tensors that the module's forward takes.")
-        program = _export_module(module, tuple(example_inputs))
+        program = _export_module(uncompiled(module), tuple(example_inputs))
     else:
         path = Path(module)
         if not path.is_file():
@@ -49,6 +49,7 @@ def _first(error: Exception) -> str:
 
 
 def _export_module(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+    """Traced by running it: before torch 2.7 the default was to read its bytecode, for a few modules a process."""
     if len({x.shape[0] for x in inputs if _batched(x)}) > 1:
         raise ConversionError("All example inputs must have the same number of samples on axis 0.")
     try:
@@ -57,9 +58,9 @@ def _export_module(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgra
                 two = tuple(torch.cat([x, x]) if _batched(x) and x.shape[0] == 1 else x for x in inputs)
                 dim = Dim("batch")
                 dynamic = tuple({0: dim} if _batched(x) else None for x in inputs)
-                return torch.export.export(module, two, dynamic_shapes=_nest(module, dynamic))
+                return torch.export.export(module, two, dynamic_shapes=_nest(module, dynamic), strict=False)
             except Exception:  # the batch is specialised somewhere: the example's own size is the next best
-                return torch.export.export(module, inputs)
+                return torch.export.export(module, inputs, strict=False)
     except Exception as error:
         raise ConversionError(
             f"torch.export cannot trace this module: {_first(error).rstrip('.')}. "
