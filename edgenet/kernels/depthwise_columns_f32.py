@@ -1,10 +1,10 @@
 """float32 depthwise convolution of 3x3, vectorised over channels, in tiles of few columns that go down some rows.
 
-For each tile all channel blocks. A row of the input is loaded once and added to the sums of all outputs that it
-reaches; these stay in registers, as do most of the weights. The rows of a tile follow each other in the code, not in a
-loop: a load then reads the same row and column of every channel block, which prefetchers follow, and no instruction is
-spent on turns. Columns in the padding read a vector of zeros; rows outside the input are left out. The last channel
-block is moved back to end with the last channel. Weights are packed [block][bias, 3 x 3][lanes], as for
+For each tile a group of channel blocks, or all. A row of the input is loaded once and added to the sums of all outputs
+that it reaches; these stay in registers, as do most of the weights. The rows of a tile follow each other in the code,
+not in a loop: a load then reads the same row and column of every channel block, which prefetchers follow, and no
+instruction is spent on turns. Columns in the padding read a vector of zeros; rows outside the input are left out. The
+last channel block is moved back to end with the last channel. Weights are packed [block][bias, 3 x 3][lanes], as for
 `depthwise_f32`, and sums are made in the same order.
 """
 
@@ -31,7 +31,7 @@ _INFINITY = float("inf")
 
 
 def _tile(step: int, count: int, longest: int, edges: bool, hardswish: bool) -> Any:
-    """`count` outputs of each of at most `longest` rows, all channel blocks. `edges`: some lie in the padding.
+    """`count` outputs of each of at most `longest` rows, some channel blocks. `edges`: some lie in the padding.
 
     A row is an address `line` of its first column, and with edges those of its first and last columns, which stay where
     they are in the padding.
@@ -92,7 +92,7 @@ def _tile(step: int, count: int, longest: int, edges: bool, hardswish: bool) -> 
         image, window, target, bounds, first = arguments
         x, row_stride, pixel_stride, zeros, height, width = image
         in_y, left, rows = window
-        y, y_row, y_stride, weights, channels = target
+        y, y_row, y_stride, weights, channels, (from_block, to_block) = target
         lanes = lane_count()
         column = first * step - left
         inside = each_within(sequence(column, 1, span), width)
@@ -107,7 +107,7 @@ def _tile(step: int, count: int, longest: int, edges: bool, hardswish: bool) -> 
         to_column = y + first * y_stride
         top = in_y < 0
         bottom = in_y + (rows - 1) * step + 2 >= height
-        for block in range((channels + lanes - 1) // lanes):
+        for block in range(from_block, to_block):
             channel = least(block * lanes, channels - lanes) * 4
             w = weights + block * _VECTORS * lanes * 4
             top_taps = load_row_f32(w, lanes, 3)
@@ -159,8 +159,9 @@ def _last_tile(step: int, columns: int, longest: int, hardswish: bool) -> Any:
 def depthwise_columns(step: int, columns: int, longest: int, hardswish: int) -> Callable[..., None]:
     """Depthwise convolution of 3x3, stride `step` both ways, padding of 1 at most. Unit: one output row.
 
-    Tiles are `columns` wide, and go down `most_rows` rows at most, which is no more than `longest`. `hardswish`: the
-    activation; else it is a clamp to low..high.
+    Tiles are `columns` wide, and go down `most_rows` rows at most, which is no more than `longest`; all tiles of
+    these rows take `group` blocks of channels before the next ones. `hardswish`: the activation; else it is a clamp to
+    low..high.
     """
     wide = _tile(step, columns, longest, False, bool(hardswish))
     wide_at_edge = _tile(step, columns, longest, True, bool(hardswish))
@@ -186,12 +187,15 @@ def depthwise_columns(step: int, columns: int, longest: int, hardswish: int) -> 
         weights: int,
         channels: int,
         most_rows: int,
+        group: int,
         low: float,
         high: float,
     ):
         for border, below in ((begin, False), (end, True)):
             ask_at_border(border, below, x, image_stride, row_stride, height, out_height, step, top, _HEIGHT)
         y_row = out_width * y_stride
+        lanes = lane_count()
+        blocks = (channels + lanes - 1) // lanes
         unit = begin
         while unit < end:
             out_y = unit % out_height
@@ -200,17 +204,21 @@ def depthwise_columns(step: int, columns: int, longest: int, hardswish: int) -> 
             rows = (rows + tiles - 1) // tiles
             image = (x + (unit // out_height) * image_stride, row_stride, pixel_stride, zeros, height, width)
             window = (out_y * step - top, left, rows)
-            target = (y + unit * y_row, y_row, y_stride, weights, channels)
-            first = 0
-            while first < out_width:
-                from_x = first * step - left
-                if out_width - first < columns:
-                    last_tile(out_width - first, (image, window, target, (low, high), first))
-                elif from_x >= 0 and from_x + (columns - 1) * step + 3 <= width:
-                    wide((image, window, target, (low, high), first))
-                else:
-                    wide_at_edge((image, window, target, (low, high), first))
-                first += columns
+            from_block = 0
+            while from_block < blocks:
+                to_block = least(from_block + group, blocks)
+                target = (y + unit * y_row, y_row, y_stride, weights, channels, (from_block, to_block))
+                first = 0
+                while first < out_width:
+                    from_x = first * step - left
+                    if out_width - first < columns:
+                        last_tile(out_width - first, (image, window, target, (low, high), first))
+                    elif from_x >= 0 and from_x + (columns - 1) * step + 3 <= width:
+                        wide((image, window, target, (low, high), first))
+                    else:
+                        wide_at_edge((image, window, target, (low, high), first))
+                    first += columns
+                from_block = to_block
             unit += rows
 
     return kernel

@@ -77,6 +77,9 @@ _KEPT_BYTES = 48 << 10
 """Input of an output row that the first-level cache keeps for the next one. Rows of more are computed in pairs."""
 _HIGH_KERNEL, _GROUP_BYTES = 5, 24 << 10
 """Rows of a kernel from which on channels are taken in groups, and the bytes of a group's rows that are read again."""
+_TILES_BYTES = 32 << 10
+"""Bytes of a group of channels, of more than a cache line, in the rows of tiles of 3x3 kernels, which share columns.
+An activation of more arithmetic than a clamp holds them up instead: such tiles take all channels."""
 _LARGE_IMAGE = 1 << 20
 """Bytes of an image that comes from slow caches, whose prefetchers follow few rows at a time."""
 _FEW_ROWS = 7
@@ -98,7 +101,7 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
     (stride_y, stride_x), (dilation_y, dilation_x) = node.attributes["stride"], node.attributes["dilation"]
     lanes = lowering.target.lanes
     batch, out_height, out_width, _ = lowering.shape(node.output)
-    blocks, units = -(-channels // lanes), batch * out_height
+    width, blocks, units = lowering.shape(node.inputs["x"])[2], -(-channels // lanes), batch * out_height
     adjacent = (dilation_y, dilation_x) == (1, 1) and max(node.attributes["padding"][2:]) <= kernel_width // 2
     simple = (kernel_width, stride_x) in DEPTHWISE_KERNELS and adjacent
     work = out_width * blocks * kernel_height * kernel_width
@@ -131,12 +134,16 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         rows = -(-units // lowering.threads)
         while rows > slots["most_rows"]:
             rows = -(-rows // 2)  # threads take half of what is left of theirs
+        read_rows = (rows - 1) * stride_y + kernel_height
+        group = _group(blocks, read_rows * width * lanes * 4, _TILES_BYTES, lanes)
+        slots["group"] = group if group * lanes * 4 > LINE_BYTES and not hardswish else blocks
         lowering.step(f"f32_dw3x3s{stride_x}{hardswish}", units, max(grain, rows), **slots)
     elif simple:
         paired = out_width >= DEPTHWISE_COLUMNS - 1 and kernel_height * row_bytes > _KEPT_BYTES
         slots["paired"] = int(paired)
         rows = kernel_height + (stride_y if paired else 0)
-        slots["group"] = _group(blocks, kernel_height, rows * lowering.shape(node.inputs["x"])[2] * lanes * 4, lanes)
+        high = kernel_height >= _HIGH_KERNEL
+        slots["group"] = _group(blocks, rows * width * lanes * 4, _GROUP_BYTES, lanes) if high else blocks
         if slots["group"] < blocks:
             grain = -(-units // (2 * lowering.threads))  # few rows at a time would be read again
         grain += grain % 2 if paired else 0
@@ -152,16 +159,14 @@ def _depthwise(node: Node, lowering: Lowering) -> None:
         lowering.step(f"f32_dw_any{partial}", units, grain, **slots)
 
 
-def _group(blocks: int, kernel_height: int, block_bytes: int, lanes: int) -> int:
-    """Blocks of channels that a thread takes through all of its rows before the next ones.
+def _group(blocks: int, block_bytes: int, most_bytes: int, lanes: int) -> int:
+    """Blocks of channels that a thread takes through rows that it reads several times, before the next ones.
 
-    `block_bytes`: what the rows that a tile reads hold of one block. As many blocks as stay in the first-level cache,
-    where a high kernel finds each row again that several outputs need; whole cache lines.
+    `block_bytes`: what these rows hold of one block. As many blocks as are `most_bytes`, which the first-level cache
+    keeps; at least one cache line of each pixel, and whole ones.
     """
-    if kernel_height < _HIGH_KERNEL:
-        return blocks
     whole = max(1, LINE_BYTES // (lanes * 4))
-    groups = -(-blocks // (max(1, _GROUP_BYTES // (block_bytes * whole)) * whole))
+    groups = -(-blocks // (max(1, most_bytes // (block_bytes * whole)) * whole))
     return -(-blocks // (groups * whole)) * whole
 
 

@@ -94,6 +94,22 @@ def test_depthwise_tiles_are_low_where_rows_share_cache_sets(target):
 
 @each_target
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("channels", [96, 117])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_tiles_beside_each_other_take_channels_in_groups(target, stride, channels, threads):
+    """A few lines of 15 pixels in each row that a tile reads fit the first-level cache, all do not."""
+    plan = convolve(
+        target, (2, 15, 15, channels), (channels, 3, 3, 1), groups=channels, stride=[stride, stride],
+        padding=[1, 1, 1, 1], threads=threads,
+    )  # fmt: skip
+    if depthwise_3x3_columns(target):
+        step = plan.steps[0]
+        assert step.kernel == f"f32_dw3x3s{stride}"
+        assert 128 <= step.slots["group"] * target.lanes * 4 < channels * 4
+
+
+@each_target
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [5, 7])
 def test_depthwise_takes_channels_in_groups_where_the_rows_of_all_are_many(target, kernel, stride, threads):
