@@ -49,7 +49,7 @@ def _first(error: Exception) -> str:
 
 
 def _export_module(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
-    """Traced by running it: before torch 2.7 the default was to read its bytecode, for a few modules a process."""
+    """The module's program, traced by running it: torch 2.6 would read bytecode, for a few modules in a process."""
     if len({x.shape[0] for x in inputs if _batched(x)}) > 1:
         raise ConversionError("All example inputs must have the same number of samples on axis 0.")
     try:

@@ -70,7 +70,7 @@ def machine(target: InstructionSet) -> llvm.TargetMachine:
 
 
 def _parsed(text: str, code_generator: llvm.TargetMachine, entry: str = "") -> llvm.ModuleRef:
-    """LLVM IR of numba, whose functions become part of their callers, with `entry` as a module for the machine.
+    """A module for the code generator's machine: LLVM IR of numba, to be inlined wherever it is called, then `entry`.
 
     Attributes are written into the text: older llvmlites set them on what a function returns.
     """
