@@ -1,7 +1,8 @@
 """Distances between pixels that spare the caches: a depthwise tile reads and writes the same channels of many pixels.
 
 With a power of two of bytes from pixel to pixel, or from row to row, these lie in few sets of the first-level cache and
-push each other out.
+push each other out. Where registers are as wide as a cache line, pixels that are not whole registers begin in the
+middle of lines, and most of what is loaded or stored crosses from one into the next.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ ALIASED_ROWS = 4096
 LINE_BYTES = 64
 _LARGE_PIXEL = 256
 """Pixels of so many bytes take at most a quarter more with a line between them."""
+_MOST_FILLING = 4
+"""Pixels are filled up to whole registers where that adds one of so many parts at most."""
 _SMALL_IMAGE = 256 << 10
 """An image of up to so many bytes may take half as much again: it stays in the second-level cache."""
 
@@ -39,16 +42,26 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
     for node in nodes:
         name = node.output
         size = lowering.shape(name)[-1] * ELEMENT_BYTES[lowering.dtype(name)]
+        distance = _distance(lowering.shape(name), size, lowering.target.lanes * ELEMENT_BYTES["float32"])
         users = readers.get(name, [])
         if (
-            name not in graph.outputs
+            distance > size
+            and name not in graph.outputs
             and _direct(node, lowering)
-            and _aliases(lowering.shape(name), size)
             and all(role == "x" and _direct(user, lowering) for role, user in users)
             and (_depthwise(node, lowering) or any(_depthwise(user, lowering) for _, user in users))
         ):
-            found[name] = size + LINE_BYTES
+            found[name] = distance
     return found
+
+
+def _distance(shape: tuple[int, ...], size: int, register: int) -> int:
+    """Bytes from one pixel of `size` bytes to the next."""
+    filled = -(-size // register) * register
+    if filled > size:
+        filled += LINE_BYTES * (filled % (_ALIASING // 2) == 0)
+        return filled if filled - size <= size // _MOST_FILLING else size
+    return size + LINE_BYTES if _aliases(shape, size) else size
 
 
 def _aliases(shape: tuple[int, ...], size: int) -> bool:

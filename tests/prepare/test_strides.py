@@ -44,3 +44,21 @@ def test_an_image_grows_by_half_only_where_it_stays_in_the_cache(side: int, dist
     """Rows of both images alias; their pixels take 128 bytes."""
     model = edgenet.load(separable(channels=16, depth=1, size=side), 1)
     assert model.plan(np.zeros((1, side, side, 16), np.float32)).spread.get("block0.expand", 128) == distance
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("channels", "wide"), [(36, 288 + 32), (60, 480 + 32 + 64), (20, 160 + 32), (12, 96)])
+def test_pixels_are_filled_up_to_whole_registers_where_that_adds_little(channels: int, wide: int, threads: int):
+    """Inside blocks there are twice as many channels; `wide`: the distance where a register is a cache line.
+
+    All are whole registers of eight channels.
+    """
+    graph = separable(channels=channels, depth=2, size=10)
+    model = edgenet.load(graph, threads)
+    x = np.random.default_rng(channels).standard_normal((2, 10, 10, channels), dtype=np.float32)
+    plan = model.plan(x)
+    check_plan(plan)
+    register, dense = model.target.lanes * 4, 8 * channels
+    distance = wide if register == 64 else dense
+    assert plan.spread.get("block0.expand", dense) == distance
+    np.testing.assert_array_equal(model.run(x), edgenet.load(graph, threads, memory="low").run(x))
