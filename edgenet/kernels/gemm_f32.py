@@ -2,12 +2,13 @@
 
 The tile: `rows` pixels times `columns` vectors of output channels, kept in registers over the whole depth.
 Weights are packed in panels of `columns` vectors: [panel][bias, then depth rows][columns * lanes]; the last panel is
-only as many vectors wide as it needs. A pointwise layer whose last channels fill no more than half a vector has a panel
-of half a vector for them, where that saves time (see `InstructionSet.narrow_lanes`); where registers are few, last
-channels that fill no more than a vector make the panel before them a vector wider (see `table_float.wide_tile`). The
-epilogue adds the residual and applies the activation. A number of pixels that `rows` does not divide begins with tiles
-of `rows - 1` pixels; a last single pixel is a tile of its own in products of activations. While a tile is summed, its
-share of the next panel is brought near; a single pixel asks for weights of its own panel shortly before it reads them.
+only as many vectors wide as it needs. A pointwise layer whose last channels fill no more than half a vector may have a
+panel of half a vector for them (see `InstructionSet.narrow_lanes`); where registers are few, last channels that fill no
+more than a vector make the panel before them a vector wider (see `table_float.wide_tile`); where they are many, panels
+of one vector begin with taller tiles (see `table_float.tall_rows`). The epilogue adds the residual and applies the
+activation. A number of pixels that `rows` does not divide begins with tiles of `rows - 1` pixels; a last single pixel
+is a tile of its own in products of activations. While a tile is summed, its share of the next panel is brought near; a
+single pixel asks for weights of its own panel shortly before it reads them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from edgenet.kernels.simd import lane_count, lines_of, load_row_f32, outer_fma, 
 from edgenet.kernels.simd_outer import TURN, by_lane, outer_fmas
 from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.subroutine import subroutine
-from edgenet.kernels.table_float import wide_tile
+from edgenet.kernels.table_float import tall_rows, wide_tile
 from edgenet.kernels.tuples import least, places_along, sequence
 
 LINE_BYTES = 64
@@ -67,6 +68,15 @@ def accumulator(columns: int) -> Any:
         return accumulate_ahead(tile, rows, depth, weights, weights)
 
     return accumulate
+
+
+@njit(inline="always")
+def left_by_tall_tiles(pixels, tall, rows):
+    """Of so many pixels, those behind the tiles of `tall`: as few as tiles of `rows` and `rows - 1` make up."""
+    left = pixels % tall
+    while (rows - left % rows) % rows * (rows - 1) > left and left + tall <= pixels:
+        left += tall
+    return left
 
 
 @njit(inline="always")
@@ -170,17 +180,20 @@ def _whole_tiles(height: int, columns: int, most_shares: int) -> Any:
     return whole_tiles
 
 
-def pixel_rows(rows: int, columns: int, single_pixels: bool = True, most_shares: int = MOST_SHARES) -> Any:
+def pixel_rows(
+    rows: int, columns: int, single_pixels: bool = True, most_shares: int = MOST_SHARES, tall: int = 0
+) -> Any:
     """The pixels first..last-1 of one panel, in tiles of `rows - 1` until `rows` divides the rest.
 
     `single_pixels`: with a tile for one pixel alone, as the products of activations may have it. `most_shares`: see
-    `lines_ahead`.
+    `lines_ahead`. `tall`: rows of taller tiles that come first, more than `rows`, or 0 for none.
     operands: (x, x_stride, y, y_stride, residual, residual_stride, address of the panel that follows, or any);
     epilogue: (low, high, activation); `w`: the panel; `count` output channels from `channel` on, `missing` if they do
     not fill the panel's vectors.
     """
     less = max(rows - 1, 1)
-    tall = _whole_tiles(rows, columns, most_shares) if rows > 1 else None
+    taller = _whole_tiles(tall, columns, most_shares) if tall else None
+    whole = _whole_tiles(rows, columns, most_shares) if rows > 1 else None
     short = _part_tile(less, columns, most_shares)
     single = _part_tile(1, columns, most_shares) if single_pixels else short
 
@@ -191,7 +204,13 @@ def pixel_rows(rows: int, columns: int, single_pixels: bool = True, most_shares:
 
     @njit(inline="always")
     def panel(operands, epilogue, w, depth, first, last, channel, missing, count):
-        pixel, number = first, tiles_before(first, rows)
+        pixel = first
+        if tall:
+            pixel = last - left_by_tall_tiles(last - first, tall, rows)
+            if pixel > first:
+                number = tiles_before(first, tall)
+                taller((operands, epilogue, w, depth, first, pixel, channel, missing, count, number))
+        number = tiles_before(pixel, rows)
         while pixel < last and (last - pixel) % rows != 0:
             if single_pixels and last - pixel == 1:
                 single((operands, epilogue, w, depth, pixel, last, channel, missing, count, number))
@@ -200,18 +219,23 @@ def pixel_rows(rows: int, columns: int, single_pixels: bool = True, most_shares:
             pixel += less
             number += 1
         if pixel < last:
-            tall((operands, epilogue, w, depth, pixel, last, channel, missing, count, number))
+            whole((operands, epilogue, w, depth, pixel, last, channel, missing, count, number))
 
     return panel if rows > 1 else pixel_by_pixel
 
 
-def panel_product(rows: int, columns: int, single_pixels: bool = True, most_shares: int = MOST_SHARES) -> Any:
-    """One panel of up to `columns` vectors: `pixel_rows` of exactly as many vectors as it has channels for."""
+def panel_product(
+    rows: int, columns: int, single_pixels: bool = True, most_shares: int = MOST_SHARES, tall: int = 0
+) -> Any:
+    """One panel of up to `columns` vectors: `pixel_rows` of exactly as many vectors as it has channels for.
+
+    `tall`: rows of taller tiles of one vector.
+    """
     options = (single_pixels, most_shares)
     four = pixel_rows(rows, 4, *options) if columns >= 4 else None
     three = pixel_rows(rows, 3, *options) if columns >= 3 else None
     two = pixel_rows(rows, 2, *options) if columns >= 2 else None
-    one = pixel_rows(rows, 1, *options)
+    one = pixel_rows(rows, 1, *options, tall)
 
     @njit(inline="always")
     def narrow(operands, epilogue, w, depth, first, last, channel, missing, count, vectors):
@@ -250,18 +274,23 @@ def panel_product(rows: int, columns: int, single_pixels: bool = True, most_shar
 
 
 def _with_half(rows: int, columns: int) -> Any:
-    """`panel_product` for layers whose last channels may have a panel of half a vector."""
+    """`panel_product` for layers whose last channels have a panel of half a vector, where they fit and if `halves`."""
     lanes, half = target().lanes, target().narrow_lanes
-    product = panel_product(rows, columns, single_pixels=False)
+    product = panel_product(rows, columns, single_pixels=False, tall=tall_rows(target()))
     if half == lanes:
-        return product
+
+        @njit(inline="always")
+        def undivided(operands, epilogue, w, depth, first, last, channel, count, halves):
+            product(operands, epilogue, w, depth, first, last, channel, count)
+
+        return undivided
     width = columns * lanes
     tall, single = _part_tile(_HALF_ROWS, 0), _part_tile(1, 0)
 
     @njit(inline="always")
-    def split(operands, epilogue, w, depth, first, last, channel, count):
+    def split(operands, epilogue, w, depth, first, last, channel, count, halves):
         rest = 0
-        if count < width and count % lanes <= half:
+        if halves != 0 and count < width and count % lanes <= half:
             rest = count % lanes
         whole = count - rest
         if whole != 0:
@@ -288,7 +317,7 @@ def _with_wide(rows: int, columns: int, wide_rows: int, wide_columns: int) -> An
     wide = pixel_rows(wide_rows, wide_columns, single_pixels=False)
 
     @njit(inline="always")
-    def joined(operands, epilogue, w, depth, first, last, channel, count):
+    def joined(operands, epilogue, w, depth, first, last, channel, count, halves):
         if width < count <= width + lanes:
             wide(operands, epilogue, w, depth, first, last, channel, count < width + lanes, count)
         else:
@@ -325,6 +354,7 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
         low: float,
         high: float,
         activation: int,
+        halves: int,
     ):
         width = columns * lane_count()
         panels = (channels + width - 1) // width
@@ -342,6 +372,6 @@ def pointwise(rows: int, columns: int) -> Callable[..., None]:
                     following = w + (depth + 1) * width * 4
                 operands = (x, x_stride, y, y_stride, residual, residual_stride, following)
                 channel = panel * width
-                product(operands, epilogue, w, depth, first, last, channel, channels - channel)
+                product(operands, epilogue, w, depth, first, last, channel, channels - channel, halves)
 
     return kernel

@@ -49,11 +49,19 @@ class InstructionSet(NamedTuple):
 
     @property
     def narrow_lanes(self) -> int:
-        """Lanes of the narrowest part of a register that takes no more than its share of the time of the whole.
+        """Lanes of the narrowest part of a register that may take no more than its share of the time of the whole.
 
-        CPUs execute 512 bits in two turns, or on two pipelines at once, and 256 in one turn on either.
+        Most CPUs execute 512 bits in two turns, or on two pipelines at once, and 256 in one turn on either.
         """
         return self.lanes // 2 if self.bits == 512 else self.lanes
+
+    @property
+    def has_wide_pipelines(self) -> bool:
+        """Whether narrow parts save no time: both pipelines are as wide as the registers.
+
+        That is so in all CPUs with matrix registers; others do not tell.
+        """
+        return self.matrix_registers
 
 
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18

@@ -13,6 +13,7 @@ _WINDOW_TILES = {16: (12, 2), 8: (6, 2), 4: (8, 2)}
 """The same for the first layer of a network, which has few channels."""
 _SMALL_FILE = (6, 2)
 _WIDE_TILE = (4, 3)
+_TALL_ROWS = 12
 VECTOR_STREAMS = 4
 """Panels of weights that the product of a matrix and a vector reads at a time."""
 DEPTHWISE_KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2))
@@ -44,6 +45,14 @@ def wide_tile(target: InstructionSet) -> tuple[int, int] | None:
     occupy the multipliers, which takes at least eight.
     """
     return _WIDE_TILE if target.registers == 16 and target.fma else None
+
+
+def tall_rows(target: InstructionSet) -> int:
+    """Rows of the first tiles of a panel of one vector, where it joins no wider one; 0 where all have the usual rows.
+
+    They occupy the multipliers (see `wide_tile`), and each begins and ends once for twice as many pixels.
+    """
+    return _TALL_ROWS if target.lanes == 16 else 0
 
 
 def window_tile(target: InstructionSet) -> tuple[int, int]:

@@ -84,7 +84,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
     lanes = lowering.target.lanes
     height, vectors = gemm_tile(lowering.target)
     width = vectors * lanes
-    half = lowering.target.narrow_lanes % lanes if pixels > 1 else 0
+    half = lowering.target.narrow_lanes % lanes if pixels > 1 and not lowering.target.has_wide_pipelines else 0
     wide = wide_tile(lowering.target) is not None and pixels > 1
 
     def make() -> np.ndarray:
@@ -121,6 +121,7 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         y_stride=lowering.pixel_bytes(node.output),
         residual_stride=channels * 4 if residual else 0,
         pixels=pixels,
+        halves=int(half > 0),
         **part.slots(),
         **slots,
     )

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from edgenet.kernels.gemm_f32 import left_by_tall_tiles
+from edgenet.kernels.isa import InstructionSet
 from tests.kernels.harness import FLOAT_TARGETS, check, execute
 from tests.ops.builder import one_node
 
@@ -21,6 +23,45 @@ def test_linear(target, pixels, channels):
     attributes = {"activation": {"kind": "clamp", "min": -1.0, "max": 3.0}}
     graph = one_node("linear", arrays, attributes, constants=("weight", "bias"))
     check(graph, {name: arrays[name] for name in graph.inputs}, target)
+
+
+@pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize("pixels", [11, 12, 13, 25, 41, 100])
+@pytest.mark.parametrize("channels", [5, 8, 16, 24, 72, 80])
+def test_last_channels_of_few_vectors(monkeypatch, target, pixels, channels):
+    """Narrow panels, or whole vectors on CPUs where the former save no time: the same bits."""
+    rng = np.random.default_rng(pixels * 100 + channels)
+    arrays = {
+        "x": rng.standard_normal((pixels, 37), dtype=np.float32),
+        "weight": rng.standard_normal((channels, 37), dtype=np.float32),
+        "bias": rng.standard_normal(channels, dtype=np.float32),
+        "residual": rng.standard_normal((pixels, channels), dtype=np.float32),
+    }
+    attributes = {"activation": {"kind": "hardswish"}}
+    graph = one_node("linear", arrays, attributes, constants=("weight", "bias"))
+    outputs, sizes = [], []
+    for wide in (False, True):
+        monkeypatch.setattr(InstructionSet, "has_wide_pipelines", wide)
+        inputs = {name: arrays[name] for name in graph.inputs}
+        check(graph, inputs, target)
+        found, plan = execute(graph, inputs, target)
+        outputs.append(next(iter(found.values())))
+        sizes.append(plan.steps[-1].slots["weights"].array.size)
+    np.testing.assert_array_equal(*outputs)
+    narrow = target.narrow_lanes < target.lanes and 0 < channels % target.lanes <= target.narrow_lanes
+    assert (sizes[0] < sizes[1]) == narrow
+
+
+@pytest.mark.parametrize(("tall", "rows"), [(12, 6), (16, 8), (8, 4)])
+def test_tall_tiles_leave_what_usual_ones_make_up(tall, rows):
+    function = getattr(left_by_tall_tiles, "py_func", left_by_tall_tiles)
+    for pixels in range(200):
+        left = function(pixels, tall, rows)
+        assert 0 <= left <= pixels
+        assert (pixels - left) % tall == 0
+        made_up = {rows * a + (rows - 1) * b for a in range(40) for b in range(rows)}
+        assert left in made_up or left > pixels - tall
+        assert not any(less in made_up for less in range(pixels % tall, left, tall))
 
 
 @pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
