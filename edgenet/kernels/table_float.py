@@ -91,7 +91,7 @@ GENERAL_COLUMNS = 8
 """Output columns of a tile of the depthwise kernels of any size."""
 
 
-PAIRED_ROWS = ((3, 1),)
+PAIRED_ROWS = ((3, 1), (5, 1), (5, 2))
 """Kernel widths and strides of the depthwise kernels that can compute two rows at a time."""
 
 

@@ -7,6 +7,7 @@ from edgenet.dtypes import BATCH
 from edgenet.graph import Graph, Node, Tensor
 from edgenet.kernels.table_float import DEPTHWISE_ROWS, depthwise_3x3_columns
 from edgenet.ops import infer_shapes
+from edgenet.prepare import lower_conv
 from tests.kernels.harness import FLOAT_TARGETS, UNUSUAL_DEPTHWISE, check
 from tests.ops.builder import one_node
 
@@ -121,6 +122,22 @@ def test_depthwise_takes_channels_in_groups_where_the_rows_of_all_are_many(targe
     step = plan.steps[0]
     assert step.kernel.startswith(f"f32_dw{kernel}s{stride}_")
     assert 64 <= step.slots["group"] * target.lanes * 4 < 72 * 4
+
+
+@each_target
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 1), (5, 2)])
+@pytest.mark.parametrize("size", [(7, 14), (8, 15), (6, 18), (13, 17)])
+def test_depthwise_two_rows_at_a_time(monkeypatch, target, size, kernel, stride, residual):
+    """As where the rows that two outputs share do not stay in the first-level cache; the last row may be alone."""
+    monkeypatch.setattr(lower_conv, "_KEPT_BYTES", 0)
+    plan = convolve(
+        target, (2, *size, 40), (40, kernel, kernel, 1), groups=40, stride=[stride, stride],
+        padding=[kernel // 2] * 4, residual=residual,
+    )  # fmt: skip
+    step = plan.steps[0]
+    assert step.slots.get("paired", 1) == 1
+    assert step.kernel.startswith((f"f32_dw{kernel}s{stride}_", "f32_dw3x3s1"))
 
 
 @each_target
