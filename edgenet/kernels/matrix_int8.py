@@ -4,8 +4,8 @@ A turn computes two tiles of `height` output pixels each times a panel of 32 out
 finishes what the turn before has left in the thread's scratch. A tile's pixels lie a constant number of bytes apart in
 the input, so that a convolution needs no copy of its taps: its tiles do not reach from one output row into the next.
 Where they begin, and which 64 bytes of input each part of the depth takes, stands in tables. Panels are those of
-`gemm_int8`, each run of taps that lies together filled up with zeros to whole tiles; what is read behind it meets
-those.
+`gemm_int8` in whole tiles, those of a step one after the other, each run of taps that lies together filled up with
+zeros; what is read behind it meets those.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def _products(rows: int, columns: int) -> Any:
     """One of `steps` of 64 of the depth of `rows` by `columns` tiles; a step's tiles are loaded the step before."""
 
     @njit(inline="always")
-    def products(step, steps, x, below, x_stride, weights, width):
-        weights += step * TILE_ROWS * width * 4
+    def products(step, steps, x, below, x_stride, weights):
+        weights += step * columns * TILE_ROWS * TILE_BYTES
         if step == 0:
-            load_tiles(rows, columns, x, below, x_stride, weights, width)
+            load_tiles(rows, columns, x, below, x_stride, weights)
         else:
-            multiply_and_load_tiles(rows, columns, x, below, x_stride, weights, width)
+            multiply_and_load_tiles(rows, columns, x, below, x_stride, weights)
         if step == steps - 1:
             multiply_tiles(rows, columns)
 
@@ -101,9 +101,9 @@ def _panels_of_width(columns: int) -> Any:
                 if step < left:
                     source = place + load_word(places + step * 8)
                     if second >= 0:
-                        two(step, steps, source, below, x_stride, weights, width)
+                        two(step, steps, source, below, x_stride, weights)
                     else:
-                        one(step, steps, source, 0, x_stride, weights, width)
+                        one(step, steps, source, 0, x_stride, weights)
                     step += 1
                 finished = 0
                 while finished < at_once and before >= 0:

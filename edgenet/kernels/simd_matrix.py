@@ -15,7 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from edgenet.kernels.simd_types import I8, I64, call_intrinsic, constant_int
-from edgenet.kernels.table_int8 import TILE_BYTES
+from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS
 
 _X, _WEIGHTS = 4, 6
 """The first registers of their kind."""
@@ -90,26 +90,23 @@ class _Operands:
     """Loads of a step's tiles of x and of the weights, from the arguments of `load_tiles`."""
 
     def __init__(self, builder: ir.IRBuilder, args: list[ir.Value]):
-        self.builder, (x, below, self.stride, self.weights, channels) = builder, args
+        self.builder, (x, below, self.stride, self.weights) = builder, args
         self.rows = [x, builder.add(x, below)]
-        self.weight_stride = builder.mul(channels, I64(4))
 
     def x(self, row: int) -> None:
         place = _bytes_at(self.builder, self.rows[row])
         _call(self.builder, "tileloadd64", [I8(_X + row), place, self.stride])
 
     def weight(self, column: int) -> None:
-        place = _bytes_at(self.builder, self.builder.add(self.weights, I64(TILE_BYTES * column)))
-        _call(self.builder, "tileloadd64", [I8(_WEIGHTS + column), place, self.weight_stride])
+        place = _bytes_at(self.builder, self.builder.add(self.weights, I64(TILE_ROWS * TILE_BYTES * column)))
+        _call(self.builder, "tileloadd64", [I8(_WEIGHTS + column), place, I64(TILE_BYTES)])
 
 
 @intrinsic(prefer_literal=True)
-def load_tiles(
-    typingctx: Any, rows: Any, columns: Any, x: Any, below: Any, x_stride: Any, weights: Any, channels: Any
-) -> Any:
-    """load_tiles(rows, columns, x, below, x_stride, weights, channels): tiles of x and weights for 64 of the depth.
+def load_tiles(typingctx: Any, rows: Any, columns: Any, x: Any, below: Any, x_stride: Any, weights: Any) -> Any:
+    """load_tiles(rows, columns, x, below, x_stride, weights): tiles of x and weights for 64 of the depth.
 
-    The second of two tile rows begins `below` bytes behind the first; `channels` is the width of the panel of weights.
+    The second of two tile rows begins `below` bytes behind the first; the columns of weights follow each other.
     """
     high, wide = constant_int(rows), constant_int(columns)
 
@@ -122,12 +119,12 @@ def load_tiles(
                 operands.weight(number)
         return context.get_dummy_value()
 
-    return types.void(rows, columns, *[types.int64] * 5), codegen
+    return types.void(rows, columns, *[types.int64] * 4), codegen
 
 
 @intrinsic(prefer_literal=True)
 def multiply_and_load_tiles(
-    typingctx: Any, rows: Any, columns: Any, x: Any, below: Any, x_stride: Any, weights: Any, channels: Any
+    typingctx: Any, rows: Any, columns: Any, x: Any, below: Any, x_stride: Any, weights: Any
 ) -> Any:
     """`multiply_tiles`, then `load_tiles`, each load as soon as its register has served."""
     high, wide = constant_int(rows), constant_int(columns)
@@ -142,7 +139,7 @@ def multiply_and_load_tiles(
             operands.weight(column)
         return context.get_dummy_value()
 
-    return types.void(rows, columns, *[types.int64] * 5), codegen
+    return types.void(rows, columns, *[types.int64] * 4), codegen
 
 
 @intrinsic(prefer_literal=True)

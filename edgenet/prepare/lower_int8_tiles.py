@@ -59,6 +59,18 @@ def divide(tiles: int, tile_bytes: int, panels: int, weights_bytes: int, x_bytes
     return Partition(blocks, -(-panels // span), span, int(heavy), 2)
 
 
+def in_tiles(panels: np.ndarray, width: int, steps: int) -> np.ndarray:
+    """Panels [bias][multiplier][K / 4][width][4] of `width` channels with [steps][width / 16] whole tiles instead.
+
+    A last panel of fewer channels has tiles of one column, which are in this order already.
+    """
+    size = width * (8 + steps * TILE_BYTES)
+    bodies = panels[: len(panels) // size * size].reshape(-1, size)[:, 8 * width :]
+    lines = bodies.reshape(len(bodies), steps, TILE_ROWS, width * 4 // TILE_BYTES, TILE_BYTES)
+    bodies[...] = lines.swapaxes(2, 3).reshape(bodies.shape)
+    return panels
+
+
 def register_shapes(height: int) -> np.ndarray:
     """Shapes of the matrix registers as `ldtilecfg` reads them: sums and pixels have `height` rows, weights 16."""
     shapes = np.zeros(64, np.uint8)
@@ -94,7 +106,8 @@ def _step(
         filled[:, :, : matrix.shape[2]] = matrix
         multiplier = lowering.constant(node.inputs["multiplier"])
         filled = filled.reshape(channels, -1)
-        return pack_panels(filled, first_sums(node, lowering, weight), multiplier, width, lowering.target)
+        panels = pack_panels(filled, first_sums(node, lowering, weight), multiplier, width, lowering.target)
+        return in_tiles(panels, width, steps)
 
     key = ("s8_tiles", *content(node, lowering), width, len(runs))
     weights = lowering.packed(key, make, channels * len(runs) * run_bytes)
