@@ -285,7 +285,7 @@ def _with_half(rows: int, columns: int) -> Any:
 
         return undivided
     width = columns * lanes
-    tall, single = _part_tile(_HALF_ROWS, 0), _part_tile(1, 0)
+    several, single = _part_tile(_HALF_ROWS, 0), _part_tile(1, 0)
 
     @njit(inline="always")
     def split(operands, epilogue, w, depth, first, last, channel, count, halves):
@@ -303,7 +303,7 @@ def _with_half(rows: int, columns: int) -> Any:
                 if last - pixel == 1:
                     single((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest, 0))
                 else:
-                    tall((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest, 0))
+                    several((operands, epilogue, w, depth, pixel, last, channel, rest < half, rest, 0))
                 pixel += _HALF_ROWS
 
     return split

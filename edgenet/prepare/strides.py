@@ -56,10 +56,14 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
 
 
 def _distance(shape: tuple[int, ...], size: int, register: int) -> int:
-    """Bytes from one pixel of `size` bytes to the next."""
+    """Bytes from one pixel of `size` bytes to the next: `size` where no other distance is worth it.
+
+    Pixels that are filled up lie no multiple of half of what aliases apart either: wide tiles have many pixels.
+    """
     filled = -(-size // register) * register
     if filled > size:
-        filled += LINE_BYTES * (filled % (_ALIASING // 2) == 0)
+        if filled % (_ALIASING // 2) == 0 or _aliases(shape, filled):
+            filled += LINE_BYTES
         return filled if filled - size <= size // _MOST_FILLING else size
     return size + LINE_BYTES if _aliases(shape, size) else size
 

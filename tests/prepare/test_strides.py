@@ -47,15 +47,27 @@ def test_an_image_grows_by_half_only_where_it_stays_in_the_cache(side: int, dist
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("channels", "wide"), [(36, 288 + 32), (60, 480 + 32 + 64), (20, 160 + 32), (12, 96)])
-def test_pixels_are_filled_up_to_whole_registers_where_that_adds_little(channels: int, wide: int, threads: int):
+@pytest.mark.parametrize(
+    ("channels", "side", "wide"),
+    [
+        (36, 10, 288 + 32),
+        (60, 10, 480 + 32 + 64),
+        (20, 10, 160 + 32),
+        (12, 10, 96),
+        (60, 12, 480 + 32 + 64),
+        (36, 64, 288),
+    ],
+)
+def test_pixels_are_filled_up_to_whole_registers_where_that_adds_little(
+    channels: int, side: int, wide: int, threads: int
+):
     """Inside blocks there are twice as many channels; `wide`: the distance where a register is a cache line.
 
-    All are whole registers of eight channels.
+    All are whole registers of eight channels. Rows of 64 pixels of 320 bytes would alias.
     """
-    graph = separable(channels=channels, depth=2, size=10)
+    graph = separable(channels=channels, depth=2, size=side)
     model = edgenet.load(graph, threads)
-    x = np.random.default_rng(channels).standard_normal((2, 10, 10, channels), dtype=np.float32)
+    x = np.random.default_rng(channels).standard_normal((2, side, side, channels), dtype=np.float32)
     plan = model.plan(x)
     check_plan(plan)
     register, dense = model.target.lanes * 4, 8 * channels
