@@ -41,13 +41,13 @@ def spread_pixels(lowering: Lowering) -> dict[str, int]:
     found = {}
     for node in nodes:
         name = node.output
+        if name in graph.outputs or not _direct(node, lowering):
+            continue
         size = lowering.shape(name)[-1] * ELEMENT_BYTES[lowering.dtype(name)]
         distance = _distance(lowering.shape(name), size, lowering.target.lanes * ELEMENT_BYTES["float32"])
         users = readers.get(name, [])
         if (
             distance > size
-            and name not in graph.outputs
-            and _direct(node, lowering)
             and all(role == "x" and _direct(user, lowering) for role, user in users)
             and (_depthwise(node, lowering) or any(_depthwise(user, lowering) for _, user in users))
         ):
