@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from edgenet.kernels.gemm_f32 import left_by_tall_tiles
 from edgenet.kernels.isa import InstructionSet
 from tests.kernels.harness import FLOAT_TARGETS, check, execute
 from tests.ops.builder import one_node
@@ -54,6 +53,9 @@ def test_last_channels_of_few_vectors(monkeypatch, target, pixels, channels):
 
 @pytest.mark.parametrize(("tall", "rows"), [(12, 6), (16, 8), (8, 4)])
 def test_tall_tiles_leave_what_usual_ones_make_up(tall, rows):
+    pytest.importorskip("numba", reason="kernels as Python, which a bundle runs without")
+    from edgenet.kernels.gemm_f32 import left_by_tall_tiles
+
     function = getattr(left_by_tall_tiles, "py_func", left_by_tall_tiles)
     for pixels in range(200):
         left = function(pixels, tall, rows)
