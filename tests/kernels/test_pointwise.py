@@ -8,20 +8,24 @@ from tests.kernels.harness import FLOAT_TARGETS, check, execute
 from tests.ops.builder import one_node
 
 
+def linear(pixels, depth, channels, activation):
+    """A linear layer with residual, of random values, and its inputs."""
+    rng = np.random.default_rng(pixels * 100 + channels)
+    arrays = {
+        "x": rng.standard_normal((pixels, depth), dtype=np.float32),
+        "weight": rng.standard_normal((channels, depth), dtype=np.float32),
+        "bias": rng.standard_normal(channels, dtype=np.float32),
+        "residual": rng.standard_normal((pixels, channels), dtype=np.float32),
+    }
+    graph = one_node("linear", arrays, {"activation": activation}, constants=("weight", "bias"))
+    return graph, {name: arrays[name] for name in graph.inputs}
+
+
 @pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
 @pytest.mark.parametrize("pixels", [1, 5, 6, 7, 9, 13, 49])
 @pytest.mark.parametrize("channels", [1, 7, 8, 15, 16, 17, 24, 33, 40, 64, 71, 72])
 def test_linear(target, pixels, channels):
-    rng = np.random.default_rng(pixels * 100 + channels)
-    arrays = {
-        "x": rng.standard_normal((pixels, 19), dtype=np.float32),
-        "weight": rng.standard_normal((channels, 19), dtype=np.float32),
-        "bias": rng.standard_normal(channels, dtype=np.float32),
-        "residual": rng.standard_normal((pixels, channels), dtype=np.float32),
-    }
-    attributes = {"activation": {"kind": "clamp", "min": -1.0, "max": 3.0}}
-    graph = one_node("linear", arrays, attributes, constants=("weight", "bias"))
-    check(graph, {name: arrays[name] for name in graph.inputs}, target)
+    check(*linear(pixels, 19, channels, {"kind": "clamp", "min": -1.0, "max": 3.0}), target)
 
 
 @pytest.mark.parametrize("target", FLOAT_TARGETS, ids=lambda t: t.name)
@@ -29,19 +33,10 @@ def test_linear(target, pixels, channels):
 @pytest.mark.parametrize("channels", [5, 8, 16, 24, 72, 80])
 def test_last_channels_of_few_vectors(monkeypatch, target, pixels, channels):
     """Narrow panels, or whole vectors on CPUs where the former save no time: the same bits."""
-    rng = np.random.default_rng(pixels * 100 + channels)
-    arrays = {
-        "x": rng.standard_normal((pixels, 37), dtype=np.float32),
-        "weight": rng.standard_normal((channels, 37), dtype=np.float32),
-        "bias": rng.standard_normal(channels, dtype=np.float32),
-        "residual": rng.standard_normal((pixels, channels), dtype=np.float32),
-    }
-    attributes = {"activation": {"kind": "hardswish"}}
-    graph = one_node("linear", arrays, attributes, constants=("weight", "bias"))
+    graph, inputs = linear(pixels, 37, channels, {"kind": "hardswish"})
     outputs, sizes = [], []
     for wide in (False, True):
         monkeypatch.setattr(InstructionSet, "has_wide_pipelines", wide)
-        inputs = {name: arrays[name] for name in graph.inputs}
         check(graph, inputs, target)
         found, plan = execute(graph, inputs, target)
         outputs.append(next(iter(found.values())))

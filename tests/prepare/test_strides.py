@@ -54,7 +54,6 @@ def test_an_image_grows_by_half_only_where_it_stays_in_the_cache(side: int, dist
         (60, 10, 480 + 32 + 64),
         (20, 10, 160 + 32),
         (12, 10, 96),
-        (60, 12, 480 + 32 + 64),
         (36, 64, 288),
     ],
 )
