@@ -83,10 +83,11 @@ def peak_matrix(columns: int) -> Callable[..., None]:
 
     def kernel(begin: int, end: int, thread: int, x: int, weights: int, shapes: int, sink: int):
         below = TILE_ROWS * TILE_BYTES
+        places = (x, x + below)
         configure_tiles(shapes)
-        load_tiles(2, columns, x, below, TILE_BYTES, weights)
+        load_tiles(2, columns, places, 0, TILE_BYTES, weights)
         for _ in range(begin, end):
-            multiply_and_load_tiles(2, columns, x, below, TILE_BYTES, weights)
+            multiply_and_load_tiles(2, columns, places, 0, TILE_BYTES, weights)
         store_sum_tiles(2, columns, sink, columns * below)
         release_tiles()
 

@@ -1,11 +1,11 @@
 """int8 matrix products and convolutions in matrix registers (see `simd_matrix`).
 
-A turn computes two tiles of `height` output pixels each times a panel of 32 output channels, and between its products
-finishes what the turn before has left in the thread's scratch. A tile's pixels lie a constant number of bytes apart in
-the input, so that a convolution needs no copy of its taps: its tiles do not reach from one output row into the next.
-Where they begin, and which 64 bytes of input each part of the depth takes, stands in tables. Panels are those of
-`gemm_int8` in whole tiles, those of a step one after the other, each run of taps that lies together filled up with
-zeros; what is read behind it meets those.
+A turn computes some tiles of `height` pixels each times a panel of output channels, and between its products finishes
+what the turn before has left in the thread's scratch. A tile's pixels lie a constant number of bytes apart in the
+input, so that a convolution needs no copy of its taps. Its tiles end with an output row, or go on through the padding
+between rows; sums there are not finished. Where tiles begin, which of their sums are whose, and which 64 bytes of input
+each part of the depth takes, stands in tables. Panels are those of `gemm_int8` in whole tiles, those of a step one
+after the other, each run of taps that lies together filled up with zeros; what is read behind it meets those.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from numba import njit
 
 from edgenet.kernels.epilogue_int8 import finish
-from edgenet.kernels.native import load_word
+from edgenet.kernels.native import load_word, load_words
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
 from edgenet.kernels.simd import lane_count, load_row_f32
@@ -27,42 +27,46 @@ from edgenet.kernels.simd_matrix import (
     configure_tiles,
     load_tiles,
     multiply_and_load_tiles,
+    multiply_column_of_tiles,
     multiply_tiles,
     release_tiles,
     store_sum_tiles,
 )
-from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS
+from edgenet.kernels.table_int8 import CHUNK, CHUNK_ROWS, TILE_BYTES, TILE_ROWS
 from edgenet.kernels.tuples import least
 
-CHUNK = 4
-"""Rows that the epilogue finishes at a time: the least height of a tile."""
-ENTRY_BYTES = 16
-"""Of a tile's entry in the table of tiles."""
+WORD_BYTES = 8
+"""Of an entry of a table."""
 
 
 def _products(rows: int, columns: int) -> Any:
-    """One of `steps` of 64 of the depth of `rows` by `columns` tiles; a step's tiles are loaded the step before."""
+    """One of `steps` of 64 of the depth of `rows` by `columns` tiles. Those of two rows load theirs the step before."""
+    tall = rows > 2
 
     @njit(inline="always")
-    def products(step, steps, x, below, x_stride, weights):
+    def products(step, steps, places, offset, x_stride, weights):
         weights += step * columns * TILE_ROWS * TILE_BYTES
-        if step == 0:
-            load_tiles(rows, columns, x, below, x_stride, weights)
+        if tall:
+            multiply_column_of_tiles(rows, columns, places, offset, x_stride, weights)
         else:
-            multiply_and_load_tiles(rows, columns, x, below, x_stride, weights)
-        if step == steps - 1:
-            multiply_tiles(rows, columns)
+            if step == 0:
+                load_tiles(rows, columns, places, offset, x_stride, weights)
+            else:
+                multiply_and_load_tiles(rows, columns, places, offset, x_stride, weights)
+            if step == steps - 1:
+                multiply_tiles(rows, columns)
 
     return products
 
 
-def _panels_of_width(columns: int) -> Any:
-    """The panels from_panel..to_panel-1 of the tiles first..last-1.
+def _panels_of_width(rows: int, columns: int) -> Any:
+    """The panels from_panel..to_panel-1 of the turns first..last-1.
 
     `pitch`: the first panel of weights, and the bytes and channels from one to the next.
     """
-    tile_sums = TILE_ROWS * TILE_BYTES * columns
-    two, one = _products(2, columns), _products(1, columns)
+    line = TILE_BYTES * columns
+    always_whole = rows > 2
+    all_rows, one_row = _products(rows, columns), _products(1, columns)
 
     @njit(inline="always")
     def finish_chunk(sums, pixel, job, pitch, panel, channels):
@@ -79,64 +83,63 @@ def _panels_of_width(columns: int) -> Any:
 
     @njit(inline="always")
     def panels(job, pitch, channels, from_panel, to_panel, sums, first, last):
-        (x, x_stride, tiles, places, steps), height, _, _ = job
-        width = columns * lane_count()
-        at_once = (2 * ((height + CHUNK - 1) // CHUNK) + steps - 1) // steps
-        before, before_second, before_panel = -1, -1, from_panel
-        tile, panel = first, from_panel
-        while panel < to_panel or before >= 0:
-            pixel, second, left, place, below = -1, -1, 0, 0, 0
+        (x, x_stride, turns, places, steps), (height, chunks), _, _ = job
+        width, turn_bytes = columns * lane_count(), (rows + chunks) * WORD_BYTES
+        at_once = (chunks + steps - 1) // steps
+        chunk, unfinished, before_panel = turns, 0, from_panel
+        turn, panel = first, from_panel
+        while panel < to_panel or unfinished > 0:
+            left, whole = 0, 0
+            entry = turns + turn * turn_bytes
+            starts = load_words(entry, rows)
             if panel < to_panel:
                 left = steps
-                entry = tiles + tile * ENTRY_BYTES
-                place, pixel = load_word(entry), load_word(entry + 8)
+                whole = starts[rows - 1] >= 0
                 clear_sum_tiles()
-                if tile + 1 < last:
-                    entry += ENTRY_BYTES
-                    below, second = load_word(entry) - place, load_word(entry + 8)
-                place += x
             weights = pitch[0] + panel * pitch[1] + 8 * width
-            step, row, done = 0, 0, sums
-            while step < left or before >= 0:
+            step = 0
+            while step < left or unfinished > 0:
                 if step < left:
-                    source = place + load_word(places + step * 8)
-                    if second >= 0:
-                        two(step, steps, source, below, x_stride, weights)
+                    offset = x + load_word(places + step * WORD_BYTES)
+                    if always_whole or whole:
+                        all_rows(step, steps, starts, offset, x_stride, weights)
                     else:
-                        one(step, steps, source, 0, x_stride, weights)
+                        one_row(step, steps, starts, offset, x_stride, weights)
                     step += 1
                 finished = 0
-                while finished < at_once and before >= 0:
-                    row = least(row, height - CHUNK)
-                    finish_chunk(done + row * columns * TILE_BYTES, before + row, job, pitch, before_panel, channels)
-                    row += CHUNK
-                    if row >= height:
-                        before, before_second = before_second, -1
-                        row, done = 0, sums + tile_sums
+                while finished < at_once and unfinished > 0:
+                    place = load_word(chunk)
+                    if place >= 0:
+                        row = place % CHUNK_ROWS
+                        finish_chunk(sums + row * line, place // CHUNK_ROWS, job, pitch, before_panel, channels)
+                    chunk += WORD_BYTES
+                    unfinished -= 1
                     finished += 1
-            if second >= 0:
-                store_sum_tiles(2, columns, sums, tile_sums)
-            elif pixel >= 0:
-                store_sum_tiles(1, columns, sums, 0)
-            before, before_second, before_panel = pixel, second, panel
-            tile += 2
-            if tile >= last:
-                tile = first
+            if left > 0:
+                if always_whole or whole:
+                    store_sum_tiles(rows, columns, sums, height * line)
+                else:
+                    store_sum_tiles(1, columns, sums, 0)
+                chunk, unfinished, before_panel = entry + rows * WORD_BYTES, chunks, panel
+            turn += 1
+            if turn >= last:
+                turn = first
                 panel += 1
 
     return panels
 
 
-def matrix(columns: int) -> Callable[..., None]:
+def matrix(rows: int, columns: int) -> Callable[..., None]:
     """y[p, n] = requantized(sum_k x[p, k] w[n, k] + bias[n]) with residual and activation, x the taps of pixel p.
 
-    `tiles`: for each tile the bytes from x to its first pixel's first tap, and the number of that pixel in y; the
-    pixels of a tile follow each other in y, `height` of them, and lie `x_stride` bytes apart in x. `places`: for each
-    of the `steps` of 64 of the depth, the bytes from a pixel's first tap to its input. `shapes` tells the height to the
-    registers. A thread's scratch holds the sums of a turn. Unit: a block of tiles times a span of panels, see
-    `partition`.
+    Turns have `rows` by `columns` tiles; those of two rows may have one. `turns`: for each of `count` turns the bytes
+    from x to each tile's first pixel's first tap, or -1 for a second tile that there is not, then `chunks` entries of
+    four pixels that follow each other in y (see CHUNK_ROWS), or -1. A tile's `height` pixels lie `x_stride` bytes apart
+    in x. `places`: for each of the `steps` of 64 of the depth, the bytes from a pixel's first tap to its input.
+    `shapes` tells the height to the registers. A thread's scratch holds the sums of a turn. Unit: a block of turns
+    times a span of panels, see `partition`.
     """
-    wide, single = _panels_of_width(columns), _panels_of_width(1)
+    wide, single = _panels_of_width(rows, columns), _panels_of_width(rows, 1)
 
     def kernel(
         begin: int,
@@ -150,7 +153,8 @@ def matrix(columns: int) -> Callable[..., None]:
         weights: int,
         scratch: int,
         scratch_bytes: int,
-        tiles: int,
+        turns: int,
+        chunks: int,
         places: int,
         shapes: int,
         height: int,
@@ -182,7 +186,7 @@ def matrix(columns: int) -> Callable[..., None]:
             y, residual, low, high, residual_zero, residual_multiplier, output_multiplier, activation, as_float,
         )  # fmt: skip
         output = (plain, (zero, smallest, largest), settings)
-        job = ((x, x_stride, tiles, places, steps), height, (y, y_stride), output)
+        job = ((x, x_stride, turns, places, steps), (height, chunks), (y, y_stride), output)
         pitch = (weights, width * (8 + steps * TILE_ROWS * 4), width)
         sums = scratch + thread * scratch_bytes
         configure_tiles(shapes)
@@ -193,7 +197,7 @@ def matrix(columns: int) -> Callable[..., None]:
             start, stop = part * span, least(part * span + span, panels)
             if first < last:
                 wide(job, pitch, channels, start, least(stop, wide_panels), sums, first, last)
-                if stop > wide_panels:
+                if columns > 1 and stop > wide_panels:
                     single(job, pitch, channels, wide_panels, stop, sums, first, last)
         release_tiles()
 

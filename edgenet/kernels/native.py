@@ -11,7 +11,7 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd_types import I64, call_intrinsic, pointer, target
+from edgenet.kernels.simd_types import I64, call_intrinsic, constant_int, pack, pointer, target
 
 _ORDER = "seq_cst"
 
@@ -24,6 +24,18 @@ def load_word(typingctx: Any, address: Any) -> Any:
         return builder.load(pointer(builder, args[0], I64))
 
     return types.int64(types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_words(typingctx: Any, address: Any, count: Any) -> Any:
+    """load_words(address, count): the tuple of `count` int64 there."""
+    times = constant_int(count)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
+        words = [builder.load(pointer(builder, args[0], I64, number)) for number in range(times)]
+        return pack(context, builder, sig.return_type, words)
+
+    return types.UniTuple(types.int64, times)(types.int64, count), codegen
 
 
 @intrinsic

@@ -21,8 +21,15 @@ IMAGE_SPARE_BYTES = 128
 """Bytes of a row of an image widened to int16 beyond its pixels, at least."""
 TILE_ROWS, TILE_BYTES = 16, 64
 """Rows of a matrix register, and the bytes of each."""
-MATRIX_TILE = "32x32"
-"""Rows and channels of a turn of the kernel for matrix registers."""
+SQUARE_TURN, TALL_TURN = (2, 2), (4, 1)
+"""Rows and columns of tiles that a turn of the kernels for matrix registers has.
+
+Tall ones read each weight half as often, and x twice as often.
+"""
+CHUNK = 4
+"""Pixels of a turn that are finished at a time."""
+CHUNK_ROWS = 64
+"""An entry of a table of chunks is this times the first pixel in y, plus the row of its sums in the turn."""
 
 DEPTHWISE_BANDS = {(3, 3, 1, 1): 2, (3, 3, 2, 2): 1, (5, 5, 1, 1): 2, (5, 5, 2, 2): 1}
 """Output rows that a depthwise tile has, by kernel height and width and strides, where there is a kernel for them."""
@@ -46,6 +53,12 @@ def group_depth(target: InstructionSet) -> int:
 def gemm_tile(target: InstructionSet) -> tuple[int, int, int]:
     """Rows, rows of the second tile, and vectors of the int8 matrix tile."""
     return _SMALL_FILE if target.registers == 16 else _TILES[target.bits]
+
+
+def matrix_kernel(turn: tuple[int, int]) -> str:
+    """Name of the kernel for matrix registers with such turns: their pixels and output channels, at most."""
+    rows, columns = turn
+    return f"s8_matrix_{rows * TILE_ROWS}x{columns * TILE_ROWS}"
 
 
 def winograd_tile(target: InstructionSet) -> tuple[int, int, int]:
@@ -211,7 +224,8 @@ def rows(target: InstructionSet) -> list[Kernel]:
         ),
     ]
     if target.matrix_registers:
-        found.append(Kernel(f"s8_matrix_{MATRIX_TILE}", "matrix_int8", "matrix", (vectors,), "conv2d", "int8"))
+        turns = [(matrix_kernel(turn), turn) for turn in (SQUARE_TURN, TALL_TURN)]
+        found += [Kernel(name, "matrix_int8", "matrix", turn, "conv2d", "int8") for name, turn in turns]
     high, _, wide = winograd = winograd_tile(target)
     for outputs in winograd_outputs(target):
         name = f"s8_winograd{outputs}_{high}x{wide * target.lanes}"

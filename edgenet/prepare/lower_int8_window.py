@@ -59,7 +59,7 @@ class Image:
     image_stride: int
 
 
-def _padded_size(node: Node, lowering: Lowering) -> tuple[int, int]:
+def padded_size(node: Node, lowering: Lowering) -> tuple[int, int]:
     """Height and width of the input with as much padding as the window reads."""
     a = node.attributes
     _, *size, _ = lowering.shape(node.inputs["x"])
@@ -73,12 +73,12 @@ def _padded_size(node: Node, lowering: Lowering) -> tuple[int, int]:
     return max(reach[0], top + size[0]), max(reach[1], left + size[1])
 
 
-def padded_image(node: Node, lowering: Lowering) -> Image:
-    """The input with its padding; adds the step that copies it where there is any."""
+def padded_image(node: Node, lowering: Lowering, size: tuple[int, int]) -> Image:
+    """The input as an image of this height and width with padding; adds the step that copies it where there is any."""
     source = node.inputs["x"]
     batch, height, width, depth = lowering.shape(source)
     top, _, left, _ = node.attributes["padding"]
-    padded_height, padded_width = _padded_size(node, lowering)
+    padded_height, padded_width = size
     x: Operand | Packed = lowering.read(source)
     if (padded_height, padded_width) != (height, width):
         image = lowering.temporary(batch * padded_height * padded_width * depth)
@@ -113,7 +113,7 @@ def _widened_image(node: Node, lowering: Lowering) -> Image:
     source = node.inputs["x"]
     batch, height, width, depth = lowering.shape(source)
     top, _, left, _ = node.attributes["padding"]
-    padded_height, padded_width = _padded_size(node, lowering)
+    padded_height, padded_width = padded_size(node, lowering)
     row_stride = -(-padded_width * depth * 2 // 64) * 64 + IMAGE_SPARE_BYTES
     image = lowering.temporary(batch * padded_height * row_stride)
     lowering.step(
@@ -143,7 +143,7 @@ def joins_rows(node: Node, lowering: Lowering, depth: int, conv_groups: int = 1)
 
 def kernel_rows(node: Node, lowering: Lowering, widened: bool) -> dict[str, Value]:
     """Slots that make each kernel row of an image of few channels a single tap; adds the step that pads the image."""
-    image = _widened_image(node, lowering) if widened else padded_image(node, lowering)
+    image = _widened_image(node, lowering) if widened else padded_image(node, lowering, padded_size(node, lowering))
     depth = lowering.shape(node.inputs["x"])[3]
     return geometry(node, lowering) | {
         "x": image.x,

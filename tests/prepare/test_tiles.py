@@ -1,4 +1,4 @@
-"""Tiles of matrix registers: every pixel is in one, and every pair of tiles and panel in one unit."""
+"""Tiles of matrix registers: every pixel is in one, and every pair of a turn and a panel in one unit."""
 
 import numpy as np
 import pytest
@@ -6,38 +6,96 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenet.kernels import isa
-from edgenet.kernels.table_int8 import TILE_ROWS
-from edgenet.prepare.lower_int8_tiles import divide, register_shapes, tile_starts
+from edgenet.kernels.table_int8 import CHUNK, CHUNK_ROWS, SQUARE_TURN, TALL_TURN, TILE_ROWS
+from edgenet.prepare.lower_int8_tiles import divide, register_shapes
+from edgenet.prepare.matrix_tiles import Tiles, Window, product_tiles, row_tiles, window_tiles
 
 
-@given(pixels=st.integers(7, 3000), together=st.integers(1, 16))
-def test_tiles_cover_every_pixel_and_no_other(pixels, together):
-    height, starts = tile_starts(pixels, together)
-    assert 4 <= height <= TILE_ROWS
-    assert starts[0] == 0
-    assert starts[-1] == pixels - height
-    assert (np.diff(starts) <= height).all()
-    assert len(starts) * height - pixels < len(starts) + height
+def finished(tiles: Tiles, pitch: int, width: int) -> list[int]:
+    """The pixels that turns finish; their sums must be those of windows `pitch` apart from row to row of the image."""
+    rows, pixels = tiles.turn[0], []
+    for turn in tiles.table():
+        starts, chunks = turn[:rows], turn[rows:]
+        lines = [start + line if start >= 0 else -1 for start in starts.tolist() for line in range(tiles.height)]
+        for chunk in chunks[chunks >= 0].tolist():
+            first, row = divmod(chunk, CHUNK_ROWS)
+            for pixel, start in zip(range(first, first + CHUNK), lines[row : row + CHUNK], strict=True):
+                assert start == pixel // width * pitch + pixel % width
+                pixels.append(pixel)
+    return pixels
+
+
+@given(pixels=st.integers(7, 3000), threads=st.integers(1, 8))
+def test_tiles_cover_every_pixel_and_no_other(pixels, threads):
+    tiles = product_tiles(pixels, threads)
+    assert CHUNK <= tiles.height <= TILE_ROWS
+    assert tiles.starts[0] == 0
+    assert tiles.starts[-1] == pixels - tiles.height
+    done = finished(tiles, 0, pixels)
+    assert sorted(set(done)) == list(range(pixels))
+    assert len(done) < pixels + CHUNK * (tiles.turns + 1)
 
 
 @pytest.mark.parametrize(
     ("pixels", "together", "tiles"), [(49, 2, 4), (49, 8, 4), (196, 4, 16), (112, 1, 7), (7, 2, 1)]
 )
 def test_threads_get_as_many_tiles_each(pixels, together, tiles):
-    assert len(tile_starts(pixels, together)[1]) == tiles
+    assert len(row_tiles(pixels, together)[0]) == tiles
 
 
 @given(
-    tiles=st.integers(1, 500),
-    tile_bytes=st.integers(16, 1 << 17),
+    out=st.tuples(st.integers(1, 40), st.integers(7, 40)),
+    kernel=st.integers(1, 5),
+    left=st.integers(0, 4),
+    depth=st.sampled_from([16, 512]),
+)
+def test_windows_through_the_padding(out, kernel, left, depth):
+    """Of stride 1: the tiles are no more than row by row, and read nothing behind the image."""
+    width = out[1] + kernel - 1 - left
+    size = (out[0] + kernel - 1, max(out[1] + kernel - 1, left + width))
+    tiles, (high, across) = window_tiles(Window(out, (kernel, kernel), (1, 1), (1, 1), size, left, width), depth)
+    assert sorted(set(finished(tiles, across, out[1]))) == list(range(out[0] * out[1]))
+    assert tiles.starts.max() + tiles.height + (kernel - 1) * (across + 1) <= high * across
+    assert across >= left + width
+    assert len(tiles.starts) <= out[0] * -(-out[1] // TILE_ROWS)
+    assert tiles.turn == SQUARE_TURN or len(tiles.starts) % TALL_TURN[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("out", "depth", "turn", "tiles", "size"),
+    [
+        ((7, 7), 512, TALL_TURN, 4, (10, 8)),
+        ((7, 7), 1024, SQUARE_TURN, 4, (10, 8)),
+        ((7, 7), 64, SQUARE_TURN, 4, (10, 8)),
+        ((14, 14), 256, SQUARE_TURN, 14, (16, 16)),
+        ((56, 56), 128, TALL_TURN, 200, (59, 57)),
+        ((112, 112), 64, SQUARE_TURN, 784, (114, 114)),
+    ],
+)
+def test_windows_of_real_layers(out, depth, turn, tiles, size):
+    """Rows of seven pixels waste half of a tile that ends with them."""
+    window = Window(out, (3, 3), (1, 1), (1, 1), (out[0] + 2, out[1] + 2), 1, out[1])
+    found, image = window_tiles(window, depth)
+    assert (found.turn, len(found.starts), image) == (turn, tiles, size)
+
+
+def test_images_follow_each_other():
+    tiles = product_tiles(7, 1).of_depth(3).of_images(2, 100, 7)
+    assert tiles.starts.tolist() == [0, 100]
+    assert tiles.pixels.tolist() == [list(range(7)), list(range(7, 14))]
+
+
+@given(
+    turns=st.integers(1, 500),
+    turn_bytes=st.integers(16, 1 << 17),
     panels=st.integers(1, 64),
     weights_bytes=st.integers(1, 1 << 22),
     x_bytes=st.integers(1, 1 << 22),
     threads=st.integers(1, 8),
 )
-def test_blocks_and_spans_cover_everything(tiles, tile_bytes, panels, weights_bytes, x_bytes, threads):
-    part = divide(tiles, tile_bytes, panels, weights_bytes, x_bytes, threads)
-    assert 1 <= part.blocks <= max(1, -(-tiles // 2))
+def test_blocks_and_spans_cover_everything(turns, turn_bytes, panels, weights_bytes, x_bytes, threads):
+    part = divide(turns, turn_bytes, panels, weights_bytes, x_bytes, threads)
+    assert 1 <= part.blocks <= turns
     assert (part.spans - 1) * part.span < panels <= part.spans * part.span
     assert threads == 1 or part.units >= min(threads, part.blocks * panels)
 
