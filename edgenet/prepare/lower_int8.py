@@ -24,7 +24,7 @@ def linear(node: Node, lowering: Lowering) -> None:
 
 def _product(node: Node, lowering: Lowering, pixels: int) -> None:
     """A matrix product over rows of pixels."""
-    if suits_tiles(lowering, pixels):
+    if suits_tiles(node, lowering, pixels):
         matrix_product_tiles(node, lowering, pixels)
     elif pixels > 1 and suits_pairs(node, lowering):
         pairs_product(node, lowering, pixels)
@@ -44,7 +44,7 @@ def convolution(node: Node, lowering: Lowering) -> None:
             _product(node, lowering, pixels)
     elif a["groups"] > 1 and weight[3] == 1 and weight[0] == a["groups"]:
         depthwise(node, lowering)
-    elif a["groups"] == 1 and suits_tiles(lowering, lowering.shape(node.output)[2]):
+    elif a["groups"] == 1 and suits_tiles(node, lowering, lowering.shape(node.output)[2]):
         convolution_tiles(node, lowering)
     elif a["groups"] == 1 and (outputs := winograd_size(node, lowering)):
         winograd(node, lowering, outputs)

@@ -20,13 +20,28 @@ _NEAR_BYTES = 16 * 1024
 """Input and output of a block that stay in the first-level cache while all panels pass."""
 _FAR_BYTES = 512 * 1024
 """Weights that stay in the second-level cache while all blocks pass; where they are more, what a block has there."""
+_STEP_PRODUCTS = 14
+"""Products of a sum that vector registers make while matrix registers make a step, or while a sum goes through memory.
+
+Sums of so few channels that they are a single tile wide take twice as long.
+"""
 _SPANS_PER_THREAD = 4
 """So that threads can help each other with what is left."""
 
 
-def suits_tiles(lowering: Lowering, pixels: int) -> bool:
-    """Whether matrix registers, which the instruction set must have, save time for so many pixels in a row."""
-    return lowering.target.matrix_registers and pixels >= LEAST_PIXELS
+def suits_tiles(node: Node, lowering: Lowering, pixels: int) -> bool:
+    """Whether matrix registers, which the instruction set must have, save time for so many pixels in a row.
+
+    Short sums are made in vector registers, where they can stay until they are finished.
+    """
+    if not lowering.target.matrix_registers or pixels < LEAST_PIXELS:
+        return False
+    channels, *window, depth = lowering.shape(node.inputs["weight"])
+    runs, run = math.prod(window), depth
+    if node.attributes.get("dilation", (1, 1))[1] == 1:
+        runs, run = math.prod(window[:1]), depth * math.prod(window[1:])
+    steps = runs * -(-run // TILE_BYTES)
+    return runs * run > _STEP_PRODUCTS * (steps + (1 if channels > TILE_ROWS else 2))
 
 
 def divide(turns: int, turn_bytes: int, panels: int, weights_bytes: int, x_bytes: int, threads: int) -> Partition:
