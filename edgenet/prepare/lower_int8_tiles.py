@@ -17,7 +17,9 @@ from edgenet.prepare.partition import OWN_ROWS, Partition
 from edgenet.prepare.plan import Operand, Packed
 
 _NEAR_BYTES = 16 * 1024
-"""Input and output of a block that stay in the first-level cache while all panels pass."""
+"""Input of a block that stays in the first-level cache while all panels pass, and its output where they stay, too."""
+_KEPT_BYTES = 20 * 1024
+"""Weights that stay in the first-level cache."""
 _FAR_BYTES = 512 * 1024
 """Weights that stay in the second-level cache while all blocks pass; where they are more, what a block has there."""
 _STEP_PRODUCTS = 14
@@ -45,7 +47,7 @@ def suits_tiles(node: Node, lowering: Lowering, pixels: int) -> bool:
 
 
 def divide(turns: int, turn_bytes: int, panels: int, weights_bytes: int, x_bytes: int, threads: int) -> Partition:
-    """Blocks of turns, each with `turn_bytes` of input and output, and spans of panels.
+    """Blocks of turns, each with `turn_bytes` that should stay in the first-level cache, and spans of panels.
 
     Where the weights outweigh the input `x_bytes`, each of several threads has spans of its own, else blocks of its
     own.
@@ -105,8 +107,9 @@ def _step(
 
     name = ("s8_tiles", *content(node, lowering), width, len(runs))
     weights = lowering.packed(name, make, channels * len(runs) * run_bytes)
-    turn_bytes = rows * tiles.height * (min(x_stride * len(runs), steps * TILE_BYTES) + channels)
     x_bytes, panels, weights_bytes = lowering.size(node.inputs["x"]), -(-channels // width), weights.array.nbytes
+    pixel_bytes = min(x_stride * len(runs), steps * TILE_BYTES) + (channels if weights_bytes <= _KEPT_BYTES else 0)
+    turn_bytes = rows * tiles.height * pixel_bytes
     part = divide(tiles.turns, turn_bytes, panels, weights_bytes, x_bytes, lowering.threads)
     turns = tiles.table()
     lowering.step(

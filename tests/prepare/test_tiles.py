@@ -9,6 +9,9 @@ from edgenet.kernels import isa
 from edgenet.kernels.table_int8 import CHUNK, CHUNK_ROWS, SQUARE_TURN, TALL_TURN, TILE_ROWS
 from edgenet.prepare.lower_int8_tiles import divide, register_shapes
 from edgenet.prepare.matrix_tiles import Tiles, Window, product_tiles, row_tiles, window_tiles
+from edgenet.prepare.prepare import prepare
+from tests.kernels.int8_layers import layer
+from tests.ops.builder import one_node
 
 
 def finished(tiles: Tiles, pitch: int, width: int) -> list[int]:
@@ -98,6 +101,27 @@ def test_blocks_and_spans_cover_everything(turns, turn_bytes, panels, weights_by
     assert 1 <= part.blocks <= turns
     assert (part.spans - 1) * part.span < panels <= part.spans * part.span
     assert threads == 1 or part.units >= min(threads, part.blocks * panels)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "kernel"),
+    [
+        ((56, 56, 24), (144, 1, 1, 24), "s8_pw_14x32"),
+        ((56, 56, 32), (192, 1, 1, 32), "s8_matrix_32x32"),
+        ((56, 56, 32), (16, 1, 1, 32), "s8_pw_14x32"),
+        ((56, 56, 96), (24, 1, 1, 96), "s8_matrix_32x32"),
+        ((56, 56, 3), (32, 3, 3, 3), "s8_image_14x32"),
+        ((56, 56, 3), (64, 7, 7, 3), "s8_matrix_32x32"),
+        ((9, 9, 512), (64, 3, 3, 512), "s8_matrix_32x32"),
+        ((3, 2, 512), (64, 1, 1, 512), "s8_pw_14x32"),
+    ],
+)
+def test_short_sums_and_few_pixels_stay_in_vector_registers(x, weight, kernel):
+    arrays, quantization = layer(np.random.default_rng(0), (1, *x), weight)
+    constants = ("weight", "bias", "multiplier")
+    graph = one_node("conv2d", arrays, constants=constants, quantization=quantization, output=(0.25, -7))
+    plan = prepare(graph, {"x": (1, *x)}, isa.by_name("avx512_amx"), 1)
+    assert kernel in plan.kernels()
 
 
 def test_shapes_of_registers():
