@@ -14,6 +14,8 @@ LEAST_PIXELS = 7
 """With fewer, tiles are mostly empty."""
 _TALL_DEPTH = 1024
 """Products of a sum from which on the weights of a square turn leave the first-level cache no room for input."""
+_TURNS = 4096
+"""Turns whose table is made at a time, which keeps what that takes small beside the network's own data."""
 _NEAR_BYTES = 42 * 1024
 """Input of a turn that stays in the first-level cache while weights pass."""
 
@@ -58,26 +60,33 @@ class Tiles:
         return replace(self, starts=starts.reshape(-1), pixels=known.reshape(-1, self.height))
 
     def table(self) -> np.ndarray:
-        """For each turn the starts of its tiles, -1 for one that it has not, and what to finish: see CHUNK_ROWS, or -1.
-
-        Pixels that follow each other in a turn and in the output are finished CHUNK at a time, the last of them with
-        some of those before; fewer than CHUNK that are alone are not finished.
-        """
-        rows = self.turn[0]
-        missing = -len(self.pixels) % rows
+        """For each turn the starts of its tiles, -1 for one that it has not, and what to finish: see `_chunks`."""
+        rows, missing = self.turn[0], -len(self.pixels) % self.turn[0]
         pixels = np.pad(self.pixels, ((0, missing), (0, 0)), constant_values=-1).reshape(self.turns, -1)
-        number = np.arange(pixels.shape[1])
-        around = np.pad(pixels, ((0, 0), (1, 1)), constant_values=-2)
-        begin = np.maximum.accumulate(np.where(pixels != around[:, :-2] + 1, number, 0), axis=1)
-        ends = np.where(pixels != around[:, 2:] - 1, number + 1, len(number))
-        end = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-        chosen = (pixels >= 0) & ((number - begin) % CHUNK == 0) & (end - begin >= CHUNK)
-        turn, row = np.nonzero(chosen)
-        row = np.minimum(row, end[turn, row] - CHUNK)
-        chunks = np.full((self.turns, chosen.sum(axis=1).max()), -1, np.int64)
-        chunks[turn, np.cumsum(chosen, axis=1)[chosen] - 1] = pixels[turn, row] * CHUNK_ROWS + row
+        parts = [_chunks(pixels[first : first + _TURNS]) for first in range(0, self.turns, _TURNS)]
+        most = max(part.shape[1] for part in parts)
+        chunks = [np.pad(part, ((0, 0), (0, most - part.shape[1])), constant_values=-1) for part in parts]
         starts = np.pad(self.starts, (0, missing), constant_values=-1).reshape(-1, rows)
-        return np.concatenate([starts, chunks], axis=1)
+        return np.concatenate([starts, np.concatenate(chunks)], axis=1)
+
+
+def _chunks(pixels: np.ndarray) -> np.ndarray:
+    """What turns that have `pixels` [turns][rows of sums] finish: [turns][chunks], see CHUNK_ROWS, or -1.
+
+    Pixels that follow each other in a turn and in the output are finished CHUNK at a time, the last of them with some
+    of those before; fewer than CHUNK that are alone are not finished.
+    """
+    number = np.arange(pixels.shape[1])
+    around = np.pad(pixels, ((0, 0), (1, 1)), constant_values=-2)
+    begin = np.maximum.accumulate(np.where(pixels != around[:, :-2] + 1, number, 0), axis=1)
+    ends = np.where(pixels != around[:, 2:] - 1, number + 1, len(number))
+    end = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    chosen = (pixels >= 0) & ((number - begin) % CHUNK == 0) & (end - begin >= CHUNK)
+    turn, row = np.nonzero(chosen)
+    row = np.minimum(row, end[turn, row] - CHUNK)
+    chunks = np.full((len(pixels), chosen.sum(axis=1).max()), -1, np.int64)
+    chunks[turn, np.cumsum(chosen, axis=1)[chosen] - 1] = pixels[turn, row] * CHUNK_ROWS + row
+    return chunks
 
 
 def row_tiles(pixels: int, together: int) -> tuple[np.ndarray, np.ndarray]:
