@@ -38,7 +38,7 @@ from edgenet.kernels.simd_types import (
     vector_suffix,
 )
 
-_READ, _DATA = 0, 1
+_READ, _DATA, TO_L2, TO_L1 = 0, 1, 2, 3
 """LLVM's codes of a prefetch."""
 _LINE_BYTES = 64
 Emit = Callable[[ir.IRBuilder, list[ir.Value]], ir.Value]
@@ -304,15 +304,20 @@ clamp = elementwise("clamp", 3, emit_clamp)
 """clamp(x, low, high); NaN stays NaN."""
 
 
+def emit_prefetch(builder: ir.IRBuilder, address: ir.Value, lines: range, locality: int) -> None:
+    """Ask for these cache lines counted from an address: any address will do."""
+    for line in lines:
+        place = builder.inttoptr(builder.add(address, I64(line * _LINE_BYTES)), I8.as_pointer())
+        settings = [I32(value) for value in (_READ, locality, _DATA)]
+        call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *settings])
+
+
 def _prefetch(name: str, level: str, locality: int) -> Any:
     def ask(typingctx: Any, address: Any, lines: Any) -> Any:
         count = constant_int(lines)
 
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
-            for line in range(count):
-                place = builder.inttoptr(builder.add(args[0], I64(line * _LINE_BYTES)), I8.as_pointer())
-                settings = [I32(value) for value in (_READ, locality, _DATA)]
-                call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *settings])
+            emit_prefetch(builder, args[0], range(count), locality)
             return context.get_dummy_value()
 
         return types.void(types.int64, lines), codegen
@@ -327,8 +332,8 @@ def lines_of(columns: int) -> int:
     return -(-columns * target().lanes * 4 // _LINE_BYTES)
 
 
-prefetch_l1 = _prefetch("prefetch_l1", "first-level", 3)
-prefetch_l2 = _prefetch("prefetch_l2", "second-level", 2)
+prefetch_l1 = _prefetch("prefetch_l1", "first-level", TO_L1)
+prefetch_l2 = _prefetch("prefetch_l2", "second-level", TO_L2)
 
 
 @intrinsic

@@ -15,7 +15,8 @@ import llvmlite.ir as ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from edgenet.kernels.simd_types import I8, I32, I64, call_intrinsic, constant_int, items
+from edgenet.kernels.simd import TO_L1, emit_prefetch
+from edgenet.kernels.simd_types import I8, I64, call_intrinsic, constant_int, items
 from edgenet.kernels.table_int8 import TILE_BYTES, TILE_ROWS
 
 _X, _WEIGHTS = 4, 6
@@ -85,6 +86,10 @@ def store_sum_tiles(typingctx: Any, rows: Any, columns: Any, address: Any, below
     return types.void(rows, columns, types.int64, types.int64), codegen
 
 
+def _product(builder: ir.IRBuilder, row: int, column: int, columns: int) -> None:
+    _call(builder, "tdpbusd", [I8(row * columns + column), I8(_X + row % 2), I8(_WEIGHTS + column)])
+
+
 class _Step:
     """What a step of 64 of the depth does: `places` of the rows of tiles of x, `offset` behind each, and weights."""
 
@@ -102,15 +107,13 @@ class _Step:
         _call(self.builder, "tileloadd64", [I8(_WEIGHTS + column), place, I64(TILE_BYTES)])
 
     def product(self, row: int, column: int) -> None:
-        operands = [I8(row * self.wide + column), I8(_X + row % 2), I8(_WEIGHTS + column)]
-        _call(self.builder, "tdpbusd", operands)
+        _product(self.builder, row, column, self.wide)
 
     def ask_ahead(self, row: int) -> None:
         """Ask for a row's share of the weights `_AHEAD` bytes behind these."""
         share = TILE_ROWS // self.high
-        for line in range(row * share, (row + 1) * share):
-            place = _bytes_at(self.builder, self.builder.add(self.weights, I64(_AHEAD + line * TILE_BYTES)))
-            call_intrinsic(self.builder, "llvm.prefetch.p0", ir.VoidType(), [place, I32(0), I32(3), I32(1)])
+        lines = range(row * share, (row + 1) * share)
+        emit_prefetch(self.builder, self.builder.add(self.weights, I64(_AHEAD)), lines, TO_L1)
 
 
 def _of_a_step(emit: Callable[[_Step], None]) -> Any:
@@ -171,8 +174,7 @@ def multiply_tiles(typingctx: Any, rows: Any, columns: Any) -> Any:
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: list[ir.Value]) -> ir.Value:
         for column in range(wide):
             for row in range(high):
-                operands = [I8(row * wide + column), I8(_X + row % 2), I8(_WEIGHTS + column)]
-                _call(builder, "tdpbusd", operands)
+                _product(builder, row, column, wide)
         return context.get_dummy_value()
 
     return types.void(rows, columns), codegen

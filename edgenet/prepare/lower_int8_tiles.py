@@ -25,7 +25,7 @@ _FAR_BYTES = 512 * 1024
 _STEP_PRODUCTS = 14
 """Products of a sum that vector registers make while matrix registers make a step, or while a sum goes through memory.
 
-Sums of so few channels that they are a single tile wide take twice as long.
+Sums of so few channels that they are a single tile wide take twice as long through memory.
 """
 _SPANS_PER_THREAD = 4
 """So that threads can help each other with what is left."""
