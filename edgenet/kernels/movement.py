@@ -118,7 +118,11 @@ def copy() -> Callable[..., None]:
 
 
 def pad() -> Callable[..., None]:
-    """A dense array [.., m0, m1, run] inside a larger one filled with a pattern. Unit: a row of the output."""
+    """A dense array [.., m0, m1, m2, run] inside a larger one filled with a pattern. Unit: a row of the output.
+
+    Where there are several `phases`, which divide n2, each has n2 / phases rows: every so many, from its number on.
+    Threads take the rows in the input's order.
+    """
 
     def kernel(
         begin: int,
@@ -129,6 +133,7 @@ def pad() -> Callable[..., None]:
         n0: int,
         n1: int,
         n2: int,
+        phases: int,
         m0: int,
         m1: int,
         m2: int,
@@ -141,11 +146,14 @@ def pad() -> Callable[..., None]:
         pattern: int,
     ):
         for row in range(begin, end):
-            i2 = row % n2 - before2
+            place, i2 = row, row % n2
+            if phases > 1:
+                place += i2 % phases * (n2 // phases) + i2 // phases - i2
+            i2 -= before2
             i1 = (row // n2) % n1 - before1
             i0 = (row // (n2 * n1)) % n0 - before0
             outer = row // (n2 * n1 * n0)
-            out = y + row * (before + run + after)
+            out = y + place * (before + run + after)
             if 0 <= i0 < m0 and 0 <= i1 < m1 and 0 <= i2 < m2:
                 fill_run(pattern, out, before)
                 copy_run(x + (((outer * m0 + i0) * m1 + i1) * m2 + i2) * run, out + before, run)

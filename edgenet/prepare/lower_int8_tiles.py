@@ -147,11 +147,11 @@ def convolution_tiles(node: Node, lowering: Lowering) -> None:
     batch, *out, _ = lowering.shape(node.output)
     size, width = padded_size(node, lowering), lowering.shape(node.inputs["x"])[2]
     window = Window(out, kernel, a["stride"], a["dilation"], size, a["padding"][2], width)
-    tiles, size = window_tiles(window, depth)
-    image = padded_image(node, lowering, size)
+    tiles, layout = window_tiles(window, depth)
+    image = padded_image(node, lowering, (layout.phases * layout.height, layout.width), layout.phases)
     tiles = tiles.of_depth(depth).of_images(batch, image.image_stride, math.prod(out))
     (down, across), columns = a["dilation"], [0]
     if across > 1:
         columns = [tap * across * depth for tap in range(kernel[1])]
-    runs = [tap * down * image.row_stride + column for tap in range(kernel[0]) for column in columns]
+    runs = [layout.row(tap * down) * image.row_stride + column for tap in range(kernel[0]) for column in columns]
     _step(node, lowering, image.x, a["stride"][1] * depth, tiles, runs)

@@ -73,8 +73,11 @@ def padded_size(node: Node, lowering: Lowering) -> tuple[int, int]:
     return max(reach[0], top + size[0]), max(reach[1], left + size[1])
 
 
-def padded_image(node: Node, lowering: Lowering, size: tuple[int, int]) -> Image:
-    """The input as an image of this height and width with padding; adds the step that copies it where there is any."""
+def padded_image(node: Node, lowering: Lowering, size: tuple[int, int], phases: int = 1) -> Image:
+    """The input as an image of this height and width with padding; adds the step that copies it where there is any.
+
+    Of several `phases`, which divide the height, each has every so many rows, from its number on.
+    """
     source = node.inputs["x"]
     batch, height, width, depth = lowering.shape(source)
     top, _, left, _ = node.attributes["padding"]
@@ -92,6 +95,7 @@ def padded_image(node: Node, lowering: Lowering, size: tuple[int, int]) -> Image
             n0=1,
             n1=1,
             n2=padded_height,
+            phases=phases,
             m0=1,
             m1=1,
             m2=height,

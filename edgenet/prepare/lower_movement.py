@@ -257,6 +257,7 @@ def pad(node: Node, lowering: Lowering) -> None:
         x=lowering.read(x),
         y=lowering.write(node.output),
         **{f"n{i}": sizes[i] for i in range(3)},
+        phases=1,
         **{f"m{i}": merged[i][0] for i in range(3)},
         **{f"before{i}": merged[i][1] for i in range(3)},
         before=before * size,

@@ -16,6 +16,10 @@ _TALL_DEPTH = 1024
 """Products of a sum from which on the weights of a square turn leave the first-level cache no room for input."""
 _TURNS = 4096
 """Turns whose table is made at a time, which keeps what that takes small beside the network's own data."""
+_PHASES_GAIN = 0.75
+"""The part of tiles row by row that is left where phases pay: a thread's rows then lie in as many places, which were
+other threads' in other layers (see `prepare.arena`).
+"""
 _NEAR_BYTES = 42 * 1024
 """Input of a turn that stays in the first-level cache while weights pass."""
 
@@ -168,27 +172,40 @@ def _row_by_row(window: Window, turn: tuple[int, int]) -> Tiles:
     return Tiles(turn, starts.reshape(-1), pixels.reshape(starts.size, -1)).whole()
 
 
-def _through_padding(window: Window, turn: tuple[int, int], most: int) -> tuple[Tiles, tuple[int, int]] | None:
-    """Tiles that go on through the padding right of a row, which is that on the left of the next, and the image's size.
+@dataclass(frozen=True)
+class Layout:
+    """An image with its padding as [phases][height][width]: a phase has every so many rows, from its number on."""
 
-    None where there is no padding, or the distance of output rows is no multiple of that of pixels, or there would be
-    more than `most` tiles.
+    phases: int
+    height: int
+    width: int
+
+    def row(self, number: int) -> int:
+        """Which row of the layout this row of the image is."""
+        return number % self.phases * self.height + number // self.phases
+
+
+def _through_padding(window: Window, turn: tuple[int, int], most: int) -> tuple[Tiles, Layout] | None:
+    """Tiles that go on through the padding right of a row, which is that on the left of the next, and the image.
+
+    Rows that follow each other in the output do so in the layout as well. None where there is no padding, or so much
+    that outputs would share it, or there would be more than `most` tiles.
     """
     (down, across), (_, columns) = window.stride, window.out
-    full = window.width + max(window.left, window.size[1] - window.left - window.width)
-    pitch, rest = divmod(down * full, across)
-    if rest or full == window.width or pitch < columns or columns < CHUNK:
+    pitch = -(-(window.width + max(window.left, window.size[1] - window.left - window.width)) // across)
+    full = pitch * across
+    if window.size[1] == window.width or not CHUNK <= columns <= pitch:
         return None
     if (window.out[0] - 1) * pitch + columns > most * TILE_ROWS:
         return None
     starts, pixels = tiles_through_padding(window.out[0], columns, pitch, turn[0])
     last = (int(starts[-1]) + pixels.shape[1] - 1) * across + (window.kernel[1] - 1) * window.dilation[1]
-    height = last // full + (window.kernel[0] - 1) * window.dilation[0] + 1
-    return (Tiles(turn, starts * across, pixels), (height, full)) if len(starts) <= most else None
+    height = last // full + (window.kernel[0] - 1) * window.dilation[0] // down + 1
+    return (Tiles(turn, starts * across, pixels), Layout(down, height, full)) if len(starts) <= most else None
 
 
-def window_tiles(window: Window, depth: int) -> tuple[Tiles, tuple[int, int]]:
-    """As few tiles as can be for a convolution of so many input channels, and the size of the image that they read.
+def window_tiles(window: Window, depth: int) -> tuple[Tiles, Layout]:
+    """As few tiles as can be for a convolution of so many input channels, and the image that they read.
 
     Tall turns serve where their input stays in the first-level cache until the next, but the weights of a square one
     would not.
@@ -196,9 +213,10 @@ def window_tiles(window: Window, depth: int) -> tuple[Tiles, tuple[int, int]]:
     found = []
     for turn in (SQUARE_TURN, TALL_TURN):
         tiles = _row_by_row(window, turn)
-        found.append(_through_padding(window, turn, len(tiles.starts) - 1) or (tiles, window.size))
-    square, (tall, size) = found
-    reach = tall.starts[TALL_TURN[0] - 1] + tall.height + (window.kernel[0] - 1) * window.dilation[0] * size[1]
-    near = window.stride[1] == 1 and reach * depth <= _NEAR_BYTES
+        most = len(tiles.starts) - 1 if window.stride[0] == 1 else int(_PHASES_GAIN * len(tiles.starts))
+        found.append(_through_padding(window, turn, most) or (tiles, Layout(1, *window.size)))
+    square, (tall, layout) = found
+    reach = tall.starts[TALL_TURN[0] - 1] + tall.height + (window.kernel[0] - 1) * window.dilation[0] * layout.width
+    near = max(window.stride) == 1 and reach * depth <= _NEAR_BYTES
     deep = depth * math.prod(window.kernel) >= _TALL_DEPTH
-    return (tall, size) if near and deep and len(tall.starts) <= len(square[0].starts) else square
+    return (tall, layout) if near and deep and len(tall.starts) <= len(square[0].starts) else square

@@ -66,22 +66,28 @@ def test_tiles_that_cross_lines_and_images(target, width, kernel, stride, pad):
 @each_target
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
-    ("x", "kernel", "pads", "dilation"),
+    ("x", "kernel", "pads", "dilation", "stride"),
     [
-        ((2, 7, 7, 128), 3, [1, 1, 1, 1], 1),
-        ((1, 7, 7, 64), 3, [1, 1, 1, 1], 1),
-        ((2, 9, 10, 128), 3, [1, 1, 1, 1], 1),
-        ((1, 28, 28, 128), 3, [1, 1, 1, 1], 1),
-        ((1, 8, 9, 64), 5, [2, 2, 2, 2], 1),
-        ((1, 11, 7, 128), 3, [2, 2, 2, 2], 2),
-        ((1, 6, 9, 128), 3, [0, 2, 0, 2], 1),
+        ((2, 7, 7, 128), 3, [1, 1, 1, 1], 1, [1, 1]),
+        ((1, 7, 7, 64), 3, [1, 1, 1, 1], 1, [1, 1]),
+        ((2, 9, 10, 128), 3, [1, 1, 1, 1], 1, [1, 1]),
+        ((1, 28, 28, 128), 3, [1, 1, 1, 1], 1, [1, 1]),
+        ((1, 8, 9, 64), 5, [2, 2, 2, 2], 1, [1, 1]),
+        ((1, 11, 7, 128), 3, [2, 2, 2, 2], 2, [1, 1]),
+        ((1, 6, 9, 128), 3, [0, 2, 0, 2], 1, [1, 1]),
+        ((2, 14, 14, 128), 3, [1, 1, 1, 1], 1, [2, 2]),
+        ((1, 13, 15, 64), 3, [0, 1, 0, 1], 1, [2, 2]),
+        ((2, 22, 15, 64), 5, [2, 2, 2, 2], 1, [3, 2]),
+        ((1, 15, 9, 128), 3, [1, 1, 1, 1], 1, [2, 1]),
+        ((1, 9, 17, 128), 3, [2, 2, 2, 2], 2, [1, 2]),
+        ((1, 17, 16, 64), 3, [3, 3, 3, 3], 3, [2, 2]),
     ],
 )
-def test_deep_windows_through_the_padding(target, x, kernel, pads, dilation, threads):
+def test_deep_windows_through_the_padding(target, x, kernel, pads, dilation, stride, threads):
     """Matrix registers take the padding between rows along, four tiles a turn where sums are long."""
     run(
-        target, x, (40, kernel, kernel, x[3]), "conv2d", padding=pads, dilation=[dilation] * 2, residual=True,
-        x_zero=-5, threads=threads,
+        target, x, (40, kernel, kernel, x[3]), "conv2d", padding=pads, dilation=[dilation] * 2, stride=stride,
+        residual=True, x_zero=-5, threads=threads,
     )  # fmt: skip
 
 

@@ -8,22 +8,25 @@ from hypothesis import strategies as st
 from edgenet.kernels import isa
 from edgenet.kernels.table_int8 import CHUNK, CHUNK_ROWS, SQUARE_TURN, TALL_TURN, TILE_ROWS
 from edgenet.prepare.lower_int8_tiles import divide, register_shapes
-from edgenet.prepare.matrix_tiles import Tiles, Window, product_tiles, row_tiles, window_tiles
+from edgenet.prepare.matrix_tiles import Layout, Tiles, Window, product_tiles, row_tiles, window_tiles
 from edgenet.prepare.prepare import prepare
 from tests.kernels.int8_layers import layer
 from tests.ops.builder import one_node
 
 
-def finished(tiles: Tiles, pitch: int, width: int) -> list[int]:
-    """The pixels that turns finish; their sums must be those of windows `pitch` apart from row to row of the image."""
+def finished(tiles: Tiles, pitch: int, width: int, step: int = 1) -> list[int]:
+    """The pixels that turns finish; their sums must be those of windows `pitch` apart from row to row of the image.
+
+    `step`: input pixels from one window of a row to the next.
+    """
     rows, pixels = tiles.turn[0], []
     for turn in tiles.table():
         starts, chunks = turn[:rows], turn[rows:]
-        lines = [start + line if start >= 0 else -1 for start in starts.tolist() for line in range(tiles.height)]
+        lines = [start + line * step if start >= 0 else -1 for start in starts.tolist() for line in range(tiles.height)]
         for chunk in chunks[chunks >= 0].tolist():
             first, row = divmod(chunk, CHUNK_ROWS)
             for pixel, start in zip(range(first, first + CHUNK), lines[row : row + CHUNK], strict=True):
-                assert start == pixel // width * pitch + pixel % width
+                assert start == pixel // width * pitch + pixel % width * step
                 pixels.append(pixel)
     return pixels
 
@@ -49,37 +52,56 @@ def test_threads_get_as_many_tiles_each(pixels, together, tiles):
 @given(
     out=st.tuples(st.integers(1, 40), st.integers(7, 40)),
     kernel=st.integers(1, 5),
-    left=st.integers(0, 4),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    dilation=st.integers(1, 3),
+    pads=st.tuples(st.integers(0, 4), st.integers(0, 4)),
     depth=st.sampled_from([16, 512]),
 )
-def test_windows_through_the_padding(out, kernel, left, depth):
-    """Of stride 1: the tiles are no more than row by row, and read nothing behind the image."""
-    width = out[1] + kernel - 1 - left
-    size = (out[0] + kernel - 1, max(out[1] + kernel - 1, left + width))
-    tiles, (high, across) = window_tiles(Window(out, (kernel, kernel), (1, 1), (1, 1), size, left, width), depth)
-    assert sorted(set(finished(tiles, across, out[1]))) == list(range(out[0] * out[1]))
-    assert tiles.starts.max() + tiles.height + (kernel - 1) * (across + 1) <= high * across
-    assert across >= left + width
+def test_windows_through_the_padding(out, kernel, stride, dilation, pads, depth):
+    """The tiles are no more than row by row, and read nothing behind the image, which has all rows of the input."""
+    tap = (kernel - 1) * dilation
+    reach = [(n - 1) * step + tap + 1 for n, step in zip(out, stride, strict=True)]
+    left, width = pads[0], max(1, reach[1] - sum(pads))
+    size = (reach[0], max(reach[1], left + width))
+    window = Window(out, (kernel, kernel), stride, (dilation, dilation), size, left, width)
+    tiles, layout = window_tiles(window, depth)
+    pitch = layout.row(stride[0]) * layout.width
+    assert sorted(set(finished(tiles, pitch, out[1], stride[1]))) == list(range(out[0] * out[1]))
+    last = tiles.starts.max() + (tiles.height - 1) * stride[1] + tap
+    pixels = layout.phases * layout.height * layout.width
+    assert max(last + layout.row(row * dilation) * layout.width for row in range(kernel)) < pixels
+    assert layout.width >= left + width
+    assert layout.phases * layout.height >= size[0]
     assert len(tiles.starts) <= out[0] * -(-out[1] // TILE_ROWS)
     assert tiles.turn == SQUARE_TURN or len(tiles.starts) % TALL_TURN[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("out", "depth", "turn", "tiles", "size"),
+    ("out", "stride", "depth", "turn", "tiles", "layout"),
     [
-        ((7, 7), 512, TALL_TURN, 4, (10, 8)),
-        ((7, 7), 1024, SQUARE_TURN, 4, (10, 8)),
-        ((7, 7), 64, SQUARE_TURN, 4, (10, 8)),
-        ((14, 14), 256, SQUARE_TURN, 14, (16, 16)),
-        ((56, 56), 128, TALL_TURN, 200, (59, 57)),
-        ((112, 112), 64, SQUARE_TURN, 784, (114, 114)),
+        ((7, 7), 1, 512, TALL_TURN, 4, (1, 10, 8)),
+        ((7, 7), 1, 1024, SQUARE_TURN, 4, (1, 10, 8)),
+        ((7, 7), 1, 64, SQUARE_TURN, 4, (1, 10, 8)),
+        ((14, 14), 1, 256, SQUARE_TURN, 14, (1, 16, 16)),
+        ((56, 56), 1, 128, TALL_TURN, 200, (1, 59, 57)),
+        ((112, 112), 1, 64, SQUARE_TURN, 784, (1, 114, 114)),
+        ((7, 7), 2, 512, SQUARE_TURN, 4, (2, 8, 16)),
+        ((14, 14), 2, 256, SQUARE_TURN, 14, (1, 29, 29)),
+        ((20, 20), 2, 128, SQUARE_TURN, 28, (2, 23, 42)),
+        ((56, 56), 2, 64, SQUARE_TURN, 224, (1, 113, 113)),
     ],
 )
-def test_windows_of_real_layers(out, depth, turn, tiles, size):
+def test_windows_of_real_layers(out, stride, depth, turn, tiles, layout):
     """Rows of seven pixels waste half of a tile that ends with them."""
-    window = Window(out, (3, 3), (1, 1), (1, 1), (out[0] + 2, out[1] + 2), 1, out[1])
+    size = [(n - 1) * stride + 3 for n in out]
+    window = Window(out, (3, 3), (stride, stride), (1, 1), (size[0], size[1]), 1, out[1] * stride)
     found, image = window_tiles(window, depth)
-    assert (found.turn, len(found.starts), image) == (turn, tiles, size)
+    assert (found.turn, len(found.starts), image) == (turn, tiles, Layout(*layout))
+
+
+def test_rows_of_phases():
+    layout = Layout(3, 4, 10)
+    assert [layout.row(number) for number in range(12)] == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
 
 
 def test_images_follow_each_other():
