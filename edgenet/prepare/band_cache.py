@@ -7,6 +7,9 @@ programming over the cuts of the graph finds the least sum.
 Several threads take a chain in as many parts: each computes its own rows by bands that fit its own caches, without
 meeting the others before the end. Rows that two parts need are computed twice, which is counted as well. In a small
 network the meetings alone are worth it: there the parts of a chain may be one band each.
+
+Of a batch, a tensor takes the caches of all its images, unless a chain computes one image after the other; a band may
+be all of an image then. Where every thread can have as many images, each computes its own.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import math
 from itertools import islice
 
 from edgenet.graph import Graph, Tensor
-from edgenet.prepare.chains import MOST_NODES, Chains, Choice, chosen
+from edgenet.prepare.chains import MOST_NODES, Chains, Choice, chosen, images_of
 from edgenet.prepare.lowering import ELEMENT_BYTES
 from edgenet.prepare.plan import Plan
 from edgenet.prepare.rows import height_of, row_bytes
@@ -57,7 +60,7 @@ class _Costs:
     where threads meet often, else 0; `budget`: bytes that what lies in memory at a node of a band may take.
     """
 
-    def __init__(self, chains: Chains, whole: list[int], flops: list[float], budget: float, meeting: float):
+    def __init__(self, chains: Chains, whole: list[float], flops: list[float], budget: float, meeting: float):
         self.chains, self.whole, self.flops, self.budget, self.meeting = chains, whole, flops, budget, meeting
 
     def best(self, first: int, last: int) -> tuple[float, Choice] | None:
@@ -71,12 +74,14 @@ class _Costs:
         for rows in reversed(self.chains.sizes(last)) if saved > step or self.meeting else ():
             choice = Choice(first, last, rows)
             segment = self.chains.segment(choice)
-            if segment.bands == 1 and not self.meeting:
+            images = self.chains.images
+            if segment.bands == images == 1 and not self.meeting:
                 continue
             cost = self._again(segment, first)
+            if max(segment.bands, images) > 1:
+                cost += (segment.bands * parts - 1 / images) * step
             if segment.bands > 1:
-                bands, images = segment.bands * parts, self.chains.images
-                cost += (bands - 1 / images) * step + (bands - parts) * self._kept(segment)
+                cost += (segment.bands - 1) * parts * self._kept(segment)
             if cost >= saved:
                 return None
             if self._fits(segment):
@@ -100,9 +105,10 @@ class _Costs:
         return sum((rows / each.height + _UNEVEN) * flops for rows, each, flops in again) / FLOPS_A_BYTE
 
     def _fits(self, segment: Segment) -> bool:
-        """Whether what lies in memory at any node of a band fits the caches."""
+        """Whether what lies in memory at any node of a band fits the caches, with what serves all images."""
+        again = self._constants(segment) if self.chains.images > 1 else 0
         for band in islice(segment.schedule(segment.largest_part), _SAMPLED):
-            kept, used = 0, [0] * len(segment.nodes)
+            kept, used = again, [0] * len(segment.nodes)
             for k, (rows, each) in enumerate(zip(band, segment.nodes, strict=True)):
                 row = row_bytes(self.chains.tensors[each.node.output])
                 kept += (rows.last - rows.keep) * row
@@ -116,6 +122,12 @@ class _Costs:
             if max(used) + kept > self.budget:
                 return False
         return True
+
+    def _constants(self, segment: Segment) -> int:
+        """Bytes of the nodes' constants, as stored."""
+        constants = self.chains.graph.constants
+        names = {name for each in segment.nodes for name in each.node.inputs.values() if name in constants}
+        return sum(constants[name].nbytes for name in names)
 
 
 def _image_bytes(tensor: Tensor) -> int:
@@ -146,15 +158,17 @@ def bands_for_speed(graph: Graph, plan: Plan, cache: int) -> list[tuple[Choice, 
 
     `cache`: bytes of the caches that each thread has of its own.
     """
-    budget = _FILLED * min(cache, _MOST_ALONE if plan.threads == 1 else _MOST_CACHE)
-    cache = min(cache, _MOST_CACHE)
-    together = cache * plan.threads
-    sizes = [_image_bytes(plan.tensors[node.output]) for node in graph.nodes]
-    whole = [_outside(size, together, plan.threads) for size in sizes]
+    images = images_of(plan)
+    together = plan.threads if images % plan.threads == 0 else 1
+    alone = plan.threads == together
+    budget = _FILLED * min(cache, _MOST_ALONE if alone else _MOST_CACHE)
+    caches = min(cache, _MOST_CACHE) * plan.threads
+    sizes = [_image_bytes(plan.tensors[node.output]) * images for node in graph.nodes]
+    whole = [_outside(size, caches, plan.threads) / images for size in sizes]
     meeting = _meeting(plan)
-    if (sum(whole) < LEAST_BYTES and not meeting) or len(graph.nodes) > MOST_NODES:
+    if (sum(whole) * images < LEAST_BYTES and not meeting) or len(graph.nodes) > MOST_NODES:
         return []
-    chains, count = Chains(graph, plan, plan.threads), len(graph.nodes)
+    chains, count = Chains(graph, plan, 1 if alone else plan.threads, together), len(graph.nodes)
     flops = [0.0] * count
     for step in plan.steps:
         flops[step.layer[0]] += step.flops / chains.images

@@ -29,15 +29,23 @@ class Choice:
     rows: int
 
 
-class Chains:
-    """The nodes of a graph, told by the plan that computes each at once; chains of them are divided in `parts`."""
+def images_of(plan: Plan) -> int:
+    """Images of a batch."""
+    return max((tensor.shape[0] for tensor in map(plan.tensors.get, plan.inputs) if tensor), default=1)
 
-    def __init__(self, graph: Graph, plan: Plan, parts: int = 1):
-        self.parts = parts
+
+class Chains:
+    """The nodes of a graph, told by the plan that computes each at once.
+
+    Chains of them are divided in `parts`, or computed for several images `together` (see `Segment`).
+    """
+
+    def __init__(self, graph: Graph, plan: Plan, parts: int = 1, together: int = 1):
+        self.parts, self.together = parts, together
         self.graph, self.tensors = graph, plan.tensors
         self.nodes = [with_defaults(node) if node.operation in OPERATIONS else node for node in graph.nodes]
-        self.images = max((tensor.shape[0] for tensor in map(plan.tensors.get, plan.inputs) if tensor), default=1)
-        self._most_bands = MOST_BANDS_OF_A_TEAM if parts < plan.threads else max(2, MOST_BANDS // parts)
+        self.images = images_of(plan)
+        self._most_bands = MOST_BANDS_OF_A_TEAM if parts * together < plan.threads else max(2, MOST_BANDS // parts)
         self._winograd = {step.layer[0] for step in plan.steps if "winograd" in step.kernel}
         self._inputs: list[Mapping[str, RowInput] | None] = [_UNKNOWN] * len(self.nodes)
         self._readers: dict[str, list[tuple[int, str]]] = {}
@@ -68,7 +76,7 @@ class Chains:
             assert ways is not None, "a choice consists of nodes that are computed by rows"
             inputs = tuple((role, node.inputs[role], how) for role, how in ways.items())
             found.append(RowNode(node, inputs, height_of(self.tensors[node.output]), self.last_reader[k] > choice.last))
-        return Segment(found, self.tensors, choice.rows, self.parts)
+        return Segment(found, self.tensors, choice.rows, self.parts, self.together)
 
     def sizes(self, last: int) -> list[int]:
         """Numbers of rows for bands that end with node `last`, least first."""

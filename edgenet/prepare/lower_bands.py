@@ -3,11 +3,12 @@
 A tensor inside the segment lives in the segment's workspace for the part of a band in which it is used; between bands
 only the rows that are needed again exist, in a buffer of their own. Where that takes no more memory, the tensor has its
 place in the workspace to itself instead, and these rows move to its front. Each part of a segment has its share of
-both.
+both, and so has each of the images that are computed together.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from edgenet.graph import Node
 from edgenet.prepare.arena import place
 from edgenet.prepare.lower_movement import strided_copy
 from edgenet.prepare.lowering import ELEMENT_BYTES, Lowering, View
+from edgenet.prepare.plan import Operand, Step
 from edgenet.prepare.rows import RowInput, height_of, row_padding
 from edgenet.prepare.segment import Rows, Segment
 
@@ -79,29 +81,57 @@ def layout(segment: Segment, row_bytes: Callable[[str], int]) -> Layout:
 class _Bands:
     """Emits the steps of a segment. `lower(node)` adds the steps of a node; `first` is its place in the graph."""
 
-    def __init__(self, segment: Segment, first: int, lowering: Lowering, lower: Callable[[Node], None]):
+    def __init__(self, segment: Segment, first: int, lowering: Lowering, lower: Callable[[Node], None], images: int):
         self.segment, self.first, self.lowering, self.lower = segment, first, lowering, lower
+        self.count, self.together = images, math.gcd(images, segment.together)
         found = layout(segment, lowering.row_bytes)
-        self.inside, self.part, parts = found.inside, 0, segment.parts
+        self.inside, self.part, parts = found.inside, 0, segment.parts * self.together
         self.workspace_share = aligned(found.workspace)
         self.workspace = lowering.temporary(parts * self.workspace_share) if found.workspace else ""
         self.kept_share = {
             k: aligned(each.kept * each.row) for k, each in self.inside.items() if each.kept and not each.stays
         }
         self.kept = {k: lowering.temporary(parts * size) for k, size in self.kept_share.items()}
+        self.images = segment.tensors() - {segment.nodes[k].node.output for k in self.inside}
 
-    def emit(self, images: int) -> None:
-        lowering, divided = self.lowering, self.segment.parts > 1
-        for image in range(images):
-            for part in range(self.segment.parts):
-                self.part, before = part, len(lowering.steps)
-                for band in self.segment.schedule(part):
-                    for k in range(len(self.segment.nodes)):
-                        with lowering.lasting(f"{self.first + k}.{part}" if divided else ""):
-                            self._node(k, band, image)
-                if divided:
-                    for step in lowering.steps[before:]:
-                        step.chain, step.part = (self.first, image), part
+    def emit(self) -> None:
+        """The steps of the first images, and the same for those behind."""
+        before = len(self.lowering.steps)
+        for image in range(self.together):
+            self._image(image)
+        steps = self.lowering.steps[before:]
+        for image in range(self.together, self.count, self.together):
+            temporaries: dict[str, str] = {}
+            self.lowering.steps += [self._moved(step, image, temporaries) for step in steps]
+
+    def _image(self, image: int) -> None:
+        """The steps of one image."""
+        lowering, divided = self.lowering, self.segment.parts * self.together > 1
+        for part in range(self.segment.parts):
+            self.part, before = image + part, len(lowering.steps)
+            for band in self.segment.schedule(part):
+                for k in range(len(self.segment.nodes)):
+                    with lowering.lasting(f"{self.first + k}.{self.part}" if divided else ""):
+                        self._node(k, band, image)
+            if divided:
+                for step in lowering.steps[before:]:
+                    step.chain, step.part = (self.first, 0), self.part
+
+    def _moved(self, step: Step, images: int, temporaries: dict[str, str]) -> Step:
+        """The step for an image so many behind. `temporaries`: those of that image, where it has its own."""
+        slots = dict(step.slots)
+        for slot, value in step.slots.items():
+            if not isinstance(value, Operand):
+                continue
+            name, offset = value.tensor, value.offset
+            if name in self.images:
+                offset += images * self.lowering.shape(name)[1] * self.lowering.row_bytes(name)
+            elif step.chain is None and name not in (self.workspace, *self.kept.values()):
+                if name not in temporaries:
+                    temporaries[name] = self.lowering.temporary(self.lowering.size(name))
+                name = temporaries[name]
+            slots[slot] = Operand(name, offset, value.write)
+        return replace(step, slots=slots, chain=step.chain and (self.first, images))
 
     def _node(self, k: int, band: list[Rows], image: int) -> None:
         rows, segment = band[k], self.segment
@@ -192,4 +222,4 @@ def lower_segment(segment: Segment, first: int, lowering: Lowering, images: int,
 
     `lower` adds the steps of one node whose tensors the lowering knows.
     """
-    _Bands(segment, first, lowering, lower).emit(images)
+    _Bands(segment, first, lowering, lower, images).emit()

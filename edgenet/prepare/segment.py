@@ -5,7 +5,7 @@ newly need, none twice. A tensor that only the segment's nodes read exists as a 
 the next band needs again, are kept. Every other tensor is whole.
 
 The rows may be divided in parts, which do not depend on each other: a row of a tensor between that two parts need is
-made by both.
+made by both. Or some images are computed together, each by a thread of its own.
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ class Rows:
 
 
 class Segment:
-    """The nodes first..last of a graph, `rows` output rows of the last at a time, in `parts`.
+    """The nodes first..last of a graph, `rows` output rows of the last at a time, in `parts`, or images `together`.
 
-    With several parts, only the last node's output stays whole.
+    With several parts, only the last node's output stays whole. One of `parts` and `together` is 1.
     """
 
-    def __init__(self, nodes: Sequence[RowNode], tensors: Mapping[str, Tensor], rows: int, parts: int = 1):
-        self.nodes, self.rows, self.parts = list(nodes), rows, parts
+    def __init__(
+        self, nodes: Sequence[RowNode], tensors: Mapping[str, Tensor], rows: int, parts: int = 1, together: int = 1
+    ):
+        self.nodes, self.rows, self.parts, self.together = list(nodes), rows, parts, together
         self.place = {each.node.output: k for k, each in enumerate(self.nodes)}
         self._heights = {
             name: height_of(tensors[name], how.planes) for each in self.nodes for _, name, how in each.inputs

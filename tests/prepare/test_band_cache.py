@@ -61,14 +61,49 @@ def test_parts_of_any_number_of_rows(monkeypatch, size: int, threads: int):
     assert found > 0
 
 
-def chosen(size: int, cache: int, threads: int = 1):
+@pytest.mark.parametrize(("batch", "threads"), [(2, 1), (3, 2), (4, 2), (6, 3), (5, 5)])
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_images_of_a_batch_one_after_the_other(monkeypatch, precision: str, batch: int, threads: int):
+    """Each thread has its own where there are as many for all; else threads take parts of each."""
+    monkeypatch.setattr(band_cache, "STEP_BYTES", 100)
+    monkeypatch.setattr(band_cache, "FLOPS_A_BYTE", 1e9)
+    monkeypatch.setattr(band_cache, "LEAST_BYTES", 0)
+    graph = network("mobilenet_v2", precision)
+    x = images(batch, 45, 38)
+    monkeypatch.setattr(caches, "own_cache", lambda: 0)
+    expected = edgenet.load(graph, threads).run(x)
+    monkeypatch.setattr(caches, "own_cache", lambda: 2 * CACHE[precision])
+    model = edgenet.load(graph, threads)
+    np.testing.assert_array_equal(model.run(x), expected)
+    plan = model.plan(x)
+    check_plan(plan)
+    chains = {step.chain for step in plan.steps if step.chain is not None}
+    together = threads if batch % threads == 0 else 1
+    assert {image for _, image in chains} == (set(range(0, batch, together)) if threads > 1 else set())
+    assert max(step.part for step in plan.steps) == threads - 1
+
+
+def chosen(size: int, cache: int, threads: int = 1, batch: int = 1):
     graph = separable(channels=32, depth=2, size=size)
-    plan = prepare(graph, {"x": (1, size, size, 32)}, host(), threads)
+    plan = prepare(graph, {"x": (batch, size, size, 32)}, host(), threads)
     return bands_for_speed(fuse(graph, plan.tensors), plan, cache)
 
 
 def test_what_the_caches_hold_is_computed_at_once():
     assert chosen(40, 1 << 20) == []
+
+
+def test_caches_that_hold_an_image_may_not_hold_a_batch():
+    assert chosen(36, 1 << 20) == []
+    for threads, batch, parts, together in ((1, 8, 1, 1), (2, 8, 1, 2), (2, 9, 2, 1)):
+        found = chosen(36, 1 << 20, threads, batch)
+        assert found
+        assert all((each.bands, each.parts, each.together) == (1, parts, together) for _, each in found)
+
+
+def test_a_batch_needs_room_for_the_constants_that_serve_all_images(monkeypatch):
+    monkeypatch.setattr(band_cache._Costs, "_constants", lambda costs, segment: 1 << 20)
+    assert chosen(36, 1 << 20, 1, 8) == []
 
 
 def test_a_larger_cache_is_planned_for_like_the_largest_that_counts():
