@@ -9,7 +9,8 @@ meeting the others before the end. Rows that two parts need are computed twice, 
 network the meetings alone are worth it: there the parts of a chain may be one band each.
 
 Of a batch, a tensor takes the caches of all its images, unless a chain computes one image after the other; a band may
-be all of an image then. Where every thread can have as many images, each computes its own.
+be all of an image then. Constants serve all images from the caches where these have room for them, or are read again.
+Where every thread can have as many images, each computes its own.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _FILLED = 0.75
 """Share of the caches that what lies in memory at a node of a band may take."""
 _SMALL = 0.5
 """Share of a team's caches up to which a tensor is taken to stay there until it is read."""
+_READ_AGAIN = 0.5
+"""Bytes moved that a byte of constants costs which is read for each image: nothing is written, and asked for ahead."""
 _SAMPLED = 3
 _MOST_CACHE = 768 << 10
 """Bytes of a cache that are counted on. A tensor that nearly fills a larger one does not stay there while it is made,
@@ -84,7 +87,10 @@ class _Costs:
                 cost += (segment.bands - 1) * parts * self._kept(segment)
             if cost >= saved:
                 return None
-            if self._fits(segment):
+            used, constants = self._in_use(segment), self._constants(segment) if images > 1 else 0
+            if used + constants > self.budget:
+                cost += _READ_AGAIN * constants * (1 - 1 / images)
+            if used <= self.budget and cost < saved:
                 return whole - saved + cost, choice
         return None
 
@@ -104,11 +110,11 @@ class _Costs:
         again = zip(segment.made_again(), segment.nodes, flops, strict=True)
         return sum((rows / each.height + _UNEVEN) * flops for rows, each, flops in again) / FLOPS_A_BYTE
 
-    def _fits(self, segment: Segment) -> bool:
-        """Whether what lies in memory at any node of a band fits the caches, with what serves all images."""
-        again = self._constants(segment) if self.chains.images > 1 else 0
+    def _in_use(self, segment: Segment) -> int:
+        """Most bytes that lie in memory at a node of a band."""
+        most = 0
         for band in islice(segment.schedule(segment.largest_part), _SAMPLED):
-            kept, used = again, [0] * len(segment.nodes)
+            kept, used = 0, [0] * len(segment.nodes)
             for k, (rows, each) in enumerate(zip(band, segment.nodes, strict=True)):
                 row = row_bytes(self.chains.tensors[each.node.output])
                 kept += (rows.last - rows.keep) * row
@@ -119,9 +125,8 @@ class _Costs:
                         tensor = self.chains.tensors[name]
                         read = (rows.last - rows.first - 1) * how.stride + how.extent
                         used[k] += read * _image_bytes(tensor) // height_of(tensor, how.planes)
-            if max(used) + kept > self.budget:
-                return False
-        return True
+            most = max(most, max(used) + kept)
+        return most
 
     def _constants(self, segment: Segment) -> int:
         """Bytes of the nodes' constants, as stored."""

@@ -101,9 +101,11 @@ def test_caches_that_hold_an_image_may_not_hold_a_batch():
         assert all((each.bands, each.parts, each.together) == (1, parts, together) for _, each in found)
 
 
-def test_a_batch_needs_room_for_the_constants_that_serve_all_images(monkeypatch):
-    monkeypatch.setattr(band_cache._Costs, "_constants", lambda costs, segment: 1 << 20)
-    assert chosen(36, 1 << 20, 1, 8) == []
+@pytest.mark.parametrize(("constants", "chains"), [(1 << 16, True), (1 << 20, True), (1 << 24, False)])
+def test_constants_that_the_cache_does_not_hold_are_read_for_each_image(monkeypatch, constants: int, chains: bool):
+    monkeypatch.setattr(band_cache._Costs, "_constants", lambda costs, segment: constants)
+    assert bool(chosen(36, 1 << 20, 1, 8)) == chains
+    assert chosen(112, 1 << 20, 1, 1)
 
 
 def test_a_larger_cache_is_planned_for_like_the_largest_that_counts():
