@@ -30,7 +30,7 @@ class Choice:
 
 
 def images_of(plan: Plan) -> int:
-    """Images of a batch."""
+    """Images of the batch that a plan is for."""
     return max((tensor.shape[0] for tensor in map(plan.tensors.get, plan.inputs) if tensor), default=1)
 
 

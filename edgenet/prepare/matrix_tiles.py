@@ -16,7 +16,7 @@ _TALL_DEPTH = 1024
 """Products of a sum from which on the weights of a square turn leave the first-level cache no room for input."""
 _TURNS = 4096
 """Turns whose table is made at a time, which keeps what that takes small beside the network's own data."""
-_PHASES_GAIN = 0.75
+_PHASES_SHARE = 0.75
 """The part of tiles row by row that is left where phases pay: a thread's rows then lie in as many places, which were
 other threads' in other layers (see `prepare.arena`).
 """
@@ -173,7 +173,7 @@ def _row_by_row(window: Window, turn: tuple[int, int]) -> Tiles:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ImageLayout:
     """An image with its padding as [phases][height][width]: a phase has every so many rows, from its number on."""
 
     phases: int
@@ -185,7 +185,7 @@ class Layout:
         return number % self.phases * self.height + number // self.phases
 
 
-def _through_padding(window: Window, turn: tuple[int, int], most: int) -> tuple[Tiles, Layout] | None:
+def _through_padding(window: Window, turn: tuple[int, int], most: int) -> tuple[Tiles, ImageLayout] | None:
     """Tiles that go on through the padding right of a row, which is that on the left of the next, and the image.
 
     Rows that follow each other in the output do so in the layout as well. None where there is no padding, or so much
@@ -201,10 +201,10 @@ def _through_padding(window: Window, turn: tuple[int, int], most: int) -> tuple[
     starts, pixels = tiles_through_padding(window.out[0], columns, pitch, turn[0])
     last = (int(starts[-1]) + pixels.shape[1] - 1) * across + (window.kernel[1] - 1) * window.dilation[1]
     height = last // full + (window.kernel[0] - 1) * window.dilation[0] // down + 1
-    return (Tiles(turn, starts * across, pixels), Layout(down, height, full)) if len(starts) <= most else None
+    return (Tiles(turn, starts * across, pixels), ImageLayout(down, height, full)) if len(starts) <= most else None
 
 
-def window_tiles(window: Window, depth: int) -> tuple[Tiles, Layout]:
+def window_tiles(window: Window, depth: int) -> tuple[Tiles, ImageLayout]:
     """As few tiles as can be for a convolution of so many input channels, and the image that they read.
 
     Tall turns serve where their input stays in the first-level cache until the next, but the weights of a square one
@@ -213,8 +213,8 @@ def window_tiles(window: Window, depth: int) -> tuple[Tiles, Layout]:
     found = []
     for turn in (SQUARE_TURN, TALL_TURN):
         tiles = _row_by_row(window, turn)
-        most = len(tiles.starts) - 1 if window.stride[0] == 1 else int(_PHASES_GAIN * len(tiles.starts))
-        found.append(_through_padding(window, turn, most) or (tiles, Layout(1, *window.size)))
+        most = len(tiles.starts) - 1 if window.stride[0] == 1 else int(_PHASES_SHARE * len(tiles.starts))
+        found.append(_through_padding(window, turn, most) or (tiles, ImageLayout(1, *window.size)))
     square, (tall, layout) = found
     reach = tall.starts[TALL_TURN[0] - 1] + tall.height + (window.kernel[0] - 1) * window.dilation[0] * layout.width
     near = max(window.stride) == 1 and reach * depth <= _NEAR_BYTES

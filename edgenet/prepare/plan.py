@@ -46,8 +46,8 @@ class Step:
     """One kernel call: `units` of work, handed out `grain` at a time, with the values of the kernel's slots by name.
 
     `layer`: the node's place in the graph and the step's place in the node, -1 if it moves rows between bands; bands of
-    one layer share it. `chain`: the chain and image that the step belongs to if parts of these are shared out to
-    threads; `part`: which of them.
+    one layer share it. `chain`: the chain and (first) image that the step belongs to if parts of these, or images, are
+    shared out to threads; `part`: which of them.
     """
 
     kernel: str

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edgenet.kernels import isa
 from edgenet.kernels.table_int8 import CHUNK, CHUNK_ROWS, SQUARE_TURN, TALL_TURN, TILE_ROWS
 from edgenet.prepare.lower_int8_tiles import divide, register_shapes
-from edgenet.prepare.matrix_tiles import Layout, Tiles, Window, product_tiles, row_tiles, window_tiles
+from edgenet.prepare.matrix_tiles import ImageLayout, Tiles, Window, product_tiles, row_tiles, window_tiles
 from edgenet.prepare.prepare import prepare
 from tests.kernels.int8_layers import layer
 from tests.ops.builder import one_node
@@ -96,11 +96,11 @@ def test_windows_of_real_layers(out, stride, depth, turn, tiles, layout):
     size = [(n - 1) * stride + 3 for n in out]
     window = Window(out, (3, 3), (stride, stride), (1, 1), (size[0], size[1]), 1, out[1] * stride)
     found, image = window_tiles(window, depth)
-    assert (found.turn, len(found.starts), image) == (turn, tiles, Layout(*layout))
+    assert (found.turn, len(found.starts), image) == (turn, tiles, ImageLayout(*layout))
 
 
 def test_rows_of_phases():
-    layout = Layout(3, 4, 10)
+    layout = ImageLayout(3, 4, 10)
     assert [layout.row(number) for number in range(12)] == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
 
 
