@@ -15,7 +15,9 @@ from . import command, comparison, environments, network, registry, report
 from .entry import Options
 
 EXPLANATION = """Peers that cannot be imported are reported with the reason. Timings of a machine that does other work
-mean nothing: leave it alone while this runs."""
+mean nothing: leave it alone while this runs. A turn counts only if its processors compute at full pace before and
+behind it, and are as far apart as usual: a virtual machine's host has other work for them at times. When the patience
+is at an end, every turn counts, and with --patience 0 nothing is looked for."""
 
 
 def arguments_parser() -> argparse.ArgumentParser:
@@ -35,6 +37,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     add("--rounds", type=positive, default=9, metavar="N", help="turns of each peer (default 9)")
     add("--seconds", type=float, default=0.2, metavar="S", help="length of a turn, 3 runs at least (default 0.2)")
     add("--limit", type=float, default=900, metavar="S", help="seconds that a conversion may take (default 900)")
+    add("--patience", type=float, default=600, metavar="S", help="seconds to wait for idle hosts in all (default 600)")
     command.add_options(parser)
     return parser
 
@@ -54,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> None:
         arguments.rounds,
         arguments.seconds,
         arguments.limit,
+        arguments.patience,
     )
     found = environments.environments(arguments.venv)
     with ExitStack() as stack:

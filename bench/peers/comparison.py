@@ -18,8 +18,10 @@ from .conversion import convert_all
 from .entry import Entry, Options
 from .environments import Environment
 from .job import Job
+from .pace import Pace
 from .placement import Placement
 from .process import PeerFailure
+from .turns import Turns
 
 Progress = Callable[[str, int, int], None] | None
 
@@ -34,10 +36,10 @@ def compare(found: Sequence[Environment], options: Options, folder: Path, progre
     """
     rows: list[dict[str, Any]] = []
     report = progress or (lambda stage, done, total: None)
-    placement = Placement(lambda: None)
-    if max(options.threads, default=1) > 1:
-        report("where the processors are", 0, 1)
-        placement = Placement()
+    turns = Turns(lambda threads: True, options.patience)
+    if options.patience > 0:
+        report("the processors' pace and places", 0, 1)
+        turns = Turns(idle_host(options.threads), options.patience)
     for done, name in enumerate(options.networks):
         report("networks", done, len(options.networks))
         job = network.prepare(name, folder)
@@ -45,7 +47,7 @@ def compare(found: Sequence[Environment], options: Options, folder: Path, progre
         for precision in options.precisions:
             variants = [entry for entry in entries if entry.variant.precision == precision]
             sides = [entry.on(threads) for threads in options.threads for entry in variants]
-            rows += time_all(sides, options, job, placement, partial(report, f"{name}: {precision}"))
+            rows += time_all(sides, options, job, turns, partial(report, f"{name}: {precision}"))
     report("networks", len(options.networks), len(options.networks))
     return rows
 
@@ -57,11 +59,26 @@ def cores(threads: int) -> list[int]:
     return sorted(os.sched_getaffinity(0))[:threads]
 
 
+def idle_host(thread_counts: Sequence[int]) -> Callable[[int], bool]:
+    """What tells whether the host leaves so many processors alone now, after looking at them for some seconds.
+
+    All compute at full pace, and several are as far apart as usual: one thread does not care where the others are.
+    """
+    paces = {threads: Pace(cores(threads)) for threads in thread_counts if cores(threads)}
+    placement = Placement() if len(cores(max(thread_counts, default=1))) > 1 else Placement(lambda: None)
+
+    def is_idle(threads: int) -> bool:
+        full = threads not in paces or paces[threads].is_full()
+        return full and (threads == 1 or placement.is_usual())
+
+    return is_idle
+
+
 def time_all(
     entries: Sequence[Entry],
     options: Options,
     job: Job,
-    placement: Placement,
+    turns: Turns,
     report: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
     """Start a process for each entry, check its output, and time them in rounds that begin with another one each.
@@ -78,7 +95,7 @@ def time_all(
             for done in range(options.rounds):
                 report(done, options.rounds)
                 for entry in list(running):
-                    if not attempt(entry, lambda e=entry: run_round(e, options.seconds, placement)):
+                    if not attempt(entry, lambda e=entry: run_round(e, options.seconds, turns)):
                         running.remove(entry)
                 running = running[1:] + running[:1]
         report(options.rounds, options.rounds)
@@ -136,11 +153,8 @@ def agreement(output: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
     }
 
 
-def run_round(entry: Entry, seconds: float, placement: Placement) -> None:
-    """One turn of an entry, the other processes standing still; more of them while the host moves the processors.
-
-    One thread does not care where the other processor is.
-    """
+def run_round(entry: Entry, seconds: float, turns: Turns) -> None:
+    """One turn of an entry, the other processes standing still; more of them while the host is not idle."""
     peer = entry.process
     assert peer is not None
 
@@ -151,10 +165,10 @@ def run_round(entry: Entry, seconds: float, placement: Placement) -> None:
         time.sleep(0.005)
         return times
 
-    times, left_out, moved = placement.settled(turn) if entry.threads > 1 else (turn(), 0, False)
+    times, left_out, disturbed = turns.settled(turn, entry.threads)
     entry.rounds.append(times)
     entry.left_out += left_out
-    entry.moved += moved
+    entry.disturbed += disturbed
 
 
 def finish(entry: Entry) -> None:
@@ -162,7 +176,7 @@ def finish(entry: Entry) -> None:
     assert entry.process is not None
     entry.process.go_on()
     entry.figures |= entry.process.ask("memory")
-    entry.figures |= summary(entry.rounds) | {"left_out": entry.left_out, "moved": entry.moved}
+    entry.figures |= summary(entry.rounds) | {"left_out": entry.left_out, "disturbed": entry.disturbed}
 
 
 def summary(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:

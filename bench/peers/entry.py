@@ -15,6 +15,7 @@ from .job import Peer, Variant
 class Options:
     """`seconds`: how long a peer runs in each round (3 runs at least). `limit`: seconds that a conversion may take.
 
+    `patience`: seconds that turns which do not count may take in all (see `turns`); 0: all count.
     `untimed`: whether variants that only differ in their calibration take part.
     """
 
@@ -25,6 +26,7 @@ class Options:
     rounds: int = 9
     seconds: float = 0.2
     limit: float = 900
+    patience: float = 600
     untimed: bool = False
 
 
@@ -32,8 +34,8 @@ class Options:
 class Entry:
     """A peer's variant on one network and a number of threads: where its model lies, or why there is none.
 
-    `left_out`: turns that do not count, because the processors were moved; `moved`: those that do all the same (see
-    `placement`).
+    `left_out`: turns that do not count, because the host was not idle; `disturbed`: those that do all the same (see
+    `turns`).
     """
 
     peer: Peer
@@ -49,11 +51,11 @@ class Entry:
     figures: dict[str, Any] = field(default_factory=dict)
     rounds: list[list[float]] = field(default_factory=list)
     left_out: int = 0
-    moved: int = 0
+    disturbed: int = 0
 
     def on(self, threads: int) -> Entry:
         """The same with so many threads, not yet measured."""
-        return replace(self, threads=threads, process=None, figures={}, rounds=[], left_out=0, moved=0)
+        return replace(self, threads=threads, process=None, figures={}, rounds=[], left_out=0, disturbed=0)
 
     def row(self, name: str) -> dict[str, Any]:
         """The entry's row: what it is, and figures or the reason for having none."""

@@ -161,9 +161,9 @@ def text(figures: Row) -> str:
     if figures["gains"]:
         headers = ("network", "precision", "threads", "times as fast as", "threads", "by the least times")
         parts.append("edgenet with more threads\n" + table(headers, [_gain_cells(gain) for gain in figures["gains"]]))
-    left_out, moved = (sum(row.get(key, 0) for row in figures["rows"]) for key in ("left_out", "moved"))
-    if left_out or moved:
-        parts.append(f"The host moved the processors: {left_out} turns do not count, {moved} do all the same.")
+    left_out, disturbed = (sum(row.get(key, 0) for row in figures["rows"]) for key in ("left_out", "disturbed"))
+    if left_out or disturbed:
+        parts.append(f"The host was not always idle: {left_out} turns do not count, {disturbed} do all the same.")
     notes = {f"{row['peer']} {row['variant']}: {row['note']}" for row in figures["rows"] if row["note"]}
     parts.append("\n".join([*sorted(notes), describe(figures["machine"])]))
     return "\n\n".join(parts)

@@ -14,8 +14,8 @@ from edgenet.bench.peers import comparison, conversion, environments, network, p
 from edgenet.bench.peers.__main__ import arguments_parser, main
 from edgenet.bench.peers.entry import Options
 from edgenet.bench.peers.job import Job
-from edgenet.bench.peers.placement import Placement
 from edgenet.bench.peers.process import PeerFailure
+from edgenet.bench.peers.turns import Turns
 from edgenet.errors import ConversionError, InputError
 
 
@@ -79,7 +79,7 @@ def test_environments_may_be_named_together_or_one_by_one() -> None:
 def test_missing_peers_are_rows_with_the_reason(job: Job) -> None:
     here = environments.Environment(sys.executable, frozenset(), {})
     entries = conversion.convert_all([here], Options(), job, lambda done, total: None)
-    rows = comparison.time_all(entries, Options(), job, Placement(lambda: None), lambda done, total: None)
+    rows = comparison.time_all(entries, Options(), job, Turns(lambda threads: True, 0), lambda done, total: None)
     assert {row["peer"] for row in rows} >= {"edgenet", "onnxruntime", "openvino", "ncnn", "litert"}
     assert all(row["failure"] and "median_ms" not in row for row in rows)
 
@@ -87,7 +87,7 @@ def test_missing_peers_are_rows_with_the_reason(job: Job) -> None:
 def test_the_command_compares_edgenet_with_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "figures.json"
     words = ["--networks", "tiny_separable", "--peers", "edgenet", "torch", "--threads", "1", "--rounds", "2"]
-    assert main([*words, "--seconds", "0.01", "--json", str(target)]) == 0
+    assert main([*words, "--patience", "0", "--seconds", "0.01", "--json", str(target)]) == 0
     figures = json.loads(target.read_text())
     rows = {(row["peer"], row["variant"]): row for row in figures["rows"]}
     assert all(not row["failure"] for row in rows.values())
@@ -103,7 +103,7 @@ def test_the_command_takes_a_network_of_the_users_own(tmp_path: Path, capsys: py
     program = torch.export.export(torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU()), (torch.zeros(1, 5, 6),))
     torch.export.save(program, tmp_path / "mine.pt2")
     words = ["--networks", str(tmp_path / "mine.pt2"), "--peers", "edgenet", "torch", "--precision", "float32"]
-    assert main([*words, "--threads", "1", "--rounds", "1", "--seconds", "0"]) == 0
+    assert main([*words, "--patience", "0", "--threads", "1", "--rounds", "1", "--seconds", "0"]) == 0
     assert "mine" in capsys.readouterr().out
     assert main(["--networks", str(tmp_path / "mine.pt2"), "elsewhere/mine.pt2"]) == 1
     assert "There is no file elsewhere/mine.pt2" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edgenet
-from edgenet.engine import distance, limits
+from edgenet.engine import distance, limits, pace
 from edgenet.kernels.isa import by_name, host
 from edgenet.kernels.table import kernels
 from edgenet.kernels.table_int8 import has_byte_pairs
@@ -55,6 +55,15 @@ def test_messages_take_time_where_there_are_two_processors(monkeypatch):
     assert getattr(os, "sched_getaffinity", lambda _: {0})(0) == allowed
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     assert distance.message_ns() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not let threads choose processors")
+def test_the_pace_of_processors_is_a_time_of_products_and_of_reads():
+    allowed = os.sched_getaffinity(0)
+    products, reads = pace.sample_ns(sorted(allowed)[:1])
+    assert 1e3 < products < 1e9
+    assert 1e3 < reads < 1e9
+    assert os.sched_getaffinity(0) == allowed
 
 
 SPEEDS = {"L1": 100.0, "L2": 50.0, "L3": 20.0, "memory": 10.0}
