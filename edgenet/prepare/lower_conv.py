@@ -233,7 +233,9 @@ def _convolution(node: Node, lowering: Lowering) -> None:
     panels = -(-group_channels // width) * groups
     work = kernel_height * kernel_width * depth * height * vectors
     x_bytes = lowering.size(node.inputs["x"]) * 4
-    part = partition(pixels, height, height - 1, panels, work, x_bytes, packed.array.nbytes, lowering.threads)
+    part = partition(
+        pixels, height, height - 1, panels, work, x_bytes, packed.array.nbytes, lowering.threads, cache=lowering.cache
+    )
     lowering.step(f"f32_conv_{height}x{width}", part.units, 1, **slots, **part.slots())
 
 

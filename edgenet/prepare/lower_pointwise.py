@@ -111,8 +111,9 @@ def matrix_product(node: Node, lowering: Lowering, pixels: int) -> None:
         lowering.step(f"f32_gemv_{width}", units=part.units, span=part.span, **slots)
         return
     work = depth * height * vectors
+    x_bytes, weights_bytes = pixels * depth * 4, channels * depth * 4
     part = partition(
-        pixels, height, height - 1, panels, work, pixels * depth * 4, channels * depth * 4, lowering.threads
+        pixels, height, height - 1, panels, work, x_bytes, weights_bytes, lowering.threads, cache=lowering.cache
     )
     lowering.step(
         f"f32_pw_{height}x{width}",

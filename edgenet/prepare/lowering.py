@@ -62,6 +62,7 @@ class Lowering:
 
     `winograd` allows algorithms with fewer products in float32, `int8_algorithms` in int8, where they take memory.
     `most_packed`: bytes that packed data may have (see `prepare.memory_limits`).
+    `cache`: bytes of the cache that each thread has of its own, if known.
     `spread`: the tensors whose pixels do not follow each other directly, with the bytes from one to the next.
     """
 
@@ -75,9 +76,10 @@ class Lowering:
         most_packed: int,
         winograd: bool = True,
         int8_algorithms: bool = True,
+        cache: int = 0,
     ):
         self.graph, self.tensors, self.target, self.threads = graph, tensors, target, threads
-        self.winograd, self.int8_algorithms = winograd, int8_algorithms
+        self.winograd, self.int8_algorithms, self.cache = winograd, int8_algorithms, cache
         self.steps: list[Step] = []
         self.root: dict[str, str] = {}
         self._packed, self._most_packed = packed, most_packed

@@ -24,6 +24,8 @@ _LEAST_TILES, _MOST_TILES, _BLOCK_BYTES = 4, 16, 24 << 10
 
 Where there are many tiles, twice as many are a block at most.
 """
+_KEPT, _LARGE_BLOCK = 0.7, 0.25
+"""Shares of a thread's own cache: weights of more do not stay in it, and the input of a large block takes no more."""
 _EVEN_BLOCKS = 4
 """Blocks of each thread from which on it costs little that all threads have as many (or where blocks are large).
 
@@ -81,13 +83,15 @@ def partition(
     threads: int,
     most_pixels: int = 1 << 30,
     groups: int = 1,
+    cache: int = 0,
 ) -> Partition:
     """Divide `pixels` in tiles of `rows` (or `second`), and the `panels` of each of `groups`.
 
     `work` is the instructions of a tile times a panel. `second` is half of `rows` (borders of blocks then lie on whole
     tiles, or halves if there are few) or one less (any border will do, since tiles of both heights make up every number
     of pixels, but whole ones take less time). Where a unit prepares its pixels, `most_pixels` limits a block (at least
-    a tile), and the spans are as wide as the number of threads allows.
+    a tile), and the spans are as wide as the number of threads allows. `cache`: the bytes of the cache that each thread
+    has of its own, if known.
     """
     tiles = -(-pixels // rows)
     many_tiles = tiles >= _MANY_TILES * threads
@@ -111,6 +115,8 @@ def partition(
         block = min(
             block, min(max(fitting, _LEAST_TILES), _MOST_TILES * (2 if many_tiles else 1)), max(1, wanted // work)
         )
+        if not prepares and weights_bytes > _KEPT * cache > 0:
+            block = max(block, min(-(-tiles // threads), int(_LARGE_BLOCK * cache * tiles) // max(1, x_bytes)))
     blocks = -(-tiles // block)
     span = min(panels, max(1, wanted // (block * work)))
     spans = -(-panels // span) * groups

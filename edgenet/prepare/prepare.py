@@ -50,7 +50,8 @@ def prepare(
     convolutions (in int8 with `memory` "fast") and, with `memory` "fast", Strassen's for int8 pointwise ones; without
     it all products are made directly. `memory` "low" computes what helps to make the arena small by bands of rows, with
     the same results. With `cache`, the bytes of the caches that each thread has of its own, "fast" computes by bands
-    what would not stay in them; of such chains several threads take a part each.
+    what would not stay in them; of such chains several threads take a part each. Weights that would not stay in them
+    are read as seldom as may be.
 
     Raises InputError when a shape does not fit the network, EngineError when no kernel serves a node, ModelFormatError
     when packed weights and tables need more memory than the model may use; either when the arena does.
@@ -65,7 +66,9 @@ def prepare(
 
     def lowered(segments: list[tuple[Choice, Segment]]) -> Plan:
         int8_algorithms = winograd and memory == "fast"
-        lowering = Lowering(graph, dict(tensors), target, threads, packed, packed_limit, winograd, int8_algorithms)
+        lowering = Lowering(
+            graph, dict(tensors), target, threads, packed, packed_limit, winograd, int8_algorithms, cache
+        )
         lowering.spread = spread_pixels(lowering) if memory == "fast" else {}
         return _lower(graph, lowering, segments, steady=memory == "fast" and threads > 1)
 

@@ -15,12 +15,14 @@ from edgenet.prepare.partition import partition
     threads=st.integers(1, 4),
     groups=st.integers(1, 3),
     most_pixels=st.sampled_from([1 << 30, 24, 96]),
+    cache=st.sampled_from([0, 1 << 12, 1 << 19]),
 )
-def test_blocks_and_spans_cover_everything(pixels, tile, panels, depth, threads, groups, most_pixels):
+def test_blocks_and_spans_cover_everything(pixels, tile, panels, depth, threads, groups, most_pixels, cache):
     rows, second = tile
+    x_bytes, weights_bytes = pixels * depth, panels * 16 * depth
     part = partition(
-        pixels, rows, second, panels, 2 * depth, pixels * depth, panels * 16 * depth, threads, most_pixels, groups
-    )  # fmt: skip
+        pixels, rows, second, panels, 2 * depth, x_bytes, weights_bytes, threads, most_pixels, groups, cache
+    )
     assert 1 <= part.blocks <= -(-pixels // part.quantum)
     assert (part.spans - 1) * part.span < panels <= part.spans * part.span
     assert part.units == part.blocks * part.spans * groups
@@ -55,3 +57,17 @@ def test_two_threads_have_as_many_blocks(arguments, blocks):
 )
 def test_blocks_of_many_tiles_begin_with_a_whole_one(pixels, threads, quantum):
     assert partition(pixels, 6, 5, 6, 192, pixels * 64, 6144, threads).quantum == quantum
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cache", "blocks"),
+    [
+        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 0, 9, id="cache unknown"),
+        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 1 << 20, 9, id="weights that stay in the cache"),
+        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 1 << 19, 2, id="a block for each thread"),
+        pytest.param((196, 6, 5, 32, 6144, 401408, 1048576, 2), 1 << 19, 4, id="input that takes a quarter"),
+        pytest.param((49, 6, 5, 80, 3840, 62720, 1638400, 2), 1 << 19, 1, id="each thread reads its share of weights"),
+    ],
+)
+def test_weights_that_do_not_stay_in_the_cache_are_read_seldom(arguments, cache, blocks):
+    assert partition(*arguments, cache=cache).blocks == blocks
