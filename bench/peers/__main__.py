@@ -37,7 +37,13 @@ def arguments_parser() -> argparse.ArgumentParser:
     add("--rounds", type=positive, default=9, metavar="N", help="turns of each peer (default 9)")
     add("--seconds", type=float, default=0.2, metavar="S", help="length of a turn, 3 runs at least (default 0.2)")
     add("--limit", type=float, default=900, metavar="S", help="seconds that a conversion may take (default 900)")
-    add("--patience", type=float, default=600, metavar="S", help="seconds to wait for idle hosts in all (default 600)")
+    add(
+        "--patience",
+        type=float,
+        default=600,
+        metavar="S",
+        help="seconds that waiting for an idle host may take in all (default 600)",
+    )
     command.add_options(parser)
     return parser
 
