@@ -7,11 +7,11 @@ are now here, now there: what several threads do together then takes longer or n
 from __future__ import annotations
 
 import os
-import threading
 import time
 
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.loader import ENTRY_TYPE
+from edgenet.engine.processors import on_each
 from edgenet.engine.team import slots_of
 from edgenet.kernels.isa import host
 from edgenet.memory import address_of, aligned_words
@@ -30,19 +30,12 @@ def message_ns() -> float | None:
         return None
     kernel = load_kernels([_KERNEL], host())[_KERNEL]
     word, entry = aligned_words(8), ENTRY_TYPE(kernel.address)
-    spans: list[float] = []
 
-    def pass_on(side: int) -> None:
-        os.sched_setaffinity(0, {processors[side]})  # of this thread alone
+    def pass_on(side: int) -> float:
         slots = slots_of(kernel, x=address_of(word), side=side)
         entry(address_of(slots), 0, _WARM_UP, 0)
         started = time.perf_counter()
         entry(address_of(slots), _WARM_UP, _TURNS, 0)
-        spans.append(time.perf_counter() - started)
+        return time.perf_counter() - started
 
-    threads = [threading.Thread(target=pass_on, args=(side,)) for side in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return max(spans) * 1e9 / (2 * (_TURNS - _WARM_UP))
+    return max(on_each(processors, pass_on)) * 1e9 / (2 * (_TURNS - _WARM_UP))

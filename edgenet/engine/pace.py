@@ -6,7 +6,6 @@ other, the two share the core's multipliers, its first-level cache, or both.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from edgenet.engine.cache import load_kernels
 from edgenet.engine.caches import cache_sizes
 from edgenet.engine.loader import ENTRY_TYPE
+from edgenet.engine.processors import on_each
 from edgenet.engine.team import slots_of
 from edgenet.kernels.isa import host
 from edgenet.memory import address_of, aligned_words
@@ -36,10 +36,9 @@ def sample_ns(processors: Sequence[int]) -> tuple[float, float]:
     kernels = load_kernels([_PRODUCTS, _READS], target)
     operands = aligned_words(1 << 13)
     size = cache_sizes()["L1"] // 2 // (32 * target.lanes) * (32 * target.lanes)
-    together, found = threading.Barrier(len(processors)), []
+    together = threading.Barrier(len(processors))
 
-    def compute(processor: int) -> None:
-        os.sched_setaffinity(0, {processor})  # of this thread alone
+    def compute(_: int) -> list[float]:
         sink, own, x = aligned_words(4096), aligned_words(size // 8), address_of(operands)
         own[...] = 1  # untouched zeros would all be one page
         values = {"weights": x + (1 << 14), "depth": _DEPTH, "sink": address_of(sink)}
@@ -54,12 +53,7 @@ def sample_ns(processors: Sequence[int]) -> tuple[float, float]:
             started = time.perf_counter()
             entry(place, 0, passes, 0)
             spans[name].append(time.perf_counter() - started)
-        found.append([float(np.median(taken[_SAMPLES:])) * 1e9 for taken in spans.values()])
+        return [float(np.median(taken[_SAMPLES:])) * 1e9 for taken in spans.values()]
 
-    threads = [threading.Thread(target=compute, args=(processor,)) for processor in processors]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    products, reads = zip(*found, strict=True)
+    products, reads = zip(*on_each(processors, compute), strict=True)
     return max(products), max(reads)

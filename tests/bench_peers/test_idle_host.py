@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from types import SimpleNamespace
 
 from edgenet.bench.peers import comparison
@@ -24,8 +23,8 @@ def test_one_processor_is_always_where_it_is():
 
 
 def test_the_pace_is_full_near_the_least_times_seen():
-    times = iter([(240.0, 80.0)] * 59 + [(120.0, 90.0)] + [(125.0, 85.0), (240.0, 80.0), (125.0, 90.0)])
-    times = chain(times, iter([(100.0, 80.0), (115.0, 80.0)]))
+    at_first = [(240.0, 80.0)] * 59 + [(120.0, 90.0)]
+    times = iter([*at_first, (125.0, 85.0), (240.0, 80.0), (125.0, 90.0), (100.0, 80.0), (115.0, 80.0)])
     asked = []
 
     def look(processors):
