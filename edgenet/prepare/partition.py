@@ -2,7 +2,8 @@
 
 A unit is a block of pixels times a span of panels of output channels. Where the weights outweigh the input, the blocks
 of a span follow each other, so that a thread streams its share of the weights once; else the spans of a block do, so
-that a thread reads and writes its own rows of the image, which it has in its cache from the step before.
+that a thread reads and writes its own rows of the image, which it has in its cache from the step before. Several
+threads keep to their own rows, too, where weights come from a slower cache anyway, and faster than they are needed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ Where there are many tiles, twice as many are a block at most.
 """
 _KEPT, _LARGE_BLOCK = 0.7, 0.25
 """Shares of a thread's own cache: weights of more do not stay in it, and the input of a large block takes no more."""
+_WORK_A_BYTE = 0.6
+"""Multiply-add instructions of a thread for each byte of weights from which on these come in time from a slower cache
+though each thread reads all of them.
+"""
 _EVEN_BLOCKS = 4
 """Blocks of each thread from which on it costs little that all threads have as many (or where blocks are large).
 
@@ -106,6 +111,9 @@ def partition(
     wanted = tiles * panels * groups * work // (_UNITS_PER_THREAD * threads)
     wanted = min(max(wanted, _LEAST_WORK if threads > 1 else _LEAST_WORK_ALONE), _MOST_WORK)
     heavy = weights_bytes > x_bytes * (OWN_ROWS if threads > 1 else 1)
+    outgrows = not prepares and weights_bytes > _KEPT * cache > 0
+    if outgrows and threads > 1 and tiles >= _LEAST_TILES * threads:
+        heavy = heavy and tiles * panels * groups * work < _WORK_A_BYTE * threads * weights_bytes
     if heavy and not prepares:
         block = min(tiles, max(1, wanted // work))
         return Partition(-(-tiles // block), panels, 1, 1, quantum, groups)
@@ -115,7 +123,7 @@ def partition(
         block = min(
             block, min(max(fitting, _LEAST_TILES), _MOST_TILES * (2 if many_tiles else 1)), max(1, wanted // work)
         )
-        if not prepares and weights_bytes > _KEPT * cache > 0:
+        if outgrows:
             block = max(block, min(-(-tiles // threads), int(_LARGE_BLOCK * cache * tiles) // max(1, x_bytes)))
     blocks = -(-tiles // block)
     span = min(panels, max(1, wanted // (block * work)))

@@ -60,14 +60,17 @@ def test_blocks_of_many_tiles_begin_with_a_whole_one(pixels, threads, quantum):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "cache", "blocks"),
+    ("arguments", "cache", "blocks", "by_panel"),
     [
-        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 0, 9, id="cache unknown"),
-        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 1 << 20, 9, id="weights that stay in the cache"),
-        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 1 << 19, 2, id="a block for each thread"),
-        pytest.param((196, 6, 5, 32, 6144, 401408, 1048576, 2), 1 << 19, 4, id="input that takes a quarter"),
-        pytest.param((49, 6, 5, 80, 3840, 62720, 1638400, 2), 1 << 19, 1, id="each thread reads its share of weights"),
+        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 0, 9, 0, id="cache unknown"),
+        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 1 << 20, 9, 0, id="weights that stay in the cache"),
+        pytest.param((49, 6, 5, 10, 11520, 188160, 614400, 2), 1 << 19, 2, 0, id="a block for each thread"),
+        pytest.param((196, 6, 5, 32, 6144, 401408, 1048576, 2), 1 << 19, 4, 0, id="input that takes a quarter"),
+        pytest.param((49, 6, 5, 80, 3840, 62720, 1638400, 2), 1 << 19, 2, 0, id="weights that outweigh the input"),
+        pytest.param((49, 6, 5, 20, 7680, 62720, 1638400, 2), 1 << 19, 5, 1, id="products faster than a slower cache"),
+        pytest.param((49, 6, 5, 80, 3840, 62720, 1638400, 4), 1 << 19, 2, 1, id="few tiles for each of four threads"),
     ],
 )
-def test_weights_that_do_not_stay_in_the_cache_are_read_seldom(arguments, cache, blocks):
-    assert partition(*arguments, cache=cache).blocks == blocks
+def test_weights_that_do_not_stay_in_the_cache_are_read_seldom(arguments, cache, blocks, by_panel):
+    found = partition(*arguments, cache=cache)
+    assert (found.blocks, found.by_panel) == (blocks, by_panel)
