@@ -5,7 +5,7 @@ each panel of output channels has an order of its own in which the depth is take
 all of its outputs (see `edgenet.prepare.byte_pairs`). The order is within each 16 channels, so that a tile's pixels are
 brought into it a register at a time. The depth is taken in units of eight channels: first those that are two quads,
 whose pairs' sums may be added as int16, then the others. The few channels that find no partner follow behind, with
-none.
+none. While a tile's pixels are ordered, a share of the next panel is brought near.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ from edgenet.kernels.gemm_int8 import first_output, of_whole_vectors, over_pixel
 from edgenet.kernels.native import load_word
 from edgenet.kernels.partition import block_start, unit_place
 from edgenet.kernels.places import row_places
-from edgenet.kernels.simd import load_row_f32, repeat
+from edgenet.kernels.simd import load_row_f32, prefetch_l2, repeat
 from edgenet.kernels.simd_bytes import register_bytes
 from edgenet.kernels.simd_int8 import load_row_i32
 from edgenet.kernels.simd_pairs import copy_byte_of_rows, outer_pair_dots, outer_quad_dots, reorder_rows
-from edgenet.kernels.simd_types import row_lanes
+from edgenet.kernels.simd_types import row_lanes, target
 from edgenet.kernels.table_int8 import UNIT_GROUPS
 from edgenet.kernels.tuples import least, places_along, sequence
+
+_LINE_BYTES = 64
+_SHARE = 2
+"""Bytes of the next panel that a tile asks for, for each of its depth."""
 
 
 def pair_accumulator(columns: int) -> Any:
@@ -56,6 +60,7 @@ def pair_accumulator(columns: int) -> Any:
 def _row_product(rows: int, second: int, columns: int) -> Any:
     """The pixels first..last-1 of one panel; the rows of x lie `x_stride` bytes apart, pixel `base` at `x`."""
     accumulate, width = pair_accumulator(columns), row_lanes(columns)
+    lines = target().bits // 8 * _SHARE // _LINE_BYTES
 
     @njit(inline="always")
     def record(order, depth):
@@ -66,9 +71,10 @@ def _row_product(rows: int, second: int, columns: int) -> Any:
         return load_word(words), units, load_word(words + 8), places, places + 8 * units
 
     @njit(inline="always")
-    def sums_of(rows_of_x, copies, order, depth, found, w, height):
+    def sums_of(rows_of_x, copies, order, depth, found, w, height, ahead):
         quads, units, alone, places, lonely = found
         for k in range(0, depth, register_bytes()):
+            prefetch_l2(ahead + k * _SHARE, lines)
             reorder_rows(rows_of_x, k, order + k, copies)
         groups = (depth + 3) // 4
         for i in range(alone):
@@ -83,9 +89,10 @@ def _row_product(rows: int, second: int, columns: int) -> Any:
         x, x_stride, base, copies, order, depth = source
         rows_of_x = row_places(x - base * x_stride, x_stride, pixel, last, height)
         copies = sequence(copies[0], copies[1], height)
-        sums = sums_of(rows_of_x, copies, order, depth, record(order, depth), place[0], height)
+        w = place[0]
+        sums = sums_of(rows_of_x, copies, order, depth, record(order, depth), w, height, w)
         out = row_places(target[0], target[1], pixel, last, height)
-        finish(sums, load_row_f32(place[0], width, columns), out, place, output)
+        finish(sums, load_row_f32(w, width, columns), out, place, output)
 
     @njit(inline="always")
     def whole_tiles(job, pixel, last, height):
@@ -95,11 +102,14 @@ def _row_product(rows: int, second: int, columns: int) -> Any:
         copies = sequence(copies[0], copies[1], height)
         found = record(order, depth)
         out, place = first_output(target, output, place, pixel)
+        w = place[0]
+        ahead = w + width * (8 + depth)
         for _ in range(pixel, last, height):
             rows_of_x = sequence(x, x_stride, height)
-            sums = sums_of(rows_of_x, copies, order, depth, found, place[0], height)
+            sums = sums_of(rows_of_x, copies, order, depth, found, w, height, ahead)
+            ahead += depth * _SHARE
             rows_of_y = places_along(out, target[1], height)
-            finish(sums, load_row_f32(place[0], width, columns), rows_of_y, place, output)
+            finish(sums, load_row_f32(w, width, columns), rows_of_y, place, output)
             x += height * x_stride
             out += height * target[1]
 
