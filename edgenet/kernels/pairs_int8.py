@@ -31,7 +31,7 @@ from edgenet.kernels.tuples import least, places_along, sequence
 
 _LINE_BYTES = 64
 _SHARE = 2
-"""Bytes of the next panel that a tile asks for, for each of its depth."""
+"""Bytes of the next panel that a tile asks for, for each byte of its depth."""
 
 
 def pair_accumulator(columns: int) -> Any:
