@@ -72,6 +72,7 @@ def _row_product(rows: int, second: int, columns: int) -> Any:
 
     @njit(inline="always")
     def sums_of(rows_of_x, copies, order, depth, found, w, height, ahead):
+        """A tile's sums. `ahead`: the share of the next panel that it asks for, or what is near already."""
         quads, units, alone, places, lonely = found
         for k in range(0, depth, register_bytes()):
             prefetch_l2(ahead + k * _SHARE, lines)

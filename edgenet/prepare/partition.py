@@ -110,10 +110,10 @@ def partition(
     prepares = most_pixels < 1 << 30
     wanted = tiles * panels * groups * work // (_UNITS_PER_THREAD * threads)
     wanted = min(max(wanted, _LEAST_WORK if threads > 1 else _LEAST_WORK_ALONE), _MOST_WORK)
-    heavy = weights_bytes > x_bytes * (OWN_ROWS if threads > 1 else 1)
     outgrows = not prepares and weights_bytes > _KEPT * cache > 0
-    if outgrows and threads > 1 and tiles >= _LEAST_TILES * threads:
-        heavy = heavy and tiles * panels * groups * work < _WORK_A_BYTE * threads * weights_bytes
+    own_work = tiles * panels * groups * work / threads
+    in_time = threads > 1 and tiles >= _LEAST_TILES * threads and own_work >= _WORK_A_BYTE * weights_bytes
+    heavy = weights_bytes > x_bytes * (OWN_ROWS if threads > 1 else 1) and not (outgrows and in_time)
     if heavy and not prepares:
         block = min(tiles, max(1, wanted // work))
         return Partition(-(-tiles // block), panels, 1, 1, quantum, groups)

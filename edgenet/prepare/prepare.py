@@ -50,8 +50,8 @@ def prepare(
     convolutions (in int8 with `memory` "fast") and, with `memory` "fast", Strassen's for int8 pointwise ones; without
     it all products are made directly. `memory` "low" computes what helps to make the arena small by bands of rows, with
     the same results. With `cache`, the bytes of the caches that each thread has of its own, "fast" computes by bands
-    what would not stay in them; of such chains several threads take a part each. Float32 layers read weights that would
-    not stay in them as seldom as may be.
+    what would not stay in them; of such chains several threads take a part each. Float32 layers take weights that would
+    not stay in them for many pixels at a time.
 
     Raises InputError when a shape does not fit the network, EngineError when no kernel serves a node, ModelFormatError
     when packed weights and tables need more memory than the model may use; either when the arena does.
